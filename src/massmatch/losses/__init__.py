@@ -1,1 +1,58 @@
-"""losses"""
+"""The losses, by name. Needs torch, numpy and scipy and nothing else of this package, so it can be lifted out.
+
+    loss = LOSSES["sm-tversky-s-a"](cell_statistic="mean", smooth=0.1)
+
+`sm-<core>-<switches>-<aggregation>` are the paper's 24: the core bce, tversky or dice; B(asic), S(cale),
+D(istance) or SD; the mean over a(ll) or over n(on-)z(ero) cells. Options of the core and of the loss may be mixed.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from massmatch.losses.base import ImageLoss, WholeImageLoss
+from massmatch.losses.core import BCE, Dice, Tversky
+from massmatch.losses.hybrid import Hybrid
+from massmatch.losses.spatial_matching import CORES, Matching, SpatialMatchingLoss
+
+__all__ = [
+    "BCE",
+    "CORES",
+    "LOSSES",
+    "Dice",
+    "Hybrid",
+    "ImageLoss",
+    "Matching",
+    "SpatialMatchingLoss",
+    "Tversky",
+    "WholeImageLoss",
+]
+
+
+def _with_core(loss: Callable[..., ImageLoss], core: Callable[..., Any], **options: Any) -> ImageLoss:
+    """`loss` around `core`, each given the options that are its own."""
+    own = {field.name for field in fields(core)}  # type: ignore[arg-type]
+    of_core = {name: options.pop(name) for name in own & options.keys()}
+    return loss(core(**of_core), **options)
+
+
+LOSSES: dict[str, Callable[..., ImageLoss]] = {
+    "bce": partial(_with_core, WholeImageLoss, BCE),
+    "tversky": partial(_with_core, WholeImageLoss, Tversky),
+    "dice": partial(_with_core, WholeImageLoss, Dice),
+    "hybrid": partial(_with_core, WholeImageLoss, Hybrid),
+    **{
+        f"sm-{core}-{switches}-{aggregation}": partial(
+            _with_core,
+            SpatialMatchingLoss,
+            CORES[core],
+            scale="s" in switches,
+            distance="d" in switches,
+            nonzero=aggregation == "nz",
+        )
+        for core in ("bce", "tversky", "dice")
+        for switches in ("b", "s", "d", "sd")
+        for aggregation in ("a", "nz")
+    },
+}

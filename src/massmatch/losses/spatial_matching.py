@@ -1,0 +1,467 @@
+"""The Spatial Matching loss (Eqs. 1, 4-9, Algorithm 1), all 24 variants of it as one line:
+
+    L_SM = L(P, Y) + s * sum_i kept_i w_i L(p_i, y_i) / sum_i kept_i
+
+over the cells i of a grid that is sized after the masses of each image. Three switches choose
+
+    nonzero    kept_i = 1 for cells with predicted or true mass (G-NZ), otherwise for every cell (G-A)
+    distance   w_i = sigma(d_i), d_i from a false-positive cell to the nearest true one, otherwise 1
+    scale      s = sigma(S), S = cells with predicted mass / cells with true mass, otherwise 1
+
+and with both of the latter w_i = 1 + sigma(d_i) (Algorithm 1, lines 11 and 14). kept, w and s come from
+thresholds and carry no gradient: all of it flows through the core losses L. `docs/paper.md` has the reading
+of every point that the paper leaves open, and the argument that takes another one.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from massmatch.losses.base import Facts, ImageLoss, accepts, check_shape, check_unit_interval, checked, one_of
+from massmatch.losses.core import BCE, Dice, SumCore, Tversky, require_number
+from massmatch.losses.grid import (
+    ROUNDINGS,
+    STATISTICS,
+    cell_axes,
+    cell_max,
+    cell_size,
+    cut,
+    distance_to_mass,
+    grid_shape,
+    overhangs,
+)
+from massmatch.losses.hybrid import Hybrid
+
+CORES: dict[str, Callable[[], SumCore]] = {"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid}
+RESCALE = {"sigmoid": torch.sigmoid, "direct": lambda x: x}  # Fig. 3b
+DISTANCE_UNITS = ("cell", "pixel", "image")
+
+
+class Matching(NamedTuple):
+    """The terms of Algorithm 1. Each has one entry per image, or none from `explain`; grids follow behind."""
+
+    image: Tensor  # L_I, the core loss of the whole image
+    cells: Tensor  # L_i, the core loss of each cell; (*grid)
+    kept: Tensor  # cells that are counted below the bar; bool
+    summed: Tensor  # cells that are added above it: the kept ones, or all with numerator="all"; bool
+    weight: Tensor  # w_i
+    ratio: Tensor  # s
+    S: Tensor  # predicted cells / true cells
+    distance: Tensor  # d_i, 0 where the cell is no false positive
+    predicted: Tensor  # cells with predicted mass; bool
+    true: Tensor  # cells with true mass; bool
+    cell_size: tuple[int, ...]  # height and width in pixels
+    grid_weight: float
+
+    @property
+    def contributions(self) -> Tensor:
+        """The share of each cell in the loss: grid_weight s w_i L_i / sum kept for the summed ones."""
+        grid = tuple(range(-len(self.cell_size), 0))
+        count = self.kept.sum(grid, keepdim=True).clamp(min=1)
+        ratio = self.ratio.reshape(self.ratio.shape + (1,) * len(grid))
+        return self.grid_weight * ratio * (self.summed * self.weight * self.cells) / count
+
+    @property
+    def loss(self) -> Tensor:
+        """L_SM = L_I plus the contributions of the cells (Eq. 1)."""
+        return self.image + self.contributions.sum(tuple(range(-len(self.cell_size), 0)))
+
+
+class Truth(NamedTuple):
+    """What one image's truth says about its grid; `None` where the training step finds it out by itself."""
+
+    cell_size: tuple[int, ...]
+    true: Tensor | None  # (*grid) bool
+    distance: Tensor | None  # (*grid), from every cell to the nearest true one
+
+
+class SpatialMatchingLoss(ImageLoss):
+    """Any core loss over the whole image, plus the same loss over the cells of a grid.
+
+    Args:
+        core: "bce", "tversky", "dice", "hybrid", or any callable of the form
+            core(logits, target, *, axes, valid=None, from_logits=True) that reduces `axes` only.
+        scale, distance, nonzero: the switches of the formula at the top of this module.
+        threshold: a pixel is predicted mass if p is above it (0.5, as the metrics do; the paper's 0 makes
+            every cell a predicted one, since sigmoid outputs are positive). A true one if y > 0.5.
+        numerator: "kept" adds the kept cells ("eliminated", Fig. 2), "all" every cell (Eq. 5 to the letter).
+        matched_weight: stands in for sigma(d_i) of cells that are no false positive. By default sigma(0),
+            0.5 (Eq. 9), and 1 with rescale="direct".
+        combination: of scale and distance: "algorithm" w = 1 + sigma(d), "product" w = sigma(d) (Eqs. 7, 9).
+        distance_unit: "cell", "pixel", or "image" (fractions of its sides).
+        rescale: "sigmoid", or "direct" (Fig. 3b) for s = S and w = d.
+        cell_statistic: "min", "mean" or "max" of the masses' heights and widths (Fig. 3a).
+        cell_rounding: to the "nearest" power of two, or the next "up" or "down".
+        cell_size: fixed cell sides in pixels, (height, width) or one number; by default by image, as above.
+        min_cell: lower bound of the cell sides; 1 is the paper's.
+        grid_weight: weight of the grid term (1: Eq. 1).
+        grid: False leaves the core loss alone.
+        reduction, from_logits: see `ImageLoss`.
+
+    Raises:
+        ValueError: a name or number that is not allowed, with those that are.
+    """
+
+    def __init__(
+        self,
+        core: str | Callable[..., Tensor] = "tversky",
+        *,
+        scale: bool = False,
+        distance: bool = False,
+        nonzero: bool = False,
+        threshold: float | int = 0.5,
+        numerator: str = "kept",
+        matched_weight: float | int | None = None,
+        combination: str = "algorithm",
+        distance_unit: str = "cell",
+        rescale: str = "sigmoid",
+        cell_statistic: str = "min",
+        cell_rounding: str = "nearest",
+        cell_size: int | Sequence[int] | None = None,
+        min_cell: int = 4,
+        grid_weight: float | int = 1.0,
+        grid: bool = True,
+        reduction: str = "mean",
+        from_logits: bool = True,
+    ) -> None:
+        super().__init__(reduction=reduction, from_logits=from_logits)
+        self.core = CORES[one_of("core", core, CORES)]() if isinstance(core, str) else core
+        self.scale, self.distance, self.nonzero, self.grid = scale, distance, nonzero, grid
+        self.numerator = one_of("numerator", numerator, ("kept", "all"))
+        self.combination = one_of("combination", combination, ("algorithm", "product"))
+        self.distance_unit = one_of("distance_unit", distance_unit, DISTANCE_UNITS)
+        self.rescale = one_of("rescale", rescale, tuple(RESCALE))
+        self.cell_statistic = one_of("cell_statistic", cell_statistic, tuple(STATISTICS))
+        self.cell_rounding = one_of("cell_rounding", cell_rounding, ROUNDINGS)
+        if matched_weight is not None:
+            require_number("matched_weight", matched_weight)
+        require_number("grid_weight", grid_weight)
+        require_number("threshold", threshold)
+        if threshold > 1:
+            raise ValueError(f"threshold must lie in [0, 1], but is {threshold!r}")
+        self.threshold, self.matched_weight, self.grid_weight = threshold, matched_weight, float(grid_weight)
+        self.cell_size = None if cell_size is None else whole_sides("cell_size", cell_size)
+        self.min_cell = whole_sides("min_cell", min_cell)[0]
+        if not callable(self.core):
+            raise TypeError(f"core must be one of {', '.join(CORES)} or callable, but is a {type(core).__name__}")
+
+    # ------------------------------------------------------------------ Algorithm 1, for images of one cell size
+
+    def match(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        valid: Tensor | None,
+        cell: tuple[int, ...],
+        true: Tensor | None = None,
+        distance: Tensor | None = None,
+    ) -> Matching:
+        """The terms of (N, *spatial) images whose grids have the same cells; `true` and `distance` are (N, *grid)."""
+        p, y, v = cut(logits, cell), cut(target, cell), self._valid_pixels(target, valid, cell)
+        image, cells = self._core_losses(logits, target, valid, p, y, v, len(cell))
+
+        counted = torch.ones_like(cells, dtype=torch.bool) if v is None else (cell_max(v, len(cell)) > 0).expand_as(cells)
+        predicted = self._predicted(p.detach(), v, len(cell))  # lines 9, 13
+        true = cell_max(y if v is None else y * v, len(cell)) > 0.5 if true is None else true  # line 10
+        kept = counted & (predicted | true) if self.nonzero else counted  # lines 15-18
+        summed = kept if self.numerator == "kept" else counted & per_image(kept, torch.any, len(cell))
+
+        false_positive = predicted & ~true & per_image(true, torch.any, len(cell))  # line 13
+        d = torch.zeros_like(cells) if distance is None else distance.to(cells.dtype) * false_positive
+        S = predicted.flatten(1).sum(1) / true.flatten(1).sum(1).clamp(min=1)  # Eq. 8
+        return Matching(
+            image=image,
+            cells=cells,
+            kept=kept,
+            summed=summed,
+            weight=self._weight(d, false_positive),
+            ratio=RESCALE[self.rescale](S.to(cells.dtype)) if self.scale else torch.ones_like(image),  # line 22
+            S=S.to(cells.dtype),
+            distance=d,
+            predicted=predicted,
+            true=true,
+            cell_size=cell,
+            grid_weight=self.grid_weight,
+        )
+
+    def _core_losses(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        valid: Tensor | None,
+        p: Tensor,
+        y: Tensor,
+        v: Tensor | None,
+        dims: int,
+    ) -> tuple[Tensor, Tensor]:
+        """L_I (N,) and all L_i (N, *grid): lines 1 and 4."""
+        if isinstance(self.core, SumCore):  # the pixels are visited once for both
+            sums = self.core.sums(p, y, axes=cell_axes(dims), valid=v, from_logits=self.from_logits)
+            return self.core.from_sums(*(s.flatten(1).sum(1) for s in sums)), self.core.from_sums(*sums)
+        image = self._call_core(logits, target, tuple(range(-dims, 0)), valid)
+        return image, self._call_core(p, y, cell_axes(dims), v)
+
+    def _call_core(self, logits: Tensor, target: Tensor, axes: tuple[int, ...], valid: Tensor | None) -> Tensor:
+        """A core of somebody else's: given what it takes, refused where it cannot take what is needed."""
+        name = getattr(self.core, "__name__", type(self.core).__name__)
+        extra: dict[str, object] = {}
+        if valid is not None:
+            extra["valid"] = valid.expand_as(logits)
+        if not self.from_logits:
+            extra["from_logits"] = False
+        for argument in extra:
+            if not accepts(self.core, argument):
+                raise ValueError(
+                    f"core {name} takes no argument {argument!r}, which is needed for a mask or cells that overhang "
+                    "the image (valid) or for from_logits=False (from_logits): add it, or avoid both"
+                )
+        loss = self.core(logits, target, axes=axes, **extra)
+        expected = tuple(side for axis, side in enumerate(logits.shape, -logits.ndim) if axis not in axes)
+        if loss.shape != expected:
+            raise ValueError(
+                f"core {name} must reduce the axes {axes} of {tuple(logits.shape)} and keep the others, {expected}, "
+                f"but returned {tuple(loss.shape)}"
+            )
+        return loss
+
+    def _valid_pixels(self, target: Tensor, valid: Tensor | None, cell: tuple[int, ...]) -> Tensor | None:
+        """1 for the pixels of the cut image that count, or None where all of them do."""
+        if valid is None and not overhangs(tuple(target.shape[1:]), cell):
+            return None
+        return cut(torch.ones_like(target[:1]) if valid is None else valid, cell)
+
+    def _predicted(self, p: Tensor, v: Tensor | None, dims: int) -> Tensor:
+        """Cells with a pixel above the threshold; for logits p > t means logit > log(t / (1 - t))."""
+        t = float(self.threshold)
+        if self.from_logits:
+            t = math.log(t / (1 - t)) if 0 < t < 1 else math.copysign(math.inf, t - 0.5)
+        return cell_max(p if v is None else p.masked_fill(v == 0, -math.inf), dims) > t
+
+    def _weight(self, d: Tensor, false_positive: Tensor) -> Tensor:
+        """w_i (lines 7 to 14, Eq. 9)."""
+        if not self.distance:
+            return torch.ones_like(d)
+        default = 0.5 if self.rescale == "sigmoid" else 1.0  # sigma(0); see docs/paper.md for the direct one
+        matched = default if self.matched_weight is None else float(self.matched_weight)
+        weight = torch.where(false_positive, RESCALE[self.rescale](d), matched)
+        return 1 + weight if self.scale and self.combination == "algorithm" else weight
+
+    # ------------------------------------------------------------------------------------ batches and their facts
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C): L_SM of each image and channel."""
+        batch, spatial = logits.shape[:2], tuple(logits.shape[2:])
+        if not self.grid:
+            axes = tuple(range(-len(spatial), 0))
+            if isinstance(self.core, SumCore):
+                return self.core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
+            return self._call_core(logits, target, axes, valid)
+        truths = self._truths(target, valid, instances, facts)
+        # Images whose cells have the same size go through together, otherwise each by itself: no loop over cells.
+        together = len({truth.cell_size for truth in truths}) == 1
+        size = len(truths) if together else 1
+        parts = zip(
+            logits.flatten(0, 1).split(size),
+            target.flatten(0, 1).split(size),
+            [None] * len(truths) if valid is None else valid.flatten(0, 1).split(size),
+            [truths[i : i + size] for i in range(0, len(truths), size)],
+            strict=False,
+        )
+        losses = [self.match(x, y, v, t[0].cell_size, *stacked(t, x.device)).loss for x, y, v, t in parts]
+        return torch.cat(losses).reshape(batch)
+
+    def facts(
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int] | None = None
+    ) -> list[Facts]:
+        """Cell size, true cells and distances of each image, so that the training step measures nothing.
+
+        Args:
+            target: (B, C, *spatial), the truth after any augmentation; on the CPU, in the loader.
+            instances: see `forward`.
+            density: not used by this loss.
+
+        Returns:
+            One dict per image: "cell_size" (C, axes), "true" (C, *grid) bool and, if the loss weighs by
+            distance, "distance" (C, *grid), both filled with 0 up to the largest grid of the channels;
+            "size" (axes,) and "options" let `forward` refuse the facts of another image or loss.
+
+        Raises:
+            ValueError: a target that `forward` would refuse too, or true mass without an instance.
+        """
+        del density
+        if not 3 <= target.ndim <= 5:
+            raise ValueError(f"target must have the shape (B, C, *spatial), but has {tuple(target.shape)}")
+        check_unit_interval("target", target)
+        if instances is not None:
+            check_shape("instances", instances, target.shape)
+        if not self.grid:
+            return [{} for _ in target]
+        return [
+            self._image_facts(image, None if instances is None else instances[i]) for i, image in enumerate(target)
+        ]
+
+    def explain(
+        self, logits: Tensor, target: Tensor, *, mask: Tensor | None = None, instances: Tensor | None = None
+    ) -> Matching:
+        """Every term of the loss of one image, (1, 1, *spatial): what counts, with what weight, and why.
+
+        The ledger adds up: `loss` = `image` + the sum of `contributions`. `distance` is there even if the
+        loss does not weigh by it. Raises ValueError for more than one image or channel, or without a grid.
+        """
+        if not self.grid:
+            raise ValueError("explain needs the grid, but the loss was made with grid=False")
+        logits, target, valid = checked(logits, target, mask, self.from_logits)
+        if logits.shape[:2] != (1, 1):
+            raise ValueError(f"explain takes one image of one channel, (1, 1, *spatial), not {tuple(logits.shape)}")
+        mass, labels = hidden(target, instances, valid)
+        truth = self._measure(mass[0, 0], None if labels is None else labels[0, 0], with_distance=True)
+        with torch.autocast(logits.device.type, enabled=False):
+            valid = None if valid is None else valid[0]
+            terms = self.match(logits[0], target[0], valid, truth.cell_size, *stacked([truth], logits.device))
+        return Matching(*(term[0] if isinstance(term, Tensor) else term for term in terms))  # type: ignore[arg-type]
+
+    def _truths(
+        self, target: Tensor, valid: Tensor | None, instances: Tensor | None, facts: Sequence[Facts] | None
+    ) -> list[Truth]:
+        """One entry per image and channel, from the facts or else by measuring."""
+        images, spatial = target.shape[0] * target.shape[1], tuple(target.shape[2:])
+        if self.cell_size is not None and not self.distance and facts is None:
+            return [Truth(self._fixed_cell(len(spatial)), None, None)] * images  # nothing to measure
+        if facts is None or (valid is not None and hides_mass(target, valid)):
+            facts = self._facts_behind_mask(target, instances, valid)
+        if not torch.compiler.is_compiling():
+            for i, fact in enumerate(facts):
+                self._check_facts(i, fact, target)
+        return [self._truth(fact, channel, spatial) for fact in facts for channel in range(target.shape[1])]
+
+    @torch.compiler.disable
+    def _facts_behind_mask(self, target: Tensor, instances: Tensor | None, valid: Tensor | None) -> list[Facts]:
+        """The facts of the masses inside the mask; NumPy and SciPy, so a graph is broken here."""
+        mass, labels = hidden(target, instances, valid)
+        return self.facts(mass, instances=labels)
+
+    def _truth(self, fact: Facts, channel: int, spatial: tuple[int, ...]) -> Truth:
+        """The entry of one channel, its grid cut back from the largest one."""
+        cell = self._fixed_cell(len(spatial)) if self.cell_size else tuple(int(s) for s in fact["cell_size"][channel])
+        at = (channel, *(slice(n) for n in grid_shape(spatial, cell)))
+        return Truth(cell, fact["true"][at], fact["distance"][at] if self.distance else None)
+
+    def _image_facts(self, target: Tensor, instances: Tensor | None) -> Facts:
+        """Facts of one (C, *spatial) image."""
+        channels = [
+            self._measure(channel, None if instances is None else instances[c], self.distance)
+            for c, channel in enumerate(target)
+        ]
+        facts = {
+            "cell_size": torch.tensor([truth.cell_size for truth in channels]),
+            "true": padded([truth.true for truth in channels if truth.true is not None]),
+            "size": torch.tensor(target.shape[1:]),
+            "options": torch.tensor(self._options_code()),
+        }
+        if self.distance:
+            facts["distance"] = padded([truth.distance for truth in channels if truth.distance is not None])
+        return facts
+
+    def _measure(self, target: Tensor, instances: Tensor | None, with_distance: bool) -> Truth:
+        """Label, measure and cut one (*spatial) truth on the CPU."""
+        mass = target.detach().cpu().numpy() > 0.5
+        labels = None if instances is None else instances.detach().cpu().numpy().astype(np.int64)
+        if labels is not None and (mass & (labels == 0)).any():
+            raise ValueError("instances must label every pixel of true mass, but some are 0 (background)")
+        if self.cell_size:
+            cell = self._fixed_cell(mass.ndim)
+        else:
+            cell = cell_size(
+                mass, labels, statistic=self.cell_statistic, rounding=self.cell_rounding, min_cell=self.min_cell
+            )
+        true = cell_max(cut(torch.from_numpy(mass).to(torch.uint8)[None], cell), mass.ndim)[0] > 0
+        units = {"cell": [1.0] * mass.ndim, "pixel": cell, "image": [c / s for c, s in zip(cell, mass.shape, strict=True)]}
+        unit = tuple(float(u) for u in units[self.distance_unit])
+        return Truth(cell, true, torch.from_numpy(distance_to_mass(true.numpy(), unit)) if with_distance else None)
+
+    def _fixed_cell(self, dims: int) -> tuple[int, ...]:
+        sides = self.cell_size or ()
+        sides = sides * dims if len(sides) == 1 else sides
+        if len(sides) != dims:
+            raise ValueError(f"cell_size must have one side per spatial axis, {dims} here, but is {self.cell_size}")
+        return sides
+
+    def _options_code(self) -> int:
+        """A number for all options on which the facts depend."""
+        options = (self.cell_size, self.cell_statistic, self.cell_rounding, self.min_cell, self.distance_unit)
+        return zlib.crc32(repr(options).encode())
+
+    def _check_facts(self, index: int, fact: Facts, target: Tensor) -> None:
+        """Raise ValueError for facts of another loss, or of an image of another size."""
+        needed = {"cell_size", "true", "size", "options"} | ({"distance"} if self.distance else set())
+        if missing := needed - fact.keys():
+            raise ValueError(f"facts[{index}] lacks {', '.join(sorted(missing))}: make it with the facts() of this loss")
+        if int(fact["options"]) != self._options_code():
+            raise ValueError(
+                f"facts[{index}] was made by a loss with other grid options: make it with the facts() of this loss"
+            )
+        size, channels = tuple(fact["size"].tolist()), len(fact["cell_size"])
+        if (channels, *size) != tuple(target.shape[1:]):
+            raise ValueError(f"facts[{index}] is of an image {(channels, *size)}, but target's are {tuple(target.shape[1:])}")
+
+    def extra_repr(self) -> str:
+        """Shown by `repr`: the core and the switches."""
+        names = ("core", "scale", "distance", "nonzero", "grid", "reduction")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+
+def per_image(cells: Tensor, reduce: Callable[..., Tensor], dims: int) -> Tensor:
+    """(N, *grid) reduced to one value per image, with the grid's axes kept as 1."""
+    return reduce(cells.flatten(1), 1).reshape(-1, *(1,) * dims)
+
+
+def hidden(target: Tensor, instances: Tensor | None, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Truth and instances without what lies outside the mask."""
+    if valid is None:
+        return target, instances
+    return target * valid, None if instances is None else torch.where(valid > 0, instances, 0)
+
+
+def hides_mass(target: Tensor, valid: Tensor) -> bool:
+    """Whether true mass lies outside the mask, so that facts of the whole truth do not hold. Not asked by a compiler."""
+    return not torch.compiler.is_compiling() and bool(((target > 0.5) & (valid == 0)).any())
+
+
+def stacked(truths: Sequence[Truth], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    """True cells and distances of images with the same grid as (N, *grid)."""
+    true = [truth.true for truth in truths if truth.true is not None]
+    distance = [truth.distance for truth in truths if truth.distance is not None]
+    return (
+        torch.stack(true).to(device, non_blocking=True) if true else None,
+        torch.stack(distance).to(device, non_blocking=True) if distance else None,
+    )
+
+
+def padded(grids: Sequence[Tensor]) -> Tensor:
+    """Grids of several sizes in one tensor, filled with 0."""
+    shape = [max(sides) for sides in zip(*(grid.shape for grid in grids), strict=True)]
+    out = grids[0].new_zeros(len(grids), *shape)
+    for row, grid in zip(out, grids, strict=True):
+        row[tuple(slice(side) for side in grid.shape)] = grid
+    return out
+
+
+def whole_sides(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    """One or several whole numbers of at least 1 as a tuple."""
+    sides = (value,) if isinstance(value, int) else tuple(value)
+    if not sides or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 1 for s in sides):
+        raise ValueError(f"{name} must be a whole number of pixels of at least 1, or one per axis, but is {value!r}")
+    return sides
