@@ -1,0 +1,118 @@
+"""Folds: which images train, which choose the weights, which are measured. No patient is ever in two parts.
+
+    kfold     the test part is fold k, 10 % of all for validation come out of the rest; every image is tested once
+    paper     80/10/10 (section 4.1): the held-out fifth is half validation, half test
+    split     one 80/10/10 split, by seed
+    official  the cohort's own column `split`, with "train", "test" and perhaps "validation"
+
+All are stratified by quartile of the images' mass size, with images without mass as a stratum of their own.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+SCHEMES = ("kfold", "paper", "split", "official")
+
+
+class Split(NamedTuple):
+    """Ids of the three parts."""
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+
+
+def split(
+    table: pd.DataFrame,
+    mass_fraction: pd.Series,
+    *,
+    scheme: str = "kfold",
+    fold: int = 0,
+    folds: int = 5,
+    seed: int = 0,
+) -> Split:
+    """The parts of one fold.
+
+    Args:
+        table: the cohort's, with the columns `id` and `patient`; the order of its rows does not matter.
+        mass_fraction: mass pixels / image pixels, by id.
+        scheme: one of SCHEMES.
+        fold: which one, from 0.
+        folds: how many (5: section 4.1).
+        seed: shuffles the patients.
+
+    Raises:
+        ValueError: an unknown scheme, a fold out of range, too few patients, no column for "official",
+            or a part that would be empty.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, but is {scheme!r}")
+    folds = 1 if scheme in ("split", "official") else folds
+    if folds < 2 and scheme in ("kfold", "paper"):
+        raise ValueError(f"folds must be at least 2, but is {folds}")
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold must be from 0 to {folds - 1} with scheme {scheme!r}, but is {fold}")
+    table = table.sort_values("id").reset_index(drop=True).assign(stratum=lambda t: strata(t, mass_fraction))
+    parts = _official(table, seed) if scheme == "official" else _folded(table, scheme, fold, folds, seed)
+    for name, part in zip(Split._fields, parts, strict=True):
+        if part.empty:
+            raise ValueError(f"the {name} part is empty: {len(table)} images are too few for scheme {scheme!r}")
+    return Split(*(part["id"].tolist() for part in parts))
+
+
+def strata(table: pd.DataFrame, mass_fraction: pd.Series) -> np.ndarray:
+    """0 for an image without mass, otherwise 1 to 4, the quartile of its mass size."""
+    sizes = mass_fraction.loc[table["id"]].to_numpy()
+    with_mass = sizes > 0
+    if not with_mass.any():
+        return np.zeros(len(sizes), int)
+    limits = np.quantile(sizes[with_mass], [0.25, 0.5, 0.75])
+    return np.where(with_mass, 1 + np.searchsorted(limits, sizes), 0)
+
+
+def _folded(
+    table: pd.DataFrame, scheme: str, fold: int, folds: int, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Train, validation and test for all schemes that draw patients."""
+    if scheme == "split":
+        held, rest = _draw(table, 5, 0, seed)
+    else:
+        held, rest = _draw(table, folds, fold, seed)
+    if scheme == "kfold":
+        # A tenth of all images is 1 / (0.1 of all) of the rest: an eighth of four fifths.
+        validation, train = _draw(rest, max(2, round(10 * (folds - 1) / folds)), 0, seed)
+        return train, validation, held
+    validation, test = _draw(held, 2, 0, seed)
+    return rest, validation, test
+
+
+def _official(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The cohort's own parts; a tenth of the training patients where it names no validation part."""
+    column = next((name for name in ("split", "official_split") if name in table), None)
+    if column is None:
+        raise ValueError("scheme 'official' needs a column `split` in the cohort's table, but there is none")
+    part = table[column].astype("string").str.lower()
+    train, validation, test = (table[part == name] for name in ("train", "validation", "test"))
+    if validation.empty and not train.empty:
+        validation, train = _draw(train, 10, 0, seed)
+    shared = set(train["patient"]) & set(test["patient"]) | set(validation["patient"]) & set(test["patient"])
+    if shared:
+        raise ValueError(f"column `{column}` puts {len(shared)} patients into training and test: {sorted(shared)[:5]}")
+    return train, validation, test
+
+
+def _draw(table: pd.DataFrame, parts: int, part: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One of `parts` equal parts of the patients, and the others."""
+    patients = table["patient"].nunique()
+    if patients < parts:
+        raise ValueError(f"{parts} parts need at least {parts} patients, but there are {patients}")
+    # scikit-learn refuses more parts than members of the smallest stratum, so that one joins its neighbour.
+    stratum = table["stratum"].to_numpy().copy()
+    counts = pd.Series(stratum).value_counts()
+    stratum[np.isin(stratum, counts[counts < parts].index)] = counts.idxmax()
+    draws = StratifiedGroupKFold(parts, shuffle=True, random_state=seed).split(table, stratum, table["patient"])
+    rest, drawn = list(draws)[part]
+    return table.iloc[drawn], table.iloc[rest]
