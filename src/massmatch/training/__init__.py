@@ -1,1 +1,1 @@
-"""training"""
+"""Training and measuring one network on one fold of a cohort."""

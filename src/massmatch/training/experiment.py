@@ -1,0 +1,105 @@
+"""What is trained, on what, how: one value that names its own folder."""
+
+import hashlib
+import inspect
+import json
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from massmatch.losses import LOSSES, ImageLoss
+from massmatch.models import MODELS
+
+PEAK = {"constant": 1e-4, "one-cycle": 2e-3}  # section 4.1; what a width-8 AU-Net learned fastest with
+
+
+class Experiment(BaseModel):
+    """One network trained with one loss; with a fold, one run. Defaults are the paper's (section 4.1) where it has any."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cohort: str  # folder name
+    fingerprint: str  # of the cohort's images and masks
+    loss: str = "sm-tversky-s-a"  # the paper's best; with options as in name:option=value,option=value
+    model: str = "aunet"
+    width: int = Field(default=64, ge=1)  # channels of the first level
+    scheme: Literal["kfold", "paper", "split", "official"] = "kfold"
+    folds: int = Field(default=5, ge=2)
+    seed: int = Field(default=0, ge=0)  # of folds, first weights and order
+    epochs: int = Field(default=50, ge=1)  # not stated in the paper
+    batch_size: int = Field(default=4, ge=1)
+    optimizer: Literal["adam", "adamw"] = "adam"  # not stated; Adam is what AU-Net's other users take
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    learning_rate: float = Field(default=1e-4, gt=0)  # the peak of a one-cycle schedule
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the network; the loss has float32 always
+    memory: Literal["auto", "contiguous", "channels-last"] = "auto"
+    threads: int | None = Field(default=None, ge=1)  # None: PyTorch's choice
+    threshold: float = Field(default=0.5, gt=0, lt=1)  # a pixel above it is predicted mass
+
+    @property
+    def digest(self) -> str:
+        """8 hex digits over all fields."""
+        fields = json.dumps(self.model_dump(), sort_keys=True)
+        return hashlib.sha256(fields.encode()).hexdigest()[:8]
+
+    def folder(self, runs: Path, fold: int) -> Path:
+        """Where the run of one fold lives."""
+        loss = self.loss.replace(":", "+").replace("/", "-")
+        name = f"{self.cohort}_{self.model}-w{self.width}_{loss}_seed{self.seed}_{self.digest}"
+        return runs / name / f"fold{fold}"
+
+
+def named(kind: str, name: str, known: "dict[str, Any]") -> Any:
+    """`known[name]`, or a ValueError with the nearest known name."""
+    if name in known:
+        return known[name]
+    near = get_close_matches(name, known, 1, cutoff=0.0)[0]
+    raise ValueError(f"unknown {kind} {name!r}; did you mean {near!r}? `massmatch {plural(kind)}` lists all {len(known)}")
+
+
+def plural(kind: str) -> str:
+    """The command that lists a kind of thing."""
+    return {"loss": "losses"}.get(kind, f"{kind}s")
+
+
+def make_loss(spec: str) -> ImageLoss:
+    """The loss of a specification such as "sm-tversky-s-a:cell_statistic=mean,smooth=0.1,cell_size=8x8".
+
+    Raises ValueError for an unknown name (with the nearest one), an option that the loss has not, or a wrong value.
+    """
+    name, _, text = spec.partition(":")
+    factory = named("loss", name, LOSSES)
+    options = dict(_option(part, spec) for part in text.split(",") if part)
+    allowed = option_names(factory)
+    for option in options:
+        if option not in allowed:
+            near = get_close_matches(option, allowed, 1, cutoff=0.0)[0]
+            raise ValueError(f"loss {name} has no option {option!r}; did you mean {near!r}? It has {', '.join(allowed)}")
+    return factory(**options)
+
+
+def option_names(factory: partial[ImageLoss]) -> list[str]:
+    """The options of a loss of the catalogue that its name does not decide already."""
+    own, core = factory.args
+    names = [*inspect.signature(core).parameters, *inspect.signature(own).parameters]
+    return sorted(set(names) - {"core", "grid", "from_logits", "reduction", *factory.keywords})
+
+
+def _option(part: str, spec: str) -> tuple[str, Any]:
+    name, equals, value = part.partition("=")
+    if not equals:
+        raise ValueError(f"options of a loss are written name:option=value,option=value; {spec!r} has {part!r}")
+    sides = value.split("x")
+    if len(sides) > 1 and all(side.isdigit() for side in sides):
+        return name, tuple(int(side) for side in sides)
+    return name, yaml.safe_load(value)
+
+
+def make_model(name: str, width: int) -> nn.Module:
+    """A network with one input channel and one logit per pixel. ValueError for an unknown name."""
+    return named("model", name, MODELS)(1, 1, width)
