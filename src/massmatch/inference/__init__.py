@@ -1,1 +1,1 @@
-"""inference"""
+"""Trained networks on new images."""

@@ -1,1 +1,1 @@
-"""reporting"""
+"""What people look at: tables, pictures, pages."""

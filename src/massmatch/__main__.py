@@ -1,0 +1,5 @@
+"""python -m massmatch"""
+
+from massmatch.cli import main
+
+main()

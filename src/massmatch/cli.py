@@ -1,0 +1,324 @@
+"""The command line. Each command imports what it needs when it runs, so that --help needs no torch."""
+
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from massmatch.training.experiment import Experiment
+    from massmatch.training.fit import Progress
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Breast mass segmentation on whole mammograms, and a fair comparison of the losses. "
+    "For research, not for diagnosis.",
+)
+screen, errors = Console(), Console(stderr=True, soft_wrap=True)
+
+FAILURE, USAGE, DATA = 1, 2, 3
+CohortArgument = Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")]
+Runs = Annotated[Path, typer.Option("--out", help="Where the folders of runs are.")]
+
+
+@app.command()
+def losses() -> None:
+    """List the losses."""
+    from massmatch.losses import LOSSES
+    from massmatch.training.experiment import option_names
+
+    for name, factory in LOSSES.items():
+        screen.print(f"{name:18}[dim]{', '.join(option_names(factory))}[/dim]", soft_wrap=True)  # type: ignore[arg-type]
+
+
+@app.command()
+def models() -> None:
+    """List the networks, with their size at the usual widths."""
+    from massmatch.models import MODELS
+
+    for name, network in MODELS.items():
+        sizes = (f"width {w}: {sum(p.numel() for p in network(1, 1, w).parameters()) / 1e6:.2f} M" for w in (8, 64))
+        screen.print(f"{name:18}{', '.join(sizes)} parameters")
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="The cohort's folder.")],
+    patients: Annotated[int, typer.Option(help="How many made-up women, with 2 to 4 images each.")] = 50,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same images.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the square images in pixels.")] = 256,
+    normal_fraction: Annotated[float, typer.Option(help="Share of the images without mass.")] = 0.15,
+) -> None:
+    """Make a cohort of made-up mammograms."""
+    with told():
+        cohort = make_phantoms(out, patients, seed, size, normal_fraction)
+        screen.print(f"{len(cohort)} images of {cohort.table['patient'].nunique()} made-up patients in {out}")
+
+
+@app.command()
+def train(
+    cohort: CohortArgument,
+    loss: Annotated[str, typer.Option(help="A name of `massmatch losses`, options behind it as in name:a=1,b=2.")] = "sm-tversky-s-a",
+    model: Annotated[str, typer.Option(help="A name of `massmatch models`.")] = "aunet",
+    width: Annotated[int, typer.Option(help="Channels of the first level; 64 is the paper's, 8 suits a CPU.")] = 64,
+    fold: Annotated[int, typer.Option(help="Which fold, from 0.")] = 0,
+    folds: Annotated[int, typer.Option(help="How many folds.")] = 5,
+    scheme: Annotated[str, typer.Option(help="kfold, paper (80/10/10), split or official.")] = "kfold",
+    epochs: Annotated[int, typer.Option(help="Rounds through the training images.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of folds, first weights and order.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Images per step (the paper's 4).")] = 4,
+    optimizer: Annotated[str, typer.Option(help="adam or adamw.")] = "adam",
+    schedule: Annotated[str, typer.Option(help="constant, or one-cycle, which learns far faster in a short run.")] = "constant",
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak of one-cycle. By default 1e-4 (the paper's), 2e-3 with one-cycle.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster, by a short timing.")] = "auto",
+    memory: Annotated[str, typer.Option(help="contiguous, channels-last, or auto.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threshold: Annotated[float, typer.Option(help="A pixel above it is predicted mass.")] = 0.5,
+    out: Runs = Path("runs"),
+) -> None:
+    """Train on one fold and measure it on its test part. The same command again goes on, or shows the result."""
+    with told():
+        from massmatch.data import open_cohort
+        from massmatch.training.experiment import PEAK
+        from massmatch.training.fit import run
+
+        opened = open_cohort(cohort)
+        experiment = resolved(
+            cohort=opened.name,
+            fingerprint=opened.fingerprint,
+            loss=loss,
+            model=model,
+            width=width,
+            scheme=scheme,
+            folds=folds,
+            seed=seed,
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            schedule=schedule,
+            learning_rate=learning_rate if learning_rate is not None else PEAK.get(schedule, 1e-4),
+            precision=precision,
+            memory=memory,
+            threads=threads,
+            threshold=threshold,
+        )
+        with watching(loss) as watch:
+            folder = run(experiment, opened, fold, out, watch)
+        show([folder])
+        screen.print(f"{folder}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or a weights file.")],
+    cohort: Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for rows.csv and predictions of all images of another cohort.")
+    ] = None,
+) -> None:
+    """Measure a run's weights again on its test part, or, with --out, on every image of another cohort."""
+    with told():
+        from massmatch.data import open_cohort
+        from massmatch.inference.predict import load_network
+        from massmatch.training import evaluate as measuring
+        from massmatch.training.fit import evaluate_run
+
+        opened = open_cohort(cohort)
+        if out is None:
+            if not (run / "experiment.yaml").is_file():
+                raise FileNotFoundError(f"{run} is no run's folder; for a weights file give --out DIR")
+            with watching(run.parent.name) as watch:
+                evaluate_run(run, opened, watch)
+            show([run])
+            return
+        model, facts = load_network(run)
+        rows = measuring.evaluate(model, opened, opened.ids, facts["threshold"], out=out / "predictions")
+        measuring.write_rows(out / "rows.csv", rows)
+        show([out])
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or a weights file.")],
+    images: Annotated[list[Path], typer.Argument(help="Grey images of 8 or 16 bits: PNG, TIFF, JPEG.")],
+    out: Annotated[Path, typer.Option(help="Folder for <name>_mask.png and <name>_contour.png.")],
+) -> None:
+    """Segment images: a mask (0 and 255) and a picture with the contour for each, in the size of the image."""
+    with told():
+        from PIL import Image
+
+        from massmatch.inference.predict import load_network
+        from massmatch.inference.predict import predict as segment
+        from massmatch.reporting.figures import overlay
+
+        if len({path.stem for path in images}) < len(images):
+            raise ValueError("two images have the same name, so that one result would replace the other: run them apart")
+        model, facts = load_network(run)
+        out.mkdir(parents=True, exist_ok=True)
+        for path in images:
+            found = segment(model, facts, path)
+            Image.fromarray(found.mask).convert("L").save(out / f"{path.stem}_mask.png")
+            overlay(found.image, prediction=found.mask).save(out / f"{path.stem}_contour.png")
+            area = int(found.mask.sum())
+            screen.print(f"{path.name}: {area} pixels of mass, {100 * found.mask.mean():.2f} % of the image", soft_wrap=True)
+        screen.print(f"masks and contours in {out}; for research, not for diagnosis")
+
+
+@app.command()
+def compare(
+    cohort: CohortArgument,
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs on this cohort, such as runs/*/fold0.")],
+    page: Annotated[Path | None, typer.Option(help="An HTML file to write, with table, contours and curves.")] = None,
+) -> None:
+    """Put finished runs side by side: a table on the screen, and a page."""
+    with told():
+        from massmatch.data import open_cohort
+        from massmatch.reporting.page import write_page
+
+        named = show(runs)
+        if page is not None:
+            write_page(page, "Losses side by side", open_cohort(cohort), named)
+            screen.print(f"{page}", soft_wrap=True)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(help="Folder for the made-up cohort, the runs and the page.")] = Path("demo"),
+) -> None:
+    """See it all work without data: made-up mammograms, two trained networks, one page. About two minutes."""
+    with told():
+        from massmatch.reporting.page import write_page
+        from massmatch.training.fit import run
+
+        cohort = make_phantoms(out / "phantoms", **DEMO_COHORT)
+        screen.print(f"{len(cohort)} made-up mammograms in {out / 'phantoms'}")
+        folders = []
+        for loss in DEMO_LOSSES:
+            experiment = resolved(
+                cohort=cohort.name, fingerprint=cohort.fingerprint, loss=loss, optimizer="adamw", schedule="one-cycle", **DEMO_TRAINING
+            )
+            with watching(loss) as watch:
+                folders.append(run(experiment, cohort, 0, out / "runs", watch))
+        page = out / "index.html"
+        write_page(page, "massmatch on made-up mammograms", cohort, show(folders))
+        screen.print(f"\nOpen this page: {page.resolve()}", soft_wrap=True)
+
+
+DEMO_COHORT = {"patients": 60, "seed": 0, "size": 128, "normal_fraction": 0.1}
+DEMO_LOSSES = ("tversky", "sm-tversky-s-a")
+DEMO_TRAINING: dict[str, Any] = {
+    "width": 8,
+    "scheme": "split",
+    "epochs": 12,
+    "learning_rate": 4e-3,
+    "precision": "bfloat16",
+    "memory": "channels-last",
+}
+
+
+def make_phantoms(out: Path, patients: int, seed: int, size: int, normal_fraction: float) -> Any:
+    """A cohort of made-up mammograms in `out`; one that is there already from the same options is kept."""
+    from massmatch.data import write_cohort
+    from massmatch.data.phantom import phantoms
+
+    options = {"patients": patients, "seed": seed, "size": size, "normal_fraction": normal_fraction}
+    samples = phantoms(patients, seed=seed, size=size, normal_fraction=normal_fraction)
+    return write_cohort(samples, out, reader="phantom", options=options, licence="made up; no licence needed")
+
+
+def resolved(**fields: Any) -> "Experiment":
+    """The experiment, with wrong values in one line each and names checked before anything runs."""
+    from pydantic import ValidationError
+
+    from massmatch.training.experiment import Experiment, make_loss, make_model
+
+    try:
+        experiment = Experiment(**fields)
+    except ValidationError as error:
+        lines = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}, but is {e['input']!r}" for e in error.errors()]
+        raise ValueError("\n".join(lines)) from None
+    make_loss(experiment.loss)
+    make_model(experiment.model, 1)
+    return experiment
+
+
+def show(runs: list[Path]) -> dict[str, Path]:
+    """The table of finished runs; their folders by loss (with what else differs where the loss does not)."""
+    import pandas as pd
+    import yaml
+
+    from massmatch.reporting.tables import comparison, on_screen
+
+    named: dict[str, Path] = {}
+    for run in runs:
+        if not (run / "rows.csv").is_file():
+            raise FileNotFoundError(f"{run} holds no rows.csv: it is no run's folder, or the run is not finished")
+        facts = yaml.safe_load((run / "experiment.yaml").read_text()) if (run / "experiment.yaml").is_file() else {}
+        name = facts.get("loss", run.name)
+        named[name if name not in named else f"{name} ({run.parent.name}/{run.name})"] = run
+    rows = {name: pd.read_csv(run / "rows.csv") for name, run in named.items()}
+    count = len(next(iter(rows.values())))
+    screen.print(on_screen(comparison(rows), f"{count} test images"))
+    return named
+
+
+@contextmanager
+def watching(title: str) -> Iterator["Callable[[Progress], None]"]:
+    """A progress bar with epoch, loss, validation DSC and time left; a line per epoch where there is no terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(title, state="")
+        last = [0]
+
+        def watch(now: "Progress") -> None:
+            dsc = "–" if math.isnan(now.dsc) else f"{100 * now.dsc:.1f} %"
+            state = f"epoch {now.epoch}/{now.epochs}  loss {now.loss:.4f}  validation DSC {dsc}"
+            state = "measuring the test images" if now.phase == "test" else state
+            bar.update(task, completed=now.done, total=now.of, state=state)
+            if not screen.is_terminal and now.phase == "train" and now.epoch != last[0]:
+                last[0] = now.epoch
+                screen.print(f"{title}: epoch {now.epoch}/{now.epochs} begins, validation DSC so far {dsc}", soft_wrap=True)
+
+        yield watch
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors that a user can mend, in one line and with the exit code of design; all others keep their traceback."""
+    from massmatch.data.cohort import CohortError
+
+    warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow", markup=False)
+    try:
+        yield
+    except CohortError as error:
+        stop(error, DATA)
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
+        stop(error, USAGE)
+    except (FloatingPointError, OSError) as error:
+        stop(error, FAILURE)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command again goes on from the last finished epoch")
+        sys.exit(130)
+
+
+def stop(error: BaseException, code: int) -> NoReturn:
+    """One line on stderr, then out."""
+    errors.print(f"massmatch: {error}", style="red", markup=False, highlight=False)
+    sys.exit(code)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="massmatch")
