@@ -148,7 +148,7 @@ def check_unit_interval(name: str, value: Tensor) -> None:
     """Raise ValueError unless all values lie in [0, 1]; NaN is refused too."""
     if value.dtype == torch.bool:
         return
-    low, high = (float(end) for end in torch.aminmax(value))
+    low, high = (float(end) for end in torch.aminmax(value.detach()))
     if low != low or high != high:
         raise ValueError(f"{name} must lie in [0, 1], but holds NaN")
     if low < 0 or high > 1:

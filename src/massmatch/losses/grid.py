@@ -36,7 +36,7 @@ def mass_sides(
     return np.array(sides, dtype=np.int64).reshape(-1, mass.ndim)
 
 
-def power_of_two(side: float, rounding: str = "nearest") -> int:
+def power_of_two(side: float | int, rounding: str = "nearest") -> int:
     """`side` (at least 1) as a power of two: the nearest by absolute difference (a tie goes up), or the next up or down."""
     _, exponent = math.frexp(side)  # side = m 2^exponent with 1/2 <= m < 1
     below = 2 ** (exponent - 1)

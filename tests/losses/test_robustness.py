@@ -1,0 +1,249 @@
+"""Finite for every legal input, an error that can be mended for every other one, and the same under a compiler."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from algorithm_1 import VARIANTS
+from drawing import box, made_up, sure
+
+from massmatch.losses import LOSSES, SpatialMatchingLoss, Tversky
+
+NAMES = [*VARIANTS, "bce", "dice", "tversky", "hybrid"]
+
+
+def specks(side):
+    """Single pixels that do not touch, about a thousand of them."""
+    mask = torch.zeros(1, 1, side, side)
+    mask[..., ::2, ::2] = 1
+    assert mask.sum() >= 1000
+    return mask
+
+
+NO_MASS = torch.zeros(1, 1, 32, 32)
+MASS = box((32, 32), ((8, 4), (9, 12)))
+ODDITIES = {
+    "no mass": (sure(MASS), NO_MASS),
+    "no prediction": (torch.full_like(MASS, -10), MASS),
+    "neither": (torch.full_like(MASS, -10), NO_MASS),
+    "one pixel": (sure(MASS), box((32, 32), ((31, 31), (1, 1)))),
+    "an image of one pixel": (torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)),
+    "mass fills the image": (sure(MASS), torch.ones(1, 1, 32, 32)),
+    "logits of 1e4": (sure(MASS, 1e4), MASS),
+    "logits of 1e4, all wrong": (sure(1 - MASS, 1e4), MASS),
+    "mass at the borders": (sure(MASS), box((32, 32), ((0, 0), (3, 32)), ((10, 30), (5, 2)))),
+    "a thousand masses": (torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)), specks(64)),
+}
+
+
+def assert_finite(loss, logits, target, **context):
+    logits = logits.clone().requires_grad_()
+    value = loss(logits, target, **context)
+    value.backward()
+    assert torch.isfinite(value), value
+    assert torch.isfinite(logits.grad).all()
+    return value, logits.grad
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+@pytest.mark.parametrize("name", NAMES)
+def test_value_and_gradient_are_finite(name, oddity):
+    value, _ = assert_finite(LOSSES[name](), *ODDITIES[oddity])
+    assert value >= -1e-6
+
+
+@pytest.mark.parametrize("oddity", ["no mass", "neither", "mass fills the image"])
+@pytest.mark.parametrize("name", [n for n in NAMES if "bce" not in n])
+def test_finite_without_smoothing_too(name, oddity):
+    assert_finite(LOSSES[name](smooth=0), *ODDITIES[oddity])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_logits_are_computed_in_float32(name, dtype):
+    logits = torch.full((1, 1, 512, 512), -3.0, dtype=dtype)  # their sum does not fit float16
+    target = box((512, 512), ((8, 4), (90, 12)))
+    value, gradient = assert_finite(LOSSES[name](), logits, target)
+    assert value.dtype == torch.float32
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(value, LOSSES[name]()(logits.float(), target))
+
+
+@pytest.mark.parametrize("name", ["sm-tversky-sd-nz", "sm-bce-s-a", "hybrid"])
+def test_autocast_changes_nothing(name):
+    logits, target = made_up(1, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        value, _ = assert_finite(LOSSES[name](), logits, target)
+    assert torch.equal(value, LOSSES[name]()(logits, target))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float64_stays_and_bool_targets_are_targets(name):
+    logits, target = made_up(2)
+    value = LOSSES[name]()(logits, target)
+    assert value.dtype == torch.float64
+    assert torch.equal(LOSSES[name]()(logits, target.bool()), value)
+
+
+@pytest.mark.parametrize("logit", [-10.0, -5.0, 0.0, 0.5, 5.0, 10.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_without_mass_pushes_false_positives_down(name, logit):
+    logits = torch.full((1, 1, 64, 64), -4.0)
+    logits[..., 20:30, 20:30] = logit
+    _, gradient = assert_finite(LOSSES[name](), logits, torch.zeros_like(logits))
+    assert (gradient[..., 20:30, 20:30] > 0).all()
+
+
+WRONG = {
+    "shape": (lambda x, y: {"target": y[:, 0]}, r"target must have the shape of logits, \(2, 1, 16, 16\).*\(2, 16, 16\)"),
+    "above 1": (lambda x, y: {"target": y * 255}, r"target must lie in \[0, 1\], but ranges from 0 to 255"),
+    "below 0": (lambda x, y: {"target": y - 1}, r"target must lie in \[0, 1\], but ranges from -1"),
+    "NaN": (lambda x, y: {"target": y * torch.nan}, r"target must lie in \[0, 1\], but holds NaN"),
+    "axes": (lambda x, y: {"logits": x[0, 0], "target": y[0, 0]}, r"logits must have the shape \(B, C, \*spatial\)"),
+    "empty": (lambda x, y: {"logits": x[:0], "target": y[:0]}, r"no empty one"),
+    "mask shape": (lambda x, y: {"mask": y[..., :3]}, r"mask must broadcast to the shape of logits"),
+    "mask values": (lambda x, y: {"mask": y + 0.5}, r"mask must hold 0 and 1 only"),
+    "weights": (lambda x, y: {"sample_weight": torch.ones(3)}, r"sample_weight must have the shape \(B,\) or \(B, C\)"),
+    "instances": (lambda x, y: {"instances": y[0]}, r"instances must have the shape of logits"),
+    "background": (lambda x, y: {"instances": 0 * y}, r"instances must label every pixel of true mass"),
+    "facts": (lambda x, y: {"facts": [{}]}, r"facts must hold one dict per image, 2 here, but holds 1"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_argument_is_named(wrong):
+    logits, target = made_up(3, (2, 1, 16, 16), dtype=torch.float32)
+    change, message = WRONG[wrong]
+    with pytest.raises(ValueError, match=message):
+        SpatialMatchingLoss()(**{"logits": logits, "target": target, **change(logits, target)})
+
+
+def test_values_outside_0_and_1_are_refused_where_values_are_expected():
+    logits, target = made_up(4)
+    with pytest.raises(ValueError, match=r"from_logits=False.*must lie in \[0, 1\]"):
+        SpatialMatchingLoss(from_logits=False)(logits, target)
+
+
+def test_wrong_types_are_type_errors():
+    logits, target = made_up(5)
+    with pytest.raises(TypeError, match=r"logits must be floating point numbers, but are torch\.int64"):
+        SpatialMatchingLoss()(logits.long(), target)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        LOSSES["sm-tversky-s-a"](smoth=1)
+
+
+OPTIONS = [
+    ({"core": "tversk"}, r"core must be one of 'bce', 'tversky', 'dice', 'hybrid', but is 'tversk'; did you mean 'tversky'"),
+    ({"cell_statistic": "median"}, r"cell_statistic must be one of 'min', 'mean', 'max', but is 'median'"),
+    ({"cell_rounding": "floor"}, r"cell_rounding must be one of 'nearest', 'up', 'down'"),
+    ({"numerator": "active"}, r"numerator must be one of 'kept', 'all'"),
+    ({"combination": "sum"}, r"combination must be one of 'algorithm', 'product'"),
+    ({"distance_unit": "mm"}, r"distance_unit must be one of 'cell', 'pixel', 'image'"),
+    ({"rescale": "tanh"}, r"rescale must be one of 'sigmoid', 'direct'"),
+    ({"reduction": "sums"}, r"reduction must be one of 'mean', 'sum', 'none', but is 'sums'; did you mean 'sum'"),
+    ({"threshold": 1.5}, r"threshold must lie in \[0, 1\]"),
+    ({"grid_weight": -1}, r"grid_weight must be a finite number of at least 0"),
+    ({"matched_weight": float("nan")}, r"matched_weight must be a finite number of at least 0"),
+    ({"cell_size": (8, 0)}, r"cell_size must be a whole number of pixels of at least 1"),
+    ({"min_cell": 0}, r"min_cell must be a whole number of pixels of at least 1"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS, ids=str)
+def test_a_wrong_option_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        SpatialMatchingLoss(**options)
+
+
+def test_negative_smoothing_is_refused():
+    with pytest.raises(ValueError, match=r"Tversky\(smooth\) must be a finite number of at least 0, but is -1"):
+        Tversky(smooth=-1)
+
+
+def test_a_cell_size_for_another_number_of_axes_is_refused():
+    with pytest.raises(ValueError, match="one side per spatial axis, 2 here"):
+        SpatialMatchingLoss(cell_size=(4, 4, 4))(*made_up(6))
+
+
+def test_facts_of_other_options_of_another_size_or_without_distance_are_refused():
+    logits, target = made_up(7, (2, 1, 16, 16))
+    loss = SpatialMatchingLoss(distance=True)
+    with pytest.raises(ValueError, match="made by a loss with other grid options"):
+        loss(logits, target, facts=SpatialMatchingLoss(distance=True, cell_statistic="mean").facts(target))
+    with pytest.raises(ValueError, match="lacks distance"):
+        loss(logits, target, facts=SpatialMatchingLoss().facts(target))
+    with pytest.raises(ValueError, match=r"is of an image \(1, 16, 12\)"):
+        loss(logits, target, facts=loss.facts(target[..., :12]))
+
+
+def test_explain_takes_one_image():
+    with pytest.raises(ValueError, match=r"explain takes one image of one channel, .* not \(2, 1, 16, 16\)"):
+        SpatialMatchingLoss().explain(*made_up(8, (2, 1, 16, 16)))
+
+
+def in_a_fresh_process(code, timeout=280):
+    """Run a script without the shape checks of the test run, which a compiler cannot trace."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+COMPILED = """
+    import torch
+    from massmatch.losses import LOSSES
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 1, 32, 32) * 3, torch.zeros(2, 1, 32, 32)
+    target[0, 0, 3:9, 4:14] = 1
+    target[1, 0, 20:31, 8:16] = 1
+    for name in {names}:
+        for options, fullgraph in (({{"cell_size": (8, 8)}}, True), ({{}}, False)):
+            torch._dynamo.reset()
+            loss = LOSSES[name](**options)
+            facts = loss.facts(target) if "d" in name.split("-")[2] or not fullgraph else None
+            compiled = torch.compile(loss, fullgraph=fullgraph)
+            values, gradients = [], []
+            for call in (loss, compiled):
+                x = logits.clone().requires_grad_()
+                value = call(x, target, facts=facts)
+                value.backward()
+                values.append(value.detach())
+                gradients.append(x.grad)
+            torch.testing.assert_close(*values)
+            torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+        print(name)
+"""
+
+
+def test_compiles_to_the_same_values_and_gradients():
+    names = ["sm-tversky-sd-nz"]
+    assert in_a_fresh_process(COMPILED.format(names=names)).split() == names
+
+
+@pytest.mark.long
+def test_every_variant_compiles_to_the_same_values_and_gradients():
+    names = [*VARIANTS]
+    assert in_a_fresh_process(COMPILED.format(names=names), timeout=1500).split() == names
+
+
+def test_specks_on_a_large_image_stay_within_a_gigabyte():
+    out = in_a_fresh_process("""
+        import resource, torch
+        from massmatch.losses import LOSSES
+        torch.set_num_threads(1)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        target = torch.zeros(1, 1, 2048, 2048, dtype=torch.bool)
+        target[..., ::64, ::64] = True
+        logits = torch.full((1, 1, 2048, 2048), -2.0, requires_grad=True)
+        for name in ("sm-tversky-sd-nz", "sm-bce-sd-a"):
+            loss = LOSSES[name](min_cell=1)
+            assert loss.facts(target)[0]["cell_size"].tolist() == [[1, 1]]
+            loss(logits, target).backward()
+            assert torch.isfinite(logits.grad).all()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """)
+    assert int(out) < 1024**2  # kilobytes
