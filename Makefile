@@ -1,0 +1,32 @@
+# Each target makes its own environment: a fresh machine needs Python 3.11 or newer and make, nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ENV := .venv/.installed
+IN := .venv/bin
+
+.PHONY: demo test test-long lint bench clean
+
+demo: $(ENV)  ## made-up mammograms, two trained networks, one page
+	$(IN)/massmatch demo
+
+test: $(ENV)  ## the suite
+	$(IN)/pytest -m "not long"
+
+test-long: $(ENV)  ## what takes longer
+	$(IN)/pytest -m long
+
+lint: $(ENV)
+	$(IN)/ruff check .
+	$(IN)/ruff format --check .
+	$(IN)/mypy
+
+bench: $(ENV)  ## how fast the losses are, side by side
+	$(IN)/python benchmarks/losses.py
+
+$(ENV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(IN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(IN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo runs
