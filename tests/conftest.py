@@ -1,5 +1,6 @@
-"""One thread, so that several suites can share a machine; hypothesis tries the same examples every time."""
+"""One thread, so that several suites can share a machine; one made-up cohort and one trained run for all who need one."""
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -7,3 +8,29 @@ torch.set_num_threads(1)
 
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory):
+    """Some forty images of 64 x 64 of 16 made-up patients."""
+    from massmatch.data import phantoms, write_cohort
+
+    samples = phantoms(16, seed=1, size=64)
+    return write_cohort(samples, tmp_path_factory.mktemp("data") / "tiny", reader="phantom", options={}, licence="made up")
+
+
+def tiny(cohort, **changes):
+    """An experiment of seconds."""
+    from massmatch.training.experiment import Experiment
+
+    fields = {"loss": "sm-tversky-sd-nz", "width": 2, "scheme": "split", "epochs": 2, "learning_rate": 1e-2, "threads": 1}
+    fixed = {"precision": "float32", "memory": "contiguous", "fingerprint": cohort.fingerprint}
+    return Experiment(cohort=cohort.name, **{**fields, **fixed, **changes})
+
+
+@pytest.fixture(scope="session")
+def trained(cohort, tmp_path_factory):
+    """The folder of a finished run."""
+    from massmatch.training.fit import run
+
+    return run(tiny(cohort), cohort, 0, tmp_path_factory.mktemp("runs"))

@@ -69,3 +69,11 @@ def shuffled(samples: Samples, batch_size: int, seed: int, epoch: int) -> Iterat
     yield from DataLoader(
         samples, batch_size, shuffle=True, generator=order, collate_fn=collate, drop_last=left_over and batch_size > 1
     )
+
+
+def batch_sizes(images: int, batch_size: int) -> Iterator[int]:
+    """Sizes of the batches of one epoch, as `shuffled` makes them."""
+    for start in range(0, images, batch_size):
+        size = min(batch_size, images - start)
+        if size > 1 or batch_size == 1 or images == 1:
+            yield size

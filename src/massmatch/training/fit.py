@@ -21,8 +21,8 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from massmatch.data import Cohort, Split, split
 from massmatch.losses import ImageLoss
 from massmatch.metrics import Counts
-from massmatch.training.batches import Samples, shuffled
-from massmatch.training.evaluate import evaluate, write_rows
+from massmatch.training.batches import Samples, batch_sizes, shuffled
+from massmatch.training.evaluate import evaluate, probabilities, write_rows
 from massmatch.training.experiment import Experiment, make_loss, make_model
 from massmatch.training.files import load_checkpoint, save_checkpoint, write_atomic
 from massmatch.training.precision import FABRIC, LAYOUTS, Speed, fastest
@@ -185,18 +185,8 @@ def _fit(
         write_history(out / "history.csv", history)
 
 
-def batch_sizes(images: int, batch_size: int) -> Iterator[int]:
-    """Sizes of the batches of one epoch, as `shuffled` makes them."""
-    for start in range(0, images, batch_size):
-        size = min(batch_size, images - start)
-        if size > 1 or batch_size == 1 or images == 1:
-            yield size
-
-
 def validated(network: nn.Module, samples: Samples, threshold: float) -> Counts:
     """Pixels of all validation images added up. Pooled, so that images without mass reward no empty prediction."""
-    from massmatch.training.evaluate import probabilities
-
     network.eval()
     counts = [Counts.of(probabilities(network, s.image) > threshold, s.mask) for s in samples.samples]
     return Counts(*(sum(column) for column in zip(*counts, strict=True)))

@@ -1,0 +1,200 @@
+"""Runs: complete, repeatable to the bit, resumed after a kill, stopped by NaN."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import tiny
+from PIL import Image
+
+from massmatch.data import split
+from massmatch.losses import WholeImageLoss
+from massmatch.metrics import image_metrics
+from massmatch.training import fit
+from massmatch.training.batches import Samples, batch_sizes, shuffled
+from massmatch.training.experiment import Experiment, make_loss
+from massmatch.training.files import load_checkpoint
+from massmatch.training.weights import load_weights
+
+
+def test_a_run_holds_what_it_promises(trained, cohort):
+    names = {path.name for path in trained.iterdir()}
+    assert names == {"experiment.yaml", "history.csv", "last.ckpt", "best.safetensors", "predictions", "rows.csv", "DONE"}
+    rows = pd.read_csv(trained / "rows.csv")
+    parts = split(cohort.table, cohort.mass_fraction, scheme="split")
+    assert rows["id"].tolist() == parts.test
+    assert {"id", "dsc", "delta_a", "sen", "acc", "hau_px", "hau95_px"} <= set(rows)
+    assert len(pd.read_csv(trained / "history.csv")) == 2
+    facts = yaml.safe_load((trained / "experiment.yaml").read_text())
+    assert facts["fingerprint"] == cohort.fingerprint
+    assert facts["resolved"]["precision"] == "float32"
+    assert facts["resolved"]["images"]["test"] == len(parts.test)
+
+
+def test_rows_follow_from_the_stored_probabilities(trained, cohort):
+    rows = pd.read_csv(trained / "rows.csv").set_index("id")
+    for id in rows.index[:3]:
+        stored = np.asarray(Image.open(trained / "predictions" / f"{id}.png"))
+        assert stored.dtype == np.uint16
+        of = image_metrics(stored / 65535 > 0.5, cohort.load(id).mask)
+        assert of["dsc"] == pytest.approx(rows.loc[id, "dsc"], abs=0.02)  # 16 bits may move a pixel over the threshold
+
+
+def test_the_folder_is_named_by_the_experiment(cohort, tmp_path):
+    experiment = tiny(cohort, loss="tversky:smooth=0.1", seed=3)
+    folder = experiment.folder(tmp_path, 2)
+    assert folder.parent.name == f"tiny_aunet-w2_tversky+smooth=0.1_seed3_{experiment.digest}"
+    assert folder.name == "fold2"
+    assert experiment.digest != tiny(cohort, loss="tversky:smooth=0.1", seed=4).digest
+
+
+def test_a_finished_run_is_left_alone(trained, cohort):
+    before = (trained / "rows.csv").stat().st_mtime_ns
+    assert fit.run(tiny(cohort), cohort, 0, trained.parent.parent) == trained
+    assert (trained / "rows.csv").stat().st_mtime_ns == before
+
+
+def test_the_same_seed_gives_the_same_bits(trained, cohort, tmp_path):
+    again = fit.run(tiny(cohort), cohort, 0, tmp_path)
+    assert (again / "rows.csv").read_bytes() == (trained / "rows.csv").read_bytes()
+    first, second = (load_weights(run / "best.safetensors")[0].state_dict() for run in (trained, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Stop(Exception):
+    """Raised in the middle of an epoch."""
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(cohort, tmp_path, schedule):
+    experiment = tiny(cohort, schedule=schedule, optimizer="adamw", epochs=3)
+    whole = fit.run(experiment, cohort, 0, tmp_path / "whole")
+
+    def cut_off(now):
+        if now.phase == "train" and now.epoch == 2 and now.done % 5 == 0:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit.run(experiment, cohort, 0, tmp_path / "cut", cut_off)
+    assert len(load_checkpoint(experiment.folder(tmp_path / "cut", 0) / "last.ckpt")["history"]) == 1
+    resumed = fit.run(experiment, cohort, 0, tmp_path / "cut")
+    assert (resumed / "rows.csv").read_bytes() == (whole / "rows.csv").read_bytes()
+    ends = [load_checkpoint(run / "last.ckpt")["model"] for run in (whole, resumed)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_nan_stops_the_run_and_names_the_images(cohort, tmp_path, monkeypatch):
+    class Bad(WholeImageLoss):
+        def per_image(self, logits, target, **context):
+            return super().per_image(logits, target, **context) * torch.nan
+
+    loss = make_loss("bce")
+    monkeypatch.setattr(fit, "make_loss", lambda spec: Bad(loss.core))
+    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1 on the images \['phantom_"):
+        fit.run(tiny(cohort, loss="bce"), cohort, 0, tmp_path)
+    assert not list(tmp_path.rglob("best.safetensors"))
+    assert not list(tmp_path.rglob("DONE"))
+
+
+def test_a_changed_cohort_is_not_measured_in_silence(trained, cohort):
+    from massmatch.data import Cohort
+
+    changed = Cohort(cohort.root, cohort.table.iloc[1:], cohort.masks, cohort.licence)
+    with pytest.raises(ValueError, match="has changed: its fingerprint is"):
+        fit.evaluate_run(trained, changed)
+
+
+def test_training_lowers_the_loss_and_finds_something(cohort, tmp_path):
+    experiment = tiny(cohort, loss="sm-tversky-s-a", width=4, epochs=12, schedule="one-cycle", learning_rate=2e-2)
+    history = pd.read_csv(fit.run(experiment, cohort, 0, tmp_path) / "history.csv")
+    assert history["loss"].iloc[-1] < 0.9 * history["loss"].iloc[0]
+    assert history["val_predicted_px"].iloc[-1] > 0
+
+
+def test_every_loss_has_a_finite_first_step(cohort):
+    from massmatch.losses import LOSSES
+
+    network = fit.seeded_model(tiny(cohort))
+    for name in LOSSES:
+        loss = make_loss(name)
+        batch = next(shuffled(Samples(cohort, cohort.ids[:4], loss), 4, 0, 0))
+        value = loss(network(batch.images), batch.target, facts=batch.facts)
+        assert torch.isfinite(value), name
+
+
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own(cohort):
+    samples = Samples(cohort, cohort.ids[:9], make_loss("bce"))
+    orders = [[id for batch in shuffled(samples, 4, 0, epoch) for id in batch.ids] for epoch in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert len(set(orders[0])) == len(orders[0]) == 8  # a last batch of one image is left out
+    for images in range(1, 12):
+        sizes = [len(b.ids) for b in shuffled(Samples(cohort, cohort.ids[:images], make_loss("bce")), 4, 0, 0)]
+        assert sizes == list(batch_sizes(images, 4))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("sm-tversky-sa", "unknown loss 'sm-tversky-sa'; did you mean 'sm-tversky-s"),
+        ("tversky:smoth=1", "loss tversky has no option 'smoth'; did you mean 'smooth'"),
+        ("tversky:smooth", "options of a loss are written name:option=value"),
+        ("sm-bce-b-a:cell_statistic=median", "cell_statistic must be one of 'min', 'mean', 'max'"),
+        ("sm-bce-b-a:scale=true", "loss sm-bce-b-a has no option 'scale'"),
+    ],
+)
+def test_wrong_losses_are_named(spec, message):
+    with pytest.raises(ValueError, match=message):
+        make_loss(spec)
+
+
+def test_options_follow_the_name():
+    loss = make_loss("sm-tversky-s-a:cell_statistic=mean,smooth=0.1,cell_size=8x16")
+    assert (loss.cell_statistic, loss.core.smooth, loss.cell_size, loss.scale) == ("mean", 0.1, (8, 16), True)
+
+
+def test_an_experiment_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="lerning_rate"):
+        Experiment(cohort="c", fingerprint="f", lerning_rate=1)
+
+
+@pytest.mark.parametrize("change", [lambda b: b[:-100], lambda b: b[:200] + bytes([b[200] ^ 1]) + b[201:], lambda b: b"PK nonsense"])
+def test_a_damaged_checkpoint_is_refused(trained, tmp_path, change):
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(change((trained / "last.ckpt").read_bytes()))
+    with pytest.raises(ValueError, match="is damaged or no checkpoint of massmatch"):
+        load_checkpoint(path)
+
+
+@pytest.mark.long
+def test_a_killed_process_goes_on_and_ends_with_the_same_bits(cohort, tmp_path):
+    code = f"""
+        import sys, torch
+        sys.path.insert(0, "tests")
+        from conftest import tiny
+        from massmatch.data import open_cohort
+        from massmatch.training.fit import run
+        cohort = open_cohort({str(cohort.root)!r})
+        print(run(tiny(cohort, epochs=6), cohort, 0, __import__("pathlib").Path(sys.argv[1])), flush=True)
+    """
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+    whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, check=True).stdout.strip()
+    killed = 0
+    for wait in (0.3, 0.6, 0.9):
+        process = subprocess.Popen([*command, str(tmp_path / "cut")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not list((tmp_path / "cut").rglob("experiment.yaml")) and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(wait)
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert killed
+    cut = subprocess.run([*command, str(tmp_path / "cut")], capture_output=True, text=True, check=True).stdout.strip()
+    assert (tmp_path / "cut").exists()
+    assert open(f"{cut}/rows.csv").read() == open(f"{whole}/rows.csv").read()
