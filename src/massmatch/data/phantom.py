@@ -98,9 +98,11 @@ def mammogram(
     image = (build.exposure + tissue) * (0.35 + 0.65 * thickness)
     image += 0.07 * np.exp(-(((depth - 0.004) / 0.004) ** 2)) * rng.uniform(0.3, 1.2)  # skin line
     image += 0.22 * np.exp(-((rows - nipple[0]) ** 2 + (cols - nipple[1] + 0.008) ** 2) / 0.012**2) * rng.uniform(0, 1)
+    allowed = breast & (depth > 0.03)
     if view == "MLO":
-        image = pectoral(rng, image, rows, cols)
-    image, instances = with_masses(rng, image, breast & (depth > 0.03), gland, density, normal_fraction)
+        image, muscle = pectoral(rng, image, rows, cols)
+        allowed &= ~muscle
+    image, instances = with_masses(rng, image, allowed, gland, density, normal_fraction)
     return developed(rng, image, breast), instances
 
 
@@ -158,23 +160,23 @@ def texture(
     density: int,
 ) -> np.ndarray:
     """(H, W) grey above fat: clouds of gland, strands that run to the nipple, fine fibres everywhere."""
-    clouds = 1 / (1 + np.exp(-(noise(rng, size, 1.45) + 0.55 * density - 1.5) / 0.45))
+    clouds = 1 / (1 + np.exp(-(noise(rng, size, 1.75) + 0.55 * density - 1.5) / 0.5))
     strands = streaks(rng, size, rows, cols, nipple)
-    fibres = np.exp(-np.abs(noise(rng, size, 1.15)) / 0.16)
-    amount = (0.17, 0.23, 0.28, 0.31)[density - 1]
-    grey = amount * gland * (0.35 + 0.75 * clouds + 0.10 * noise(rng, size, 1.0))
-    grey += (0.05 + 0.09 * gland) * strands + (0.035 + 0.06 * gland) * fibres
-    return grey + 0.018 * noise(rng, size, 1.3) + vessels(rng, size, nipple)
+    fibres = np.exp(-np.abs(noise(rng, size, 1.5)) / 0.13)  # ridges where the noise changes its sign
+    amount = (0.14, 0.22, 0.29, 0.34)[density - 1] * rng.uniform(0.8, 1.25)
+    grey = amount * gland * (0.25 + 0.75 * clouds + 0.10 * noise(rng, size, 1.3))
+    grey += (0.05 + 0.17 * gland) * strands + (0.05 + 0.10 * gland) * fibres
+    return grey + 0.02 * noise(rng, size, 1.6) + vessels(rng, size, nipple)
 
 
 def streaks(
     rng: np.random.Generator, size: int, rows: np.ndarray, cols: np.ndarray, nipple: tuple[float, float]
 ) -> np.ndarray:
     """(H, W) from 0 to 1: ridges along the rays from behind the nipple, by looking noise up in bent polar coordinates."""
-    angle = np.arctan2(rows - nipple[0], nipple[1] + 0.12 - cols) + 0.16 * noise(rng, size, 1.7)
+    angle = np.arctan2(rows - nipple[0], nipple[1] + 0.12 - cols) + 0.28 * noise(rng, size, 1.7)
     radius = np.hypot(rows - nipple[0], nipple[1] + 0.12 - cols) + 0.02 * noise(rng, size, 1.5)
-    at = [angle / np.pi * size * 0.9 % size, radius * size * 0.28 % size]
-    ridges = ndimage.map_coordinates(np.exp(-np.abs(noise(rng, size, 0.9)) / 0.3), at, order=1, mode="grid-wrap")
+    at = [angle / np.pi * size * 0.9 % size, radius * size * 0.22 % size]
+    ridges = ndimage.map_coordinates(np.exp(-np.abs(noise(rng, size, 1.1)) / 0.22), at, order=1, mode="grid-wrap")
     return ridges * np.clip(0.6 + 0.5 * noise(rng, size, 1.6), 0, 1)
 
 
@@ -193,13 +195,15 @@ def vessels(rng: np.random.Generator, size: int, nipple: tuple[float, float]) ->
     return 0.16 * ndimage.gaussian_filter(canvas, size / 256 * 0.75)
 
 
-def pectoral(rng: np.random.Generator, image: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-    """The image with the pectoral muscle over its upper left corner: a bright wedge with a soft, slightly round edge."""
+def pectoral(
+    rng: np.random.Generator, image: np.ndarray, rows: np.ndarray, cols: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The image with the pectoral muscle over its upper left corner, a bright wedge with a soft edge; where it lies."""
     top, bottom = rng.uniform(0.14, 0.34), rng.uniform(0.35, 0.75)
     line = top * (1 - rows / bottom) + 0.035 * np.sin(np.clip(rows / bottom, 0, 1) * np.pi) * rng.normal(0.6, 0.6)
     inside = 1 / (1 + np.exp(-(line - cols) / 0.006)) * (rows < bottom)
-    grey = rng.uniform(0.68, 0.92) - 0.12 * rows / bottom + 0.02 * noise(rng, len(rows), 1.6)
-    return image + inside * np.maximum(grey - image, 0.12)
+    grey = rng.uniform(0.5, 0.8) - 0.14 * rows / bottom + 0.03 * noise(rng, len(rows), 1.6)
+    return image + inside * np.maximum(grey - image, 0.08), inside > 0.5
 
 
 def with_masses(
@@ -230,8 +234,8 @@ def with_masses(
 def developed(rng: np.random.Generator, image: np.ndarray, breast: np.ndarray) -> np.ndarray:
     """uint8: blurred as by a scanner, with grain, on pure black, stretched to the full range as films are."""
     size = len(image)
-    soft = ndimage.gaussian_filter(image, 0.45 * size / 256) + rng.normal(0, 0.006, image.shape)
+    soft = ndimage.gaussian_filter(image, 0.6 * size / 256) + rng.normal(0, 0.004, image.shape)
     inside = ndimage.gaussian_filter(breast.astype(float), 0.7 * size / 256)
     soft = np.clip(soft, 0, None) * inside * (inside > 0.15)
-    grey = np.clip(soft / max(np.percentile(soft[breast], 99.7), 1e-6), 0, 1) ** rng.uniform(0.85, 1.1)
+    grey = np.clip(soft / max(np.percentile(soft[breast], 99.9), 1e-6), 0, 1) ** rng.uniform(0.85, 1.1)
     return np.rint(255 * grey).astype(np.uint8)

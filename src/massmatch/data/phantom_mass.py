@@ -18,12 +18,13 @@ def draw_mass(
     away = np.hypot(rows - centre[0], cols - centre[1])
     kind = rng.choice(["circumscribed", "lobulated", "ill-defined", "spiculated"], p=[0.25, 0.25, 0.2, 0.3])
     signed = away - radius * contour(rng, angle, kind)  # pixels outside the contour
-    blur = {"circumscribed": 0.07, "lobulated": 0.09, "ill-defined": 0.28, "spiculated": 0.16}[kind] * radius
+    blur = {"circumscribed": 0.12, "lobulated": 0.16, "ill-defined": 0.32, "spiculated": 0.22}[kind] * radius
     grey = 1 / (1 + np.exp(np.clip(signed / max(blur, 0.6), -30, 30)))
-    grey *= 1 + 0.10 * ndimage.gaussian_filter(rng.normal(size=shape), max(radius / 4, 0.8)) * radius / 2
+    mottle = ndimage.gaussian_filter(rng.normal(size=shape), max(radius / 4, 1))
+    grey *= 1 + 0.18 * mottle / mottle.std() - 0.25 * np.clip(away / radius, 0, 1) ** 2  # thickest in the middle
     if kind == "spiculated":
         grey += spicules(rng, angle, away, radius)
-    contrast = rng.uniform(0.20, 0.42) * (1.15, 1.05, 0.9, 0.8)[density - 1]
+    contrast = rng.uniform(0.14, 0.34) * (1.1, 1.05, 0.95, 0.9)[density - 1]
     return contrast * grey, signed < 0
 
 
@@ -32,7 +33,7 @@ def contour(rng: np.random.Generator, angle: np.ndarray, kind: str) -> np.ndarra
     turn, flat = rng.uniform(0, np.pi), rng.uniform(0.7, 1)
     waves = {"circumscribed": 0.02, "lobulated": 0.09, "ill-defined": 0.06, "spiculated": 0.08}[kind]
     ellipse = np.sqrt(flat) / np.sqrt((flat * np.cos(angle - turn)) ** 2 + np.sin(angle - turn) ** 2)
-    return ellipse * (1 + sum(rng.normal(0, waves) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 6)))
+    return ellipse * (1 + sum(rng.normal(0, 2 * waves / k) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 6)))
 
 
 def spicules(rng: np.random.Generator, angle: np.ndarray, away: np.ndarray, radius: float) -> np.ndarray:
