@@ -2,20 +2,21 @@
 
     python benchmarks/losses.py [--rounds N]
 
-One CPU thread, float32, `facts` given; each round times every loss once, so that whatever else the machine does hits all
-of them alike. Printed are the medians over the rounds and the medians of the ratios within a round.
+One CPU thread, float32, `facts` given; each round times every loss once, so that whatever else the machine does
+hits all of them alike. Printed are the medians over the rounds and the medians of the ratios within a round.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from monai.losses import DiceCELoss
 from torch import Tensor
 
-from massmatch.losses import LOSSES, BCE, Tversky
+from massmatch.losses import BCE, LOSSES, Tversky
 from massmatch.losses.grid import cut
 
 CELL = 8
@@ -61,7 +62,7 @@ def compare(side: int, rounds: int) -> None:
     steps["monai DiceCELoss"] = lambda: reference(logits, target)
     for name, make in LOSSES.items():
         loss = make()
-        steps[name] = lambda loss=loss, facts=loss.facts(target): loss(logits, target, facts=facts)
+        steps[name] = partial(loss, logits, target, facts=loss.facts(target))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for round in range(rounds + 2):
         for name, step in steps.items():
@@ -87,9 +88,13 @@ def compare_with_loop(rounds: int) -> None:
         ratios, slow = [], []
         for _ in range(rounds):
             slow.append(seconds(lambda core=core: loop_over_cells(core, logits, target), logits))
-            at_once = [seconds(lambda loss=loss, facts=facts: loss(logits, target, facts=facts), logits) for _ in range(5)]
+            at_once = [
+                seconds(lambda loss=loss, facts=facts: loss(logits, target, facts=facts), logits) for _ in range(5)
+            ]
             ratios.append(slow[-1] / statistics.median(at_once))
-        print(f"{name:20}{1e3 * statistics.median(slow):9.0f} ms{statistics.median(ratios):9.0f} times as long as at once")
+        print(
+            f"{name:20}{1e3 * statistics.median(slow):9.0f} ms{statistics.median(ratios):9.0f} times as long as at once"
+        )
 
 
 def main() -> None:

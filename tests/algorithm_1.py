@@ -25,9 +25,7 @@ SM = {  # the paper's four ways to aggregate the cells, and the two switches tha
     "sd": {"scale": True, "distance": True},
 }
 G = {"a": {"nonzero": False}, "nz": {"nonzero": True}}
-VARIANTS = {
-    f"sm-{core}-{sm}-{g}": {"core": core, **SM[sm], **G[g]} for core in CORES for sm in SM for g in G
-}
+VARIANTS = {f"sm-{core}-{sm}-{g}": {"core": core, **SM[sm], **G[g]} for core in CORES for sm in SM for g in G}
 assert len(VARIANTS) == 24
 
 
@@ -117,9 +115,7 @@ def extents_of_masses(Y, valid, instances):
         for axis in range(Y.ndim):
             lowest[mass][axis] = min(lowest[mass][axis], j[axis])
             highest[mass][axis] = max(highest[mass][axis], j[axis])
-    return [
-        tuple(highest[mass][axis] - lowest[mass][axis] + 1 for axis in range(Y.ndim)) for mass in lowest
-    ]
+    return [tuple(highest[mass][axis] - lowest[mass][axis] + 1 for axis in range(Y.ndim)) for mass in lowest]
 
 
 def power_of_two(length, cell_rounding):
@@ -198,10 +194,7 @@ def algorithm_1(
 
     pixels_of = {}  # the i-th cells of Y and P (line 3), cut off by the image
     for i in Grid:
-        ranges = [
-            range(i[axis] * size[axis], min((i[axis] + 1) * size[axis], Y.shape[axis]))
-            for axis in range(Y.ndim)
-        ]
+        ranges = [range(i[axis] * size[axis], min((i[axis] + 1) * size[axis], Y.shape[axis])) for axis in range(Y.ndim)]
         pixels_of[i] = [j for j in itertools.product(*ranges) if valid[j]]
 
     contains_p, contains_y = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -261,9 +254,7 @@ def algorithm_1(
     contributions = grid_weight * s * summed * w_i * L_i / N_kept if N_kept else np.zeros(shape)
     L_SM = L_I + grid_weight * s * L_G  # lines 20, 22
     assert math.isclose(L_SM, L_I + contributions.sum(), abs_tol=1e-12)
-    return Matching(
-        L_SM, L_I, L_G, L_i, w_i, kept, contains_p, contains_y, D_i, S, s, contributions, size
-    )
+    return Matching(L_SM, L_I, L_G, L_i, w_i, kept, contains_p, contains_y, D_i, S, s, contributions, size)
 
 
 def algorithm_1_of_batch(logits, target, *, instances=None, mask=None, from_logits=True, **options):
@@ -278,7 +269,5 @@ def algorithm_1_of_batch(logits, target, *, instances=None, mask=None, from_logi
 
     values = np.zeros(P.shape[:2])
     for b, c in np.ndindex(values.shape):
-        values[b, c] = algorithm_1(
-            P[b, c], Y[b, c], instances=of(instances, b, c), mask=of(mask, b, c), **options
-        ).L_SM
+        values[b, c] = algorithm_1(P[b, c], Y[b, c], instances=of(instances, b, c), mask=of(mask, b, c), **options).L_SM
     return values

@@ -1,4 +1,4 @@
-"""One thread, so that several suites can share a machine; one made-up cohort and one trained run for all who need one."""
+"""One thread, so that suites can share a machine; one made-up cohort and one trained run for all who need one."""
 
 import pytest
 import torch
@@ -16,14 +16,23 @@ def cohort(tmp_path_factory):
     from massmatch.data import phantoms, write_cohort
 
     samples = phantoms(16, seed=1, size=64)
-    return write_cohort(samples, tmp_path_factory.mktemp("data") / "tiny", reader="phantom", options={}, licence="made up")
+    return write_cohort(
+        samples, tmp_path_factory.mktemp("data") / "tiny", reader="phantom", options={}, licence="made up"
+    )
 
 
 def tiny(cohort, **changes):
     """An experiment of seconds."""
     from massmatch.training.experiment import Experiment
 
-    fields = {"loss": "sm-tversky-sd-nz", "width": 2, "scheme": "split", "epochs": 2, "learning_rate": 1e-2, "threads": 1}
+    fields = {
+        "loss": "sm-tversky-sd-nz",
+        "width": 2,
+        "scheme": "split",
+        "epochs": 2,
+        "learning_rate": 1e-2,
+        "threads": 1,
+    }
     fixed = {"precision": "float32", "memory": "contiguous", "fingerprint": cohort.fingerprint}
     return Experiment(cohort=cohort.name, **{**fields, **fixed, **changes})
 

@@ -10,7 +10,13 @@ import pytest
 import massmatch
 
 SOURCE = Path(massmatch.__file__).parent
-FLOORS = [{"__main__"}, {"cli"}, {"reporting", "inference"}, {"training"}, {"losses", "metrics", "models", "data"}]
+FLOORS = [
+    {"__main__"},
+    {"cli"},
+    {"reporting", "inference"},
+    {"training"},
+    {"losses", "metrics", "models", "data"},
+]
 
 
 def room(module):
@@ -24,7 +30,9 @@ def floor(name):
 def imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" if node.module == "massmatch" else node.module for alias in node.names)
+            yield from (
+                f"{node.module}.{alias.name}" if node.module == "massmatch" else node.module for alias in node.names
+            )
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 

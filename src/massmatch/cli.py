@@ -66,7 +66,9 @@ def phantom(
 @app.command()
 def train(
     cohort: CohortArgument,
-    loss: Annotated[str, typer.Option(help="A name of `massmatch losses`, options behind it as in name:a=1,b=2.")] = "sm-tversky-s-a",
+    loss: Annotated[
+        str, typer.Option(help="A name of `massmatch losses`, options behind it as in name:a=1,b=2.")
+    ] = "sm-tversky-s-a",
     model: Annotated[str, typer.Option(help="A name of `massmatch models`.")] = "aunet",
     width: Annotated[int, typer.Option(help="Channels of the first level; 64 is the paper's, 8 suits a CPU.")] = 64,
     fold: Annotated[int, typer.Option(help="Which fold, from 0.")] = 0,
@@ -76,9 +78,12 @@ def train(
     seed: Annotated[int, typer.Option(help="Of folds, first weights and order.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images per step (the paper's 4).")] = 4,
     optimizer: Annotated[str, typer.Option(help="adam or adamw.")] = "adam",
-    schedule: Annotated[str, typer.Option(help="constant, or one-cycle, which learns far faster in a short run.")] = "constant",
+    schedule: Annotated[
+        str, typer.Option(help="constant, or one-cycle, which learns far faster in a short run.")
+    ] = "constant",
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak of one-cycle. By default 1e-4 (the paper's), 2e-3 with one-cycle.")
+        float | None,
+        typer.Option(help="Peak of one-cycle. By default 1e-4 (the paper's), 2e-3 with one-cycle."),
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster, by a short timing.")] = "auto",
     memory: Annotated[str, typer.Option(help="contiguous, channels-last, or auto.")] = "auto",
@@ -162,7 +167,9 @@ def predict(
         from massmatch.reporting.figures import overlay
 
         if len({path.stem for path in images}) < len(images):
-            raise ValueError("two images have the same name, so that one result would replace the other: run them apart")
+            raise ValueError(
+                "two images have the same name, so that one result would replace the other: run them apart"
+            )
         model, facts = load_network(run)
         out.mkdir(parents=True, exist_ok=True)
         for path in images:
@@ -170,7 +177,10 @@ def predict(
             Image.fromarray(found.mask).convert("L").save(out / f"{path.stem}_mask.png")
             overlay(found.image, prediction=found.mask).save(out / f"{path.stem}_contour.png")
             area = int(found.mask.sum())
-            screen.print(f"{path.name}: {area} pixels of mass, {100 * found.mask.mean():.2f} % of the image", soft_wrap=True)
+            screen.print(
+                f"{path.name}: {area} pixels of mass, {100 * found.mask.mean():.2f} % of the image",
+                soft_wrap=True,
+            )
         screen.print(f"masks and contours in {out}; for research, not for diagnosis")
 
 
@@ -205,7 +215,12 @@ def demo(
         folders = []
         for loss in DEMO_LOSSES:
             experiment = resolved(
-                cohort=cohort.name, fingerprint=cohort.fingerprint, loss=loss, optimizer="adamw", schedule="one-cycle", **DEMO_TRAINING
+                cohort=cohort.name,
+                fingerprint=cohort.fingerprint,
+                loss=loss,
+                optimizer="adamw",
+                schedule="one-cycle",
+                **DEMO_TRAINING,
             )
             with watching(loss) as watch:
                 folders.append(run(experiment, cohort, 0, out / "runs", watch))
@@ -214,13 +229,13 @@ def demo(
         screen.print(f"\nOpen this page: {page.resolve()}", soft_wrap=True)
 
 
-DEMO_COHORT = {"patients": 60, "seed": 0, "size": 128, "normal_fraction": 0.1}
+DEMO_COHORT: dict[str, Any] = {"patients": 110, "seed": 0, "size": 128, "normal_fraction": 0.1}
 DEMO_LOSSES = ("tversky", "sm-tversky-s-a")
 DEMO_TRAINING: dict[str, Any] = {
     "width": 8,
     "scheme": "split",
-    "epochs": 12,
-    "learning_rate": 4e-3,
+    "epochs": 10,
+    "learning_rate": 2e-3,
     "precision": "bfloat16",
     "memory": "channels-last",
 }
@@ -275,10 +290,15 @@ def show(runs: list[Path]) -> dict[str, Path]:
 @contextmanager
 def watching(title: str) -> Iterator["Callable[[Progress], None]"]:
     """A progress bar with epoch, loss, validation DSC and time left; a line per epoch where there is no terminal."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich import progress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
-    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TextColumn("{task.fields[state]}"),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
         task = bar.add_task(title, state="")
         last = [0]
 
@@ -289,7 +309,10 @@ def watching(title: str) -> Iterator["Callable[[Progress], None]"]:
             bar.update(task, completed=now.done, total=now.of, state=state)
             if not screen.is_terminal and now.phase == "train" and now.epoch != last[0]:
                 last[0] = now.epoch
-                screen.print(f"{title}: epoch {now.epoch}/{now.epochs} begins, validation DSC so far {dsc}", soft_wrap=True)
+                screen.print(
+                    f"{title}: epoch {now.epoch}/{now.epochs} begins, validation DSC so far {dsc}",
+                    soft_wrap=True,
+                )
 
         yield watch
 

@@ -134,9 +134,7 @@ def as_mask(name: str, mask: np.ndarray) -> np.ndarray:
     return mask.astype(bool)
 
 
-def distances(
-    prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float], unit: str
-) -> dict[str, float]:
+def distances(prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float], unit: str) -> dict[str, float]:
     """Hausdorff distance, its 95th percentile and the mean, with the empties as in the table above."""
     names = (f"hau_{unit}", f"hau95_{unit}", f"assd_{unit}")
     if not prediction.any() or not truth.any():
@@ -156,7 +154,7 @@ def surface_distances(
     Both masks must hold something. Distances are between pixel centres, in the unit of `spacing`.
     """
     p, y = boundary(prediction) * np.asarray(spacing), boundary(truth) * np.asarray(spacing)
-    return cKDTree(y).query(p)[0], cKDTree(p).query(y)[0]
+    return np.asarray(cKDTree(y).query(p)[0]), np.asarray(cKDTree(p).query(y)[0])
 
 
 def boundary(mask: np.ndarray) -> np.ndarray:
@@ -195,9 +193,22 @@ def _best_iou(pieces: np.ndarray, mass: np.ndarray) -> float:
     return max((Counts.of(pieces == piece, mass).iou for piece in candidates), default=0.0)
 
 
-MEASURED = (
-    "dsc iou sen precision specificity acc delta_a delta_a_signed hau_px hau95_px assd_px hau_mm hau95_mm assd_mm"
-).split()
+MEASURED = [
+    "dsc",
+    "iou",
+    "sen",
+    "precision",
+    "specificity",
+    "acc",
+    "delta_a",
+    "delta_a_signed",
+    "hau_px",
+    "hau95_px",
+    "assd_px",
+    "hau_mm",
+    "hau95_mm",
+    "assd_mm",
+]
 
 
 def summary(rows: pd.DataFrame) -> dict[str, float]:
@@ -222,8 +233,13 @@ def summary(rows: pd.DataFrame) -> dict[str, float]:
     line["delta_a_pooled"] = abs(pooled.area_difference)
     truth, predicted = ~rows["truth_empty"].astype(bool), ~rows["prediction_empty"].astype(bool)
     hits = truth & ~rows["missed"].astype(bool)
-    line |= {"hits_n": int(hits.sum()), **{f"{m}_hits": rows.loc[hits, m].mean() for m in ("hau_px", "hau95_px")}}
+    line |= {
+        "hits_n": int(hits.sum()),
+        **{f"{m}_hits": rows.loc[hits, m].mean() for m in ("hau_px", "hau95_px")},
+    }
     line |= {"truth_empty": int((~truth).sum()), "prediction_empty": int((~predicted).sum())}
     line |= {"both_empty": int((~truth & ~predicted).sum()), "missed": int(rows["missed"].astype(bool).sum())}
-    lesions = [name for name in ("masses", "masses_found", "masses_found_centre", "pieces", "pieces_false") if name in rows]
+    lesions = [
+        name for name in ("masses", "masses_found", "masses_found_centre", "pieces", "pieces_false") if name in rows
+    ]
     return line | {name: int(rows[name].sum()) for name in lesions}

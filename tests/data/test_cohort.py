@@ -144,7 +144,9 @@ def test_without_patients_there_is_a_warning(folder):
 
 
 def test_the_licence_line_comes_from_source_txt(folder):
-    (folder / "SOURCE.txt").write_text('Origin: somewhere.\nLicence: put this line: "Contains images of X,\n  licensed CC BY."\n')
+    (folder / "SOURCE.txt").write_text(
+        'Origin: somewhere.\nLicence: put this line: "Contains images of X,\n  licensed CC BY."\n'
+    )
     assert open_cohort(folder).licence == "Contains images of X, licensed CC BY."
 
 

@@ -39,7 +39,9 @@ def test_kfold_tests_every_image_once():
     assert sorted(tested) == sorted(table["id"])
 
 
-@pytest.mark.parametrize(("scheme", "shares"), [("kfold", (0.7, 0.1, 0.2)), ("paper", (0.8, 0.1, 0.1)), ("split", (0.8, 0.1, 0.1))])
+@pytest.mark.parametrize(
+    ("scheme", "shares"), [("kfold", (0.7, 0.1, 0.2)), ("paper", (0.8, 0.1, 0.1)), ("split", (0.8, 0.1, 0.1))]
+)
 def test_parts_have_the_size_they_should(scheme, shares):
     table, sizes = cohort(400)
     parts = split(table, sizes, scheme=scheme)

@@ -65,7 +65,11 @@ def test_masses_are_brighter_than_their_surroundings_on_the_average(many):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"patients": 0}, "patients must be from 1"), ({"size": 32}, "size must be from 64"), ({"normal_fraction": 1.5}, "normal_fraction must be from 0 to 1")],
+    [
+        ({"patients": 0}, "patients must be from 1"),
+        ({"size": 32}, "size must be from 64"),
+        ({"normal_fraction": 1.5}, "normal_fraction must be from 0 to 1"),
+    ],
 )
 def test_arguments_out_of_range_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):

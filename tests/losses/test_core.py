@@ -6,9 +6,9 @@ from math import log
 import pytest
 import torch
 import torch.nn.functional as F
-from drawing import made_up
 from torch.autograd import gradcheck
 
+from drawing import made_up
 from massmatch.losses import BCE, Dice, Tversky
 
 CORES = {

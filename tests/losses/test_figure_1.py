@@ -5,9 +5,9 @@ its rows were found with `algorithm_1` (the last test finds them again), never w
 """
 
 import pytest
+
 from algorithm_1 import VARIANTS, algorithm_1_of_batch
 from drawing import draw, sure
-
 from massmatch.losses import BCE, LOSSES
 
 ONE_MASS = draw("""

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from drawing import box, draw, draw_instances, sure
 
+from drawing import box, draw, draw_instances, sure
 from massmatch.losses import SpatialMatchingLoss
 
 

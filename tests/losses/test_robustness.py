@@ -6,9 +6,9 @@ import textwrap
 
 import pytest
 import torch
+
 from algorithm_1 import VARIANTS
 from drawing import box, made_up, sure
-
 from massmatch.losses import LOSSES, SpatialMatchingLoss, Tversky
 
 NAMES = [*VARIANTS, "bce", "dice", "tversky", "hybrid"]
@@ -97,15 +97,24 @@ def test_an_image_without_mass_pushes_false_positives_down(name, logit):
 
 
 WRONG = {
-    "shape": (lambda x, y: {"target": y[:, 0]}, r"target must have the shape of logits, \(2, 1, 16, 16\).*\(2, 16, 16\)"),
+    "shape": (
+        lambda x, y: {"target": y[:, 0]},
+        r"target must have the shape of logits, \(2, 1, 16, 16\).*\(2, 16, 16\)",
+    ),
     "above 1": (lambda x, y: {"target": y * 255}, r"target must lie in \[0, 1\], but ranges from 0 to 255"),
     "below 0": (lambda x, y: {"target": y - 1}, r"target must lie in \[0, 1\], but ranges from -1"),
     "NaN": (lambda x, y: {"target": y * torch.nan}, r"target must lie in \[0, 1\], but holds NaN"),
-    "axes": (lambda x, y: {"logits": x[0, 0], "target": y[0, 0]}, r"logits must have the shape \(B, C, \*spatial\)"),
+    "axes": (
+        lambda x, y: {"logits": x[0, 0], "target": y[0, 0]},
+        r"logits must have the shape \(B, C, \*spatial\)",
+    ),
     "empty": (lambda x, y: {"logits": x[:0], "target": y[:0]}, r"no empty one"),
     "mask shape": (lambda x, y: {"mask": y[..., :3]}, r"mask must broadcast to the shape of logits"),
     "mask values": (lambda x, y: {"mask": y + 0.5}, r"mask must hold 0 and 1 only"),
-    "weights": (lambda x, y: {"sample_weight": torch.ones(3)}, r"sample_weight must have the shape \(B,\) or \(B, C\)"),
+    "weights": (
+        lambda x, y: {"sample_weight": torch.ones(3)},
+        r"sample_weight must have the shape \(B,\) or \(B, C\)",
+    ),
     "instances": (lambda x, y: {"instances": y[0]}, r"instances must have the shape of logits"),
     "background": (lambda x, y: {"instances": 0 * y}, r"instances must label every pixel of true mass"),
     "facts": (lambda x, y: {"facts": [{}]}, r"facts must hold one dict per image, 2 here, but holds 1"),
@@ -135,14 +144,20 @@ def test_wrong_types_are_type_errors():
 
 
 OPTIONS = [
-    ({"core": "tversk"}, r"core must be one of 'bce', 'tversky', 'dice', 'hybrid', but is 'tversk'; did you mean 'tversky'"),
+    (
+        {"core": "tversk"},
+        r"core must be one of 'bce', 'tversky', 'dice', 'hybrid', but is 'tversk'; did you mean 'tversky'",
+    ),
     ({"cell_statistic": "median"}, r"cell_statistic must be one of 'min', 'mean', 'max', but is 'median'"),
     ({"cell_rounding": "floor"}, r"cell_rounding must be one of 'nearest', 'up', 'down'"),
     ({"numerator": "active"}, r"numerator must be one of 'kept', 'all'"),
     ({"combination": "sum"}, r"combination must be one of 'algorithm', 'product'"),
     ({"distance_unit": "mm"}, r"distance_unit must be one of 'cell', 'pixel', 'image'"),
     ({"rescale": "tanh"}, r"rescale must be one of 'sigmoid', 'direct'"),
-    ({"reduction": "sums"}, r"reduction must be one of 'mean', 'sum', 'none', but is 'sums'; did you mean 'sum'"),
+    (
+        {"reduction": "sums"},
+        r"reduction must be one of 'mean', 'sum', 'none', but is 'sums'; did you mean 'sum'",
+    ),
     ({"threshold": 1.5}, r"threshold must lie in \[0, 1\]"),
     ({"grid_weight": -1}, r"grid_weight must be a finite number of at least 0"),
     ({"matched_weight": float("nan")}, r"matched_weight must be a finite number of at least 0"),
@@ -186,7 +201,10 @@ def test_explain_takes_one_image():
 def in_a_fresh_process(code, timeout=280):
     """Run a script without the shape checks of the test run, which a compiler cannot trace."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from algorithm_1 import VARIANTS, algorithm_1, algorithm_1_of_batch
-from drawing import box, draw, draw_instances, made_up, sure
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algorithm_1 import VARIANTS, algorithm_1, algorithm_1_of_batch
+from drawing import box, draw, draw_instances, made_up, sure
 from massmatch.losses import BCE, LOSSES, Dice, SpatialMatchingLoss, Tversky
 
 READINGS = [

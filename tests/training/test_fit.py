@@ -5,15 +5,16 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import tiny
 from PIL import Image
 
+from conftest import tiny
 from massmatch.data import split
 from massmatch.losses import WholeImageLoss
 from massmatch.metrics import image_metrics
@@ -26,7 +27,15 @@ from massmatch.training.weights import load_weights
 
 def test_a_run_holds_what_it_promises(trained, cohort):
     names = {path.name for path in trained.iterdir()}
-    assert names == {"experiment.yaml", "history.csv", "last.ckpt", "best.safetensors", "predictions", "rows.csv", "DONE"}
+    assert names == {
+        "experiment.yaml",
+        "history.csv",
+        "last.ckpt",
+        "best.safetensors",
+        "predictions",
+        "rows.csv",
+        "DONE",
+    }
     rows = pd.read_csv(trained / "rows.csv")
     parts = split(cohort.table, cohort.mass_fraction, scheme="split")
     assert rows["id"].tolist() == parts.test
@@ -68,7 +77,7 @@ def test_the_same_seed_gives_the_same_bits(trained, cohort, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-class Stop(Exception):
+class CutOffError(Exception):
     """Raised in the middle of an epoch."""
 
 
@@ -79,9 +88,9 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(cohort, tmp_path, schedu
 
     def cut_off(now):
         if now.phase == "train" and now.epoch == 2 and now.done % 5 == 0:
-            raise Stop
+            raise CutOffError
 
-    with pytest.raises(Stop):
+    with pytest.raises(CutOffError):
         fit.run(experiment, cohort, 0, tmp_path / "cut", cut_off)
     assert len(load_checkpoint(experiment.folder(tmp_path / "cut", 0) / "last.ckpt")["history"]) == 1
     resumed = fit.run(experiment, cohort, 0, tmp_path / "cut")
@@ -164,7 +173,10 @@ def test_an_experiment_refuses_what_it_does_not_know():
         Experiment(cohort="c", fingerprint="f", lerning_rate=1)
 
 
-@pytest.mark.parametrize("change", [lambda b: b[:-100], lambda b: b[:200] + bytes([b[200] ^ 1]) + b[201:], lambda b: b"PK nonsense"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda b: b[:-100], lambda b: b[:200] + bytes([b[200] ^ 1]) + b[201:], lambda b: b"PK nonsense"],
+)
 def test_a_damaged_checkpoint_is_refused(trained, tmp_path, change):
     path = tmp_path / "last.ckpt"
     path.write_bytes(change((trained / "last.ckpt").read_bytes()))
@@ -184,10 +196,14 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bits(cohort, tmp_path):
         print(run(tiny(cohort, epochs=6), cohort, 0, __import__("pathlib").Path(sys.argv[1])), flush=True)
     """
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
-    whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, check=True).stdout.strip()
+    whole = subprocess.run(
+        [*command, str(tmp_path / "whole")], capture_output=True, text=True, check=True
+    ).stdout.strip()
     killed = 0
     for wait in (0.3, 0.6, 0.9):
-        process = subprocess.Popen([*command, str(tmp_path / "cut")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*command, str(tmp_path / "cut")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         while not list((tmp_path / "cut").rglob("experiment.yaml")) and process.poll() is None:
             time.sleep(0.02)
         time.sleep(wait)
@@ -197,4 +213,4 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bits(cohort, tmp_path):
     assert killed
     cut = subprocess.run([*command, str(tmp_path / "cut")], capture_output=True, text=True, check=True).stdout.strip()
     assert (tmp_path / "cut").exists()
-    assert open(f"{cut}/rows.csv").read() == open(f"{whole}/rows.csv").read()
+    assert (Path(cut) / "rows.csv").read_bytes() == (Path(whole) / "rows.csv").read_bytes()

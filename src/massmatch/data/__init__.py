@@ -5,4 +5,14 @@ from massmatch.data.folds import SCHEMES, Split, split
 from massmatch.data.phantom import phantoms
 from massmatch.data.sample import Sample
 
-__all__ = ["SCHEMES", "Cohort", "CohortError", "Sample", "Split", "open_cohort", "phantoms", "split", "write_cohort"]
+__all__ = [
+    "SCHEMES",
+    "Cohort",
+    "CohortError",
+    "Sample",
+    "Split",
+    "open_cohort",
+    "phantoms",
+    "split",
+    "write_cohort",
+]

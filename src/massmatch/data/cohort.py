@@ -57,7 +57,7 @@ class Cohort:
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, Any]]:
-        return {row["id"]: row for row in self.table.to_dict("records")}
+        return {row["id"]: {str(k): v for k, v in row.items()} for row in self.table.to_dict("records")}
 
     def load(self, id: str) -> Sample:
         """One image with its masses. KeyError for an unknown id, CohortError for files that do not fit."""
@@ -77,7 +77,7 @@ class Cohort:
             instances=self._instances(mask, row["mask_path"]),
             side=known.get("side"),
             view=known.get("view"),
-            density=None if known.get("density") is None else int(known["density"]),
+            density=None if (density := known.get("density")) is None else int(density),
             spacing_mm=None if None in spacing else (float(spacing[0]), float(spacing[1])),  # type: ignore[arg-type]
             facts={name: value for name, value in known.items() if name not in (*COLUMNS, "image_path", "mask_path")},
         )
@@ -121,7 +121,7 @@ def read_grey(root: Path, path: str) -> np.ndarray:
         if not (pixels[..., :3] == pixels[..., :1]).all():
             raise CohortError(f"{path}: must be grey, but is in colour: convert it")
         pixels = pixels[..., 0]
-    if pixels.dtype in (np.int32, np.uint32) and 0 <= pixels.min() and pixels.max() < 65536:
+    if pixels.dtype in (np.int32, np.uint32) and pixels.min() >= 0 and pixels.max() < 65536:
         pixels = pixels.astype(np.uint16)  # how Pillow opens some 16-bit files
     if pixels.dtype not in (np.uint8, np.uint16):
         raise CohortError(f"{path}: must have 8 or 16 bits, but has {pixels.dtype}")
@@ -150,7 +150,9 @@ def open_cohort(path: Path | str) -> Cohort:
     return Cohort(root, table, facts["masks"], facts["licence"])
 
 
-def write_cohort(samples: Iterable[Sample], out: Path | str, *, reader: str, options: dict[str, Any], licence: str) -> Cohort:
+def write_cohort(
+    samples: Iterable[Sample], out: Path | str, *, reader: str, options: dict[str, Any], licence: str
+) -> Cohort:
     """Write samples as a cohort and open it; one that is already there from the same reader and options is kept.
 
     All is written into a folder beside `out` that takes its name at the end, so that nothing half-written looks
@@ -162,7 +164,8 @@ def write_cohort(samples: Iterable[Sample], out: Path | str, *, reader: str, opt
         if (there["reader"], there["options"]) == (reader, json.loads(json.dumps(options))):
             return open_cohort(out)
         raise FileExistsError(
-            f"{out} holds a cohort of reader {there['reader']!r} with {there['options']}: remove it or choose another folder"
+            f"{out} holds a cohort of reader {there['reader']!r} with {there['options']}: "
+            "remove it or choose another folder"
         )
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty and no cohort: choose another folder")

@@ -1,6 +1,7 @@
 """The folder reader: any pair of folders `images/` and `masks/`, with one optional csv of facts."""
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -50,20 +51,22 @@ def _files(root: Path, folder: str, endings: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _same(here: str, ids: "set[str] | object", there: str, others: "set[str] | object") -> None:
+def _same(here: str, ids: Collection[str], there: str, others: Collection[str]) -> None:
     """Raise CohortError unless both places hold the same ids."""
     for a, left, b, right in ((here, ids, there, others), (there, others, here, ids)):
-        only = sorted(set(left) - set(right))  # type: ignore[call-overload]
+        only = sorted(set(left) - set(right))
         if only:
-            raise CohortError(f"{a}: {len(only)} ids have nothing in {b}, such as {', '.join(only[:5])}: add or remove them")
+            raise CohortError(
+                f"{a}: {len(only)} ids have nothing in {b}, such as {', '.join(only[:5])}: add or remove them"
+            )
 
 
-def _facts(root: Path, ids: "set[str] | object") -> pd.DataFrame:
+def _facts(root: Path, ids: Collection[str]) -> pd.DataFrame:
     """The csv's rows, or the ids alone, with the names of design.md."""
     files = sorted(root.glob("*.csv"))
     if len(files) > 1:
         raise CohortError(f"{files[1].name}: there must be at most one csv, but there are {[f.name for f in files]}")
-    table = pd.DataFrame({"id": sorted(ids)})  # type: ignore[call-overload]
+    table = pd.DataFrame({"id": sorted(ids)})
     if files:
         table = _read_csv(files[0])
         _same("images/", ids, files[0].name, table["id"])

@@ -21,9 +21,7 @@ SEVERAL = 0.06  # share of images with mass that hold more than one (CBIS-DDSM: 
 SIDES, VIEWS = ("L", "R"), ("CC", "MLO")
 
 
-def phantoms(
-    patients: int, *, seed: int = 0, size: int = 256, normal_fraction: float = 0.15
-) -> Iterator[Sample]:
+def phantoms(patients: int, *, seed: int = 0, size: int = 256, normal_fraction: float = 0.15) -> Iterator[Sample]:
     """Mammograms of made-up patients, 2 to 4 each (both views of one side, or of both).
 
     Args:
@@ -117,7 +115,9 @@ def outline(rng: np.random.Generator, size: int, build: Build, view: str) -> tup
     else:
         centre = np.clip(0.62 + rng.normal(0, 0.04), 0.5, 0.72)
         fold = min(centre + half * 0.85, 0.99)
-        knots = np.array([-0.02, centre - half * 1.1, centre - half * 0.5, centre, (centre + fold) / 2, fold, fold + 0.05])
+        knots = np.array(
+            [-0.02, centre - half * 1.1, centre - half * 0.5, centre, (centre + fold) / 2, fold, fold + 0.05]
+        )
         values = reach * np.array([rng.uniform(0.25, 0.5), 0.58, 0.84, 1, 0.86, 0.26, rng.choice([0.0, 0.12])])
         knots = np.maximum.accumulate(knots) + np.arange(len(knots)) * 1e-3  # strictly rising
     values = values * rng.normal(1, 0.02, len(values))
@@ -139,7 +139,12 @@ def noise(rng: np.random.Generator, size: int, slope: float, stretch: tuple[floa
 
 
 def glandular_region(
-    rng: np.random.Generator, rows: np.ndarray, cols: np.ndarray, build: Build, nipple: tuple[float, float], density: int
+    rng: np.random.Generator,
+    rows: np.ndarray,
+    cols: np.ndarray,
+    build: Build,
+    nipple: tuple[float, float],
+    density: int,
 ) -> np.ndarray:
     """(H, W) from 0 (fat) to 1 (gland): a fan behind the nipple, larger and fuller with density."""
     size = len(rows)
@@ -172,7 +177,7 @@ def texture(
 def streaks(
     rng: np.random.Generator, size: int, rows: np.ndarray, cols: np.ndarray, nipple: tuple[float, float]
 ) -> np.ndarray:
-    """(H, W) from 0 to 1: ridges along the rays from behind the nipple, by looking noise up in bent polar coordinates."""
+    """(H, W) from 0 to 1: ridges along rays from behind the nipple; noise looked up in bent polar coordinates."""
     angle = np.arctan2(rows - nipple[0], nipple[1] + 0.12 - cols) + 0.28 * noise(rng, size, 1.7)
     radius = np.hypot(rows - nipple[0], nipple[1] + 0.12 - cols) + 0.02 * noise(rng, size, 1.5)
     at = [angle / np.pi * size * 0.9 % size, radius * size * 0.22 % size]

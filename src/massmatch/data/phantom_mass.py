@@ -33,7 +33,9 @@ def contour(rng: np.random.Generator, angle: np.ndarray, kind: str) -> np.ndarra
     turn, flat = rng.uniform(0, np.pi), rng.uniform(0.7, 1)
     waves = {"circumscribed": 0.02, "lobulated": 0.09, "ill-defined": 0.06, "spiculated": 0.08}[kind]
     ellipse = np.sqrt(flat) / np.sqrt((flat * np.cos(angle - turn)) ** 2 + np.sin(angle - turn) ** 2)
-    return ellipse * (1 + sum(rng.normal(0, 2 * waves / k) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 6)))
+    return ellipse * (
+        1 + sum(rng.normal(0, 2 * waves / k) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 6))
+    )
 
 
 def spicules(rng: np.random.Generator, angle: np.ndarray, away: np.ndarray, radius: float) -> np.ndarray:

@@ -160,7 +160,9 @@ def check_unit_interval(name: str, value: Tensor) -> None:
 def expanded_mask(mask: Tensor, logits: Tensor) -> Tensor:
     """`mask` in the shape of `logits`, or an error if it does not broadcast or holds anything but 0 and 1."""
     if mask.ndim != logits.ndim or any(m not in (1, s) for m, s in zip(mask.shape, logits.shape, strict=True)):
-        raise ValueError(f"mask must broadcast to the shape of logits, {tuple(logits.shape)}, but has {tuple(mask.shape)}")
+        raise ValueError(
+            f"mask must broadcast to the shape of logits, {tuple(logits.shape)}, but has {tuple(mask.shape)}"
+        )
     if not torch.compiler.is_compiling() and not bool(((mask == 0) | (mask == 1)).all()):
         raise ValueError("mask must hold 0 and 1 only (1 = the pixel counts); weights of images go to sample_weight")
     return mask.expand_as(logits)

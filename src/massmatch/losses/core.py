@@ -200,8 +200,13 @@ class _LogitOverlap(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: FunctionCtx, logits: Tensor, y: Tensor, valid: Tensor | None, axes: tuple[int, ...], squared: bool
+    def forward(
+        ctx: FunctionCtx,
+        logits: Tensor,
+        y: Tensor,
+        valid: Tensor | None,
+        axes: tuple[int, ...],
+        squared: bool,
     ) -> tuple[Tensor, Tensor]:
         p = logits.sigmoid()
         if valid is not None:
@@ -212,9 +217,7 @@ class _LogitOverlap(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]
-        ctx: FunctionCtx, grad_tp: Tensor, grad_p: Tensor
-    ) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: FunctionCtx, grad_tp: Tensor, grad_p: Tensor) -> tuple[Tensor, None, None, None, None]:
         p, y = ctx.saved_tensors  # type: ignore[attr-defined]
         for axis in sorted(ctx.axes, reverse=True):  # type: ignore[attr-defined]
             grad_tp, grad_p = grad_tp.unsqueeze(axis), grad_p.unsqueeze(axis)

@@ -6,6 +6,7 @@ the CPU; functions of the training step take tensors and hold no loop over cells
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch.nn.functional as F
@@ -13,7 +14,11 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from torch import Tensor
 
-STATISTICS = {"min": np.min, "mean": np.mean, "max": np.max}  # Fig. 3a compares the first two
+STATISTICS: dict[str, Callable[..., np.ndarray]] = {
+    "min": np.min,
+    "mean": np.mean,
+    "max": np.max,
+}  # Fig. 3a compares the first two
 ROUNDINGS = ("nearest", "up", "down")
 
 
@@ -37,7 +42,7 @@ def mass_sides(
 
 
 def power_of_two(side: float | int, rounding: str = "nearest") -> int:
-    """`side` (at least 1) as a power of two: the nearest by absolute difference (a tie goes up), or the next up or down."""
+    """`side` (at least 1) as a power of two: the nearest (a tie goes up), or the next up or down."""
     _, exponent = math.frexp(side)  # side = m 2^exponent with 1/2 <= m < 1
     below = 2 ** (exponent - 1)
     above = below if side == below else 2 * below
@@ -103,9 +108,7 @@ def cell_max(cells: Tensor, dims: int) -> Tensor:
     return cells
 
 
-def distance_to_mass(
-    true: Bool[np.ndarray, "*grid"], unit: tuple[float, ...]
-) -> Float[np.ndarray, "*grid"]:
+def distance_to_mass(true: Bool[np.ndarray, "*grid"], unit: tuple[float, ...]) -> Float[np.ndarray, "*grid"]:
     """Distance from every cell to the nearest cell with true mass, 0 everywhere if there is none (Eq. 9).
 
     Euclidean on cell indices, each axis multiplied by its `unit` (the length of one step).

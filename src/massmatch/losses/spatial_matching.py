@@ -16,7 +16,7 @@ of every point that the paper leaves open, and the argument that takes another o
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -165,7 +165,9 @@ class SpatialMatchingLoss(ImageLoss):
         p, y, v = cut(logits, cell), cut(target, cell), self._valid_pixels(target, valid, cell)
         image, cells = self._core_losses(logits, target, valid, p, y, v, len(cell))
 
-        counted = torch.ones_like(cells, dtype=torch.bool) if v is None else (cell_max(v, len(cell)) > 0).expand_as(cells)
+        counted = (
+            torch.ones_like(cells, dtype=torch.bool) if v is None else (cell_max(v, len(cell)) > 0).expand_as(cells)
+        )
         predicted = self._predicted(p.detach(), v, len(cell))  # lines 9, 13
         true = cell_max(y if v is None else y * v, len(cell)) > 0.5 if true is None else true  # line 10
         kept = counted & (predicted | true) if self.nonzero else counted  # lines 15-18
@@ -209,7 +211,7 @@ class SpatialMatchingLoss(ImageLoss):
     def _call_core(self, logits: Tensor, target: Tensor, axes: tuple[int, ...], valid: Tensor | None) -> Tensor:
         """A core of somebody else's: given what it takes, refused where it cannot take what is needed."""
         name = getattr(self.core, "__name__", type(self.core).__name__)
-        extra: dict[str, object] = {}
+        extra: dict[str, Any] = {}
         if valid is not None:
             extra["valid"] = valid.expand_as(logits)
         if not self.from_logits:
@@ -309,9 +311,7 @@ class SpatialMatchingLoss(ImageLoss):
             check_shape("instances", instances, target.shape)
         if not self.grid:
             return [{} for _ in target]
-        return [
-            self._image_facts(image, None if instances is None else instances[i]) for i, image in enumerate(target)
-        ]
+        return [self._image_facts(image, None if instances is None else instances[i]) for i, image in enumerate(target)]
 
     def explain(
         self, logits: Tensor, target: Tensor, *, mask: Tensor | None = None, instances: Tensor | None = None
@@ -356,8 +356,8 @@ class SpatialMatchingLoss(ImageLoss):
     def _truth(self, fact: Facts, channel: int, spatial: tuple[int, ...]) -> Truth:
         """The entry of one channel, its grid cut back from the largest one."""
         cell = self._fixed_cell(len(spatial)) if self.cell_size else tuple(int(s) for s in fact["cell_size"][channel])
-        at = (channel, *(slice(n) for n in grid_shape(spatial, cell)))
-        return Truth(cell, fact["true"][at], fact["distance"][at] if self.distance else None)
+        within = tuple(slice(n) for n in grid_shape(spatial, cell))
+        return Truth(cell, fact["true"][channel][within], fact["distance"][channel][within] if self.distance else None)
 
     def _image_facts(self, target: Tensor, instances: Tensor | None) -> Facts:
         """Facts of one (C, *spatial) image."""
@@ -385,10 +385,18 @@ class SpatialMatchingLoss(ImageLoss):
             cell = self._fixed_cell(mass.ndim)
         else:
             cell = cell_size(
-                mass, labels, statistic=self.cell_statistic, rounding=self.cell_rounding, min_cell=self.min_cell
+                mass,
+                labels,
+                statistic=self.cell_statistic,
+                rounding=self.cell_rounding,
+                min_cell=self.min_cell,
             )
         true = cell_max(cut(torch.from_numpy(mass).to(torch.uint8)[None], cell), mass.ndim)[0] > 0
-        units = {"cell": [1.0] * mass.ndim, "pixel": cell, "image": [c / s for c, s in zip(cell, mass.shape, strict=True)]}
+        units = {
+            "cell": [1.0] * mass.ndim,
+            "pixel": cell,
+            "image": [c / s for c, s in zip(cell, mass.shape, strict=True)],
+        }
         unit = tuple(float(u) for u in units[self.distance_unit])
         return Truth(cell, true, torch.from_numpy(distance_to_mass(true.numpy(), unit)) if with_distance else None)
 
@@ -408,14 +416,18 @@ class SpatialMatchingLoss(ImageLoss):
         """Raise ValueError for facts of another loss, or of an image of another size."""
         needed = {"cell_size", "true", "size", "options"} | ({"distance"} if self.distance else set())
         if missing := needed - fact.keys():
-            raise ValueError(f"facts[{index}] lacks {', '.join(sorted(missing))}: make it with the facts() of this loss")
+            raise ValueError(
+                f"facts[{index}] lacks {', '.join(sorted(missing))}: make it with the facts() of this loss"
+            )
         if int(fact["options"]) != self._options_code():
             raise ValueError(
                 f"facts[{index}] was made by a loss with other grid options: make it with the facts() of this loss"
             )
         size, channels = tuple(fact["size"].tolist()), len(fact["cell_size"])
         if (channels, *size) != tuple(target.shape[1:]):
-            raise ValueError(f"facts[{index}] is of an image {(channels, *size)}, but target's are {tuple(target.shape[1:])}")
+            raise ValueError(
+                f"facts[{index}] is of an image {(channels, *size)}, but target's are {tuple(target.shape[1:])}"
+            )
 
     def extra_repr(self) -> str:
         """Shown by `repr`: the core and the switches."""
@@ -436,7 +448,7 @@ def hidden(target: Tensor, instances: Tensor | None, valid: Tensor | None) -> tu
 
 
 def hides_mass(target: Tensor, valid: Tensor) -> bool:
-    """Whether true mass lies outside the mask, so that facts of the whole truth do not hold. Not asked by a compiler."""
+    """Whether true mass lies outside the mask, so that facts of the whole truth do not hold (a compiler never asks)."""
     return not torch.compiler.is_compiling() and bool(((target > 0.5) & (valid == 0)).any())
 
 
@@ -455,7 +467,7 @@ def padded(grids: Sequence[Tensor]) -> Tensor:
     shape = [max(sides) for sides in zip(*(grid.shape for grid in grids), strict=True)]
     out = grids[0].new_zeros(len(grids), *shape)
     for row, grid in zip(out, grids, strict=True):
-        row[tuple(slice(side) for side in grid.shape)] = grid
+        row[tuple(slice(int(side)) for side in grid.shape)] = grid
     return out
 
 
@@ -463,5 +475,5 @@ def whole_sides(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     """One or several whole numbers of at least 1 as a tuple."""
     sides = (value,) if isinstance(value, int) else tuple(value)
     if not sides or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 1 for s in sides):
-        raise ValueError(f"{name} must be a whole number of pixels of at least 1, or one per axis, but is {value!r}")
+        raise ValueError(f"{name} must be a whole number of pixels of at least 1, or one per axis, not {value!r}")
     return sides

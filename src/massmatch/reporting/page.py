@@ -63,7 +63,7 @@ def _picture_row(cohort: Cohort, id: str, runs: Mapping[str, Path], rows: Mappin
         threshold = yaml.safe_load((run / "experiment.yaml").read_text())["threshold"]
         with Image.open(run / "predictions" / f"{id}.png") as stored:
             prediction = np.asarray(stored) / 65535 > threshold
-        dsc = rows[name].set_index("id").loc[id, "dsc"]
+        dsc = dict(zip(rows[name]["id"], rows[name]["dsc"], strict=True))[id]
         picture = data_uri(overlay(sample.image, truth=sample.mask, prediction=prediction))
-        cells.append({"name": name, "uri": picture, "dsc": f"{100 * dsc:.1f}"})  # type: ignore[operator]
+        cells.append({"name": name, "uri": picture, "dsc": f"{100 * dsc:.1f}"})
     return {"id": id, "cells": cells}

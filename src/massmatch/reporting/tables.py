@@ -69,5 +69,9 @@ def on_screen(table: pd.DataFrame, title: str) -> Table:
 def markdown(table: pd.DataFrame) -> str:
     """The comparison as a Markdown table."""
     head = ["loss", *table.columns]
-    lines = [head, ["---"] + ["---:"] * len(table.columns), *([f"`{n}`", *v] for n, v in zip(table.index, table.values, strict=True))]
+    lines = [
+        head,
+        ["---"] + ["---:"] * len(table.columns),
+        *([f"`{n}`", *v] for n, v in zip(table.index, table.values, strict=True)),
+    ]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"

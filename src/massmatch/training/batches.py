@@ -67,7 +67,12 @@ def shuffled(samples: Samples, batch_size: int, seed: int, epoch: int) -> Iterat
     order = torch.Generator().manual_seed(seed * 100_003 + epoch)
     left_over = len(samples) % batch_size == 1 and len(samples) > 1
     yield from DataLoader(
-        samples, batch_size, shuffle=True, generator=order, collate_fn=collate, drop_last=left_over and batch_size > 1
+        samples,
+        batch_size,
+        shuffle=True,
+        generator=order,
+        collate_fn=collate,
+        drop_last=left_over and batch_size > 1,
     )
 
 

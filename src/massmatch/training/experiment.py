@@ -19,7 +19,7 @@ PEAK = {"constant": 1e-4, "one-cycle": 2e-3}  # section 4.1; what a width-8 AU-N
 
 
 class Experiment(BaseModel):
-    """One network trained with one loss; with a fold, one run. Defaults are the paper's (section 4.1) where it has any."""
+    """One network trained with one loss; with a fold, one run. Defaults are those of section 4.1 where it has any."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,7 +59,9 @@ def named(kind: str, name: str, known: "dict[str, Any]") -> Any:
     if name in known:
         return known[name]
     near = get_close_matches(name, known, 1, cutoff=0.0)[0]
-    raise ValueError(f"unknown {kind} {name!r}; did you mean {near!r}? `massmatch {plural(kind)}` lists all {len(known)}")
+    raise ValueError(
+        f"unknown {kind} {name!r}; did you mean {near!r}? `massmatch {plural(kind)}` lists all {len(known)}"
+    )
 
 
 def plural(kind: str) -> str:
@@ -79,7 +81,9 @@ def make_loss(spec: str) -> ImageLoss:
     for option in options:
         if option not in allowed:
             near = get_close_matches(option, allowed, 1, cutoff=0.0)[0]
-            raise ValueError(f"loss {name} has no option {option!r}; did you mean {near!r}? It has {', '.join(allowed)}")
+            raise ValueError(
+                f"loss {name} has no option {option!r}; did you mean {near!r}? It has {', '.join(allowed)}"
+            )
     return factory(**options)
 
 

@@ -25,7 +25,7 @@ from massmatch.training.batches import Samples, batch_sizes, shuffled
 from massmatch.training.evaluate import evaluate, probabilities, write_rows
 from massmatch.training.experiment import Experiment, make_loss, make_model
 from massmatch.training.files import load_checkpoint, save_checkpoint, write_atomic
-from massmatch.training.precision import FABRIC, LAYOUTS, Speed, fastest
+from massmatch.training.precision import FABRIC, LAYOUTS, Speed, arranged, fastest
 from massmatch.training.weights import load_weights, save_weights
 
 
@@ -44,9 +44,7 @@ class Progress(NamedTuple):
 Watch = Callable[[Progress], None]
 
 
-def run(
-    experiment: Experiment, cohort: Cohort, fold: int, runs: Path, watch: Watch = lambda progress: None
-) -> Path:
+def run(experiment: Experiment, cohort: Cohort, fold: int, runs: Path, watch: Watch = lambda progress: None) -> Path:
     """Train and measure one fold; its folder. A run that is done is left alone, a cut-off one goes on.
 
     Raises ValueError for unknown names or an impossible fold, FloatingPointError (with the ids of the batch) when
@@ -57,7 +55,12 @@ def run(
         return out
     loss, model = make_loss(experiment.loss), seeded_model(experiment)
     parts = split(
-        cohort.table, cohort.mass_fraction, scheme=experiment.scheme, fold=fold, folds=experiment.folds, seed=experiment.seed
+        cohort.table,
+        cohort.mass_fraction,
+        scheme=experiment.scheme,
+        fold=fold,
+        folds=experiment.folds,
+        seed=experiment.seed,
     )
     out.mkdir(parents=True, exist_ok=True)
     threads = experiment.threads or torch.get_num_threads()
@@ -90,7 +93,13 @@ def deterministic(threads: int) -> Iterator[None]:
 
 
 def recorded_speed(
-    out: Path, experiment: Experiment, fold: int, parts: Split, model: nn.Module, device: torch.device, threads: int
+    out: Path,
+    experiment: Experiment,
+    fold: int,
+    parts: Split,
+    model: nn.Module,
+    device: torch.device,
+    threads: int,
 ) -> Speed:
     """The number format and memory layout of this run: timed once, then read from `experiment.yaml`."""
     path = out / "experiment.yaml"
@@ -139,8 +148,7 @@ def _fit(
 ) -> None:
     """The epochs that are left: train, validate, keep the best, write the checkpoint."""
     train, validation = (Samples(cohort, ids, loss) for ids in (parts.train, parts.validation))
-    layout = LAYOUTS[speed.memory]
-    model = model.to(memory_format=layout)
+    layout, model = LAYOUTS[speed.memory], arranged(model, speed.memory)
     learned = [p for p in loss.parameters() if p.requires_grad]
     optimizer = make_optimizer(experiment, [*model.parameters(), *learned])
     per_epoch = sum(1 for _ in batch_sizes(len(train), experiment.batch_size))
@@ -166,7 +174,17 @@ def _fit(
             total, seen = total + value.item() * len(batch.ids), seen + len(batch.ids)
             dsc = history[-1]["val_dsc_pooled"] if history else math.nan
             done = epoch * per_epoch + step + 1
-            watch(Progress("train", done, per_epoch * experiment.epochs, epoch + 1, experiment.epochs, total / seen, dsc))
+            watch(
+                Progress(
+                    "train",
+                    done,
+                    per_epoch * experiment.epochs,
+                    epoch + 1,
+                    experiment.epochs,
+                    total / seen,
+                    dsc,
+                )
+            )
         counts = validated(network, validation, experiment.threshold)
         row = {
             "epoch": epoch + 1,
@@ -180,7 +198,7 @@ def _fit(
         history.append(row)
         if counts.dice >= best:  # a tie goes to the longer training: at first, every network predicts nothing
             best = counts.dice
-            save_weights(out / "best.safetensors", model, experiment, train.samples[0].image.shape, cohort.licence)  # type: ignore[arg-type]
+            save_weights(out / "best.safetensors", model, experiment, train.samples[0].image.shape, cohort.licence)
         state.save(out / "last.ckpt", history)
         write_history(out / "history.csv", history)
 
@@ -240,12 +258,27 @@ def evaluate_run(out: Path, cohort: Cohort, watch: Watch = lambda progress: None
         )
     fold = yaml.safe_load((out / "experiment.yaml").read_text())["fold"]
     parts = split(
-        cohort.table, cohort.mass_fraction, scheme=experiment.scheme, fold=fold, folds=experiment.folds, seed=experiment.seed
+        cohort.table,
+        cohort.mass_fraction,
+        scheme=experiment.scheme,
+        fold=fold,
+        folds=experiment.folds,
+        seed=experiment.seed,
     )
     images = iter(range(1, len(parts.test) + 1))
 
     def tick() -> None:
-        watch(Progress("test", next(images), len(parts.test), experiment.epochs, experiment.epochs, math.nan, math.nan))
+        watch(
+            Progress(
+                "test",
+                next(images),
+                len(parts.test),
+                experiment.epochs,
+                experiment.epochs,
+                math.nan,
+                math.nan,
+            )
+        )
 
     rows = evaluate(model, cohort, parts.test, experiment.threshold, out=out / "predictions", tick=tick)
     write_rows(out / "rows.csv", rows)

@@ -28,16 +28,15 @@ def fastest(model: nn.Module, precision: str, memory: str, device: torch.device,
     state = {name: value.clone() for name, value in model.state_dict().items()}  # batch norm must not move
     best = min(ways, key=lambda way: _seconds(model.to(device), way, device, side))
     model.load_state_dict(state)
-    model.to(memory_format=torch.contiguous_format)
+    arranged(model, "contiguous")
     model.zero_grad(set_to_none=True)
     return best
 
 
 def _seconds(model: nn.Module, way: Speed, device: torch.device, side: int) -> float:
     """Shortest of three steps after one to warm up."""
-    layout = LAYOUTS[way.memory]
-    model.to(memory_format=layout)
-    images = torch.zeros(2, 1, side, side, device=device).to(memory_format=layout)
+    arranged(model, way.memory)
+    images = torch.zeros(2, 1, side, side, device=device).to(memory_format=LAYOUTS[way.memory])
     times = []
     for _ in range(4):
         start = time.perf_counter()
@@ -48,3 +47,8 @@ def _seconds(model: nn.Module, way: Speed, device: torch.device, side: int) -> f
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times[1:])
+
+
+def arranged(model: nn.Module, memory: str) -> nn.Module:
+    """The same network with its weights in one of LAYOUTS."""
+    return model.to(memory_format=LAYOUTS[memory])  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Trained weights as one safetensors file that predicts alone: network, size, preprocessing and threshold are inside."""
+"""Trained weights as one safetensors file that predicts alone: network, size and preprocessing are inside."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,9 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
             facts = json.loads((file.metadata() or {})["massmatch"])
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{path} holds no weights of massmatch ({type(error).__name__}): give a best.safetensors") from None
+        raise ValueError(
+            f"{path} holds no weights of massmatch ({type(error).__name__}): give a best.safetensors"
+        ) from None
     model = make_model(facts["model"], facts["width"])
     model.load_state_dict(tensors)
     return model.eval(), facts
