@@ -229,13 +229,13 @@ def demo(
         screen.print(f"\nOpen this page: {page.resolve()}", soft_wrap=True)
 
 
-DEMO_COHORT: dict[str, Any] = {"patients": 110, "seed": 0, "size": 128, "normal_fraction": 0.1}
+DEMO_COHORT: dict[str, Any] = {"patients": 80, "seed": 0, "size": 128, "normal_fraction": 0.05}
 DEMO_LOSSES = ("tversky", "sm-tversky-s-a")
 DEMO_TRAINING: dict[str, Any] = {
     "width": 8,
     "scheme": "split",
-    "epochs": 10,
-    "learning_rate": 2e-3,
+    "epochs": 12,
+    "learning_rate": 4e-3,
     "precision": "bfloat16",
     "memory": "channels-last",
 }

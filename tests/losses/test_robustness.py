@@ -243,8 +243,8 @@ def test_compiles_to_the_same_values_and_gradients():
 
 
 @pytest.mark.long
-def test_every_variant_compiles_to_the_same_values_and_gradients():
-    names = [*VARIANTS]
+def test_every_switch_and_core_compiles_to_the_same_values_and_gradients():
+    names = [n for n in VARIANTS if n.startswith("sm-tversky") or n.endswith("sd-nz")]
     assert in_a_fresh_process(COMPILED.format(names=names), timeout=1500).split() == names
 
 

@@ -126,7 +126,8 @@ def outline(rng: np.random.Generator, size: int, build: Build, view: str) -> tup
     edge = np.where(rows > knots[-1], after * np.exp(-(rows - knots[-1]) / 0.1), np.nan_to_num(edge))
     edge = edge + ndimage.gaussian_filter1d(rng.normal(0, 0.006, size), size / 60) * (edge > 0)
     bump = rng.uniform(0, 0.018) * np.exp(-(((rows - centre) / 0.012) ** 2))  # the nipple in profile
-    return edge + bump, (float(centre), float(reach))
+    edge = edge + bump
+    return np.where(edge > 0.01, edge, 0), (float(centre), float(reach))
 
 
 def noise(rng: np.random.Generator, size: int, slope: float, stretch: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:

@@ -24,7 +24,7 @@ def draw_mass(
     grey *= 1 + 0.18 * mottle / mottle.std() - 0.25 * np.clip(away / radius, 0, 1) ** 2  # thickest in the middle
     if kind == "spiculated":
         grey += spicules(rng, angle, away, radius)
-    contrast = rng.uniform(0.14, 0.34) * (1.1, 1.05, 0.95, 0.9)[density - 1]
+    contrast = rng.uniform(0.18, 0.40) * (1.1, 1.05, 0.95, 0.9)[density - 1]
     return contrast * grey, signed < 0
 
 

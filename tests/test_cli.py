@@ -1,0 +1,157 @@
+"""The command line as a user meets it: real processes where exit codes matter."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from massmatch.cli import app
+from massmatch.losses import LOSSES
+
+
+def massmatch(*arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "massmatch", *map(str, arguments)], capture_output=True, text=True, env=environment
+    )
+
+
+def asked(*arguments):
+    """The same within this process, for what only has to be right."""
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+TINY = ("--width", 2, "--scheme", "split", "--epochs", 1, "--precision", "float32", "--memory", "contiguous")
+
+
+def test_losses_and_models_are_listed():
+    listed = asked("losses").output
+    assert all(name in listed for name in LOSSES)
+    assert "cell_statistic" in listed
+    assert "aunet" in asked("models").output
+
+
+def test_train_evaluate_predict_compare(cohort, tmp_path):
+    trained = massmatch("train", cohort.root, "--loss", "tversky", *TINY, "--threads", 1, "--out", tmp_path / "runs")
+    assert trained.returncode == 0, trained.stderr
+    assert "DSC pooled" in trained.stdout
+    (run,) = (tmp_path / "runs").glob("*/fold0")
+    before = (run / "rows.csv").read_bytes()
+    (run / "rows.csv").unlink()
+    assert asked("evaluate", run, cohort.root).exit_code == 0
+    assert (run / "rows.csv").read_bytes() == before
+
+    elsewhere = asked("evaluate", run / "best.safetensors", cohort.root, "--out", tmp_path / "all")
+    assert elsewhere.exit_code == 0
+    assert pd.read_csv(tmp_path / "all/rows.csv")["id"].tolist() == cohort.ids
+
+    page = asked("compare", cohort.root, run, "--page", tmp_path / "page.html")
+    assert page.exit_code == 0
+    text = (tmp_path / "page.html").read_text()
+    assert "made up" in text
+    assert "data:image/png;base64," in text
+    assert "http" not in text  # nothing is fetched from elsewhere
+
+
+def test_predict_needs_nothing_but_the_weights_and_any_image(trained, tmp_path):
+    weights = tmp_path / "moved.safetensors"
+    weights.write_bytes((trained / "best.safetensors").read_bytes())
+    wide = np.random.default_rng(0).integers(0, 65535, (90, 151), dtype=np.uint16)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    done = asked("predict", weights, tmp_path / "wide.png", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    mask = np.asarray(Image.open(tmp_path / "out/wide_mask.png"))
+    assert mask.shape == (90, 151)
+    assert set(np.unique(mask)) <= {0, 255}
+    contour = np.asarray(Image.open(tmp_path / "out/wide_contour.png"))
+    assert contour.shape == (90 * 4, 151 * 4, 3)
+
+
+def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(trained, cohort):
+    from massmatch.inference.predict import load_network, predict
+
+    model, facts = load_network(trained)
+    for stored in sorted((trained / "predictions").glob("*.png"))[:2]:
+        found = predict(model, facts, cohort.root / "images" / stored.name)
+        before = np.asarray(Image.open(stored)) / 65535
+        np.testing.assert_allclose(found.probability, before, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (
+            ("train", "{cohort}", "--loss", "sm-tverky-s-a"),
+            2,
+            "unknown loss 'sm-tverky-s-a'; did you mean 'sm-tversky-s-a'?",
+        ),
+        (("train", "{cohort}", "--loss", "tversky:smoth=1"), 2, "did you mean 'smooth'"),
+        (("train", "{cohort}", "--model", "aunett"), 2, "unknown model 'aunett'; did you mean 'aunet'?"),
+        (
+            ("train", "{cohort}", "--scheme", "random"),
+            2,
+            "--scheme: Input should be 'kfold', 'paper', 'split' or 'official'",
+        ),
+        (("train", "{cohort}", "--epochs", "0"), 2, "--epochs: Input should be greater than or equal to 1, but is 0"),
+        (("train", "{cohort}", "--fold", "7"), 2, "fold must be from 0 to 4"),
+        (("train", "{tmp}/nowhere"), 2, "no such folder: {tmp}/nowhere"),
+        (("train", "{tmp}"), 3, "images/: no such folder in {tmp}"),
+        (
+            ("predict", "{tmp}/no.safetensors", "x.png", "--out", "{tmp}/o"),
+            2,
+            "no such run or weights: {tmp}/no.safetensors",
+        ),
+        (("predict", "{run}", "{tmp}/no.png", "--out", "{tmp}/o"), 2, "no such image: {tmp}/no.png"),
+        (("predict", "{run}/rows.csv", "x.png", "--out", "{tmp}/o"), 2, "holds no weights of massmatch"),
+        (("compare", "{cohort}", "{tmp}"), 2, "holds no rows.csv"),
+        (
+            ("evaluate", "{run}/best.safetensors", "{cohort}"),
+            2,
+            "is no run's folder; for a weights file give --out DIR",
+        ),
+        (("phantom", "{tmp}/p", "--patients", "0"), 2, "patients must be from 1"),
+    ],
+)
+def test_what_a_user_can_mend_is_said_in_one_line(arguments, code, message, cohort, trained, tmp_path):
+    known = {"cohort": cohort.root, "tmp": tmp_path, "run": trained}
+    result = asked(*(str(a).format(**known) for a in arguments))
+    assert result.exit_code == code
+    assert message.format(**known) in result.output
+    assert "Traceback" not in result.output
+
+
+def test_unknown_options_are_usage_errors_of_a_real_process(cohort):
+    done = massmatch("train", cohort.root, "--lerning-rate", "1")
+    assert done.returncode == 2
+    assert "--learning-rate" in done.stderr  # the nearest one
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(cohort, tmp_path):
+    command = [sys.executable, "-m", "massmatch", "train", str(cohort.root), *map(str, TINY[:-6]), "--epochs", "500"]
+    command += ["--precision", "float32", "--memory", "contiguous", "--threads", "1", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.rglob("last.ckpt")) and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command again goes on" in said
+
+
+def test_phantom_makes_a_cohort_once(tmp_path):
+    for _ in range(2):
+        made = asked("phantom", tmp_path / "p", "--patients", 2, "--size", 64)
+        assert made.exit_code == 0
+        assert "of 2 made-up patients" in made.output
+    other = asked("phantom", tmp_path / "p", "--patients", 3, "--size", 64)
+    assert other.exit_code == 2
+    assert "holds a cohort of reader 'phantom'" in other.output
