@@ -175,15 +175,16 @@ class SpatialMatchingLoss(ImageLoss):
 
         false_positive = predicted & ~true & per_image(true, torch.any, len(cell))  # line 13
         d = torch.zeros_like(cells) if distance is None else distance.to(cells.dtype) * false_positive
-        S = predicted.flatten(1).sum(1) / true.flatten(1).sum(1).clamp(min=1)  # Eq. 8
+        NZ_P, NZ_Y = (cells_with.flatten(1).sum(1).to(cells.dtype) for cells_with in (predicted, true))
+        S = NZ_P / NZ_Y.clamp(min=1)  # Eq. 8
         return Matching(
             image=image,
             cells=cells,
             kept=kept,
             summed=summed,
             weight=self._weight(d, false_positive),
-            ratio=RESCALE[self.rescale](S.to(cells.dtype)) if self.scale else torch.ones_like(image),  # line 22
-            S=S.to(cells.dtype),
+            ratio=RESCALE[self.rescale](S) if self.scale else torch.ones_like(image),  # line 22
+            S=S,
             distance=d,
             predicted=predicted,
             true=true,

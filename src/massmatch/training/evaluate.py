@@ -20,7 +20,7 @@ Tick = Callable[[], None]
 
 @torch.inference_mode()
 def probabilities(model: nn.Module, image: np.ndarray) -> np.ndarray:
-    """(H, W) float32 probabilities of mass for a (H, W) image, in the network's own number format."""
+    """(H, W) float32 probabilities of mass for a (H, W) image, on the device of the network."""
     device = next(model.parameters()).device
     return torch.sigmoid(model(normalised(image)[None].to(device)).float())[0, 0].cpu().numpy()
 

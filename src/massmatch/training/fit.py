@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import math
 import platform
 import time
@@ -27,6 +28,8 @@ from massmatch.training.experiment import Experiment, make_loss, make_model
 from massmatch.training.files import load_checkpoint, save_checkpoint, write_atomic
 from massmatch.training.precision import FABRIC, LAYOUTS, Speed, arranged, fastest
 from massmatch.training.weights import load_weights, save_weights
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the number format at every start
 
 
 class Progress(NamedTuple):
@@ -69,7 +72,7 @@ def run(experiment: Experiment, cohort: Cohort, fold: int, runs: Path, watch: Wa
         speed = recorded_speed(out, experiment, fold, parts, model, fabric.device, threads)
         fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC[speed.precision])  # type: ignore[arg-type]
         _fit(fabric, experiment, model, loss, cohort, parts, out, speed, watch)
-    evaluate_run(out, cohort, watch)
+        evaluate_run(out, cohort, watch)
     (out / "DONE").touch()
     return out
 
@@ -154,6 +157,7 @@ def _fit(
     per_epoch = sum(1 for _ in batch_sizes(len(train), experiment.batch_size))
     schedule = make_schedule(experiment, optimizer, per_epoch * experiment.epochs)
     network, optimizer = fabric.setup(model, optimizer)
+    loss.to(fabric.device)
     state = Progressed(model, loss, optimizer, schedule)
     history = state.resume(out / "last.ckpt")
     best = max((row["val_dsc_pooled"] for row in history), default=-math.inf)

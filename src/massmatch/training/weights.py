@@ -30,7 +30,7 @@ def save_weights(path: Path, model: nn.Module, experiment: Experiment, size: tup
 
 
 def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network, ready to predict, and its facts.
+    """The network in float32, ready to predict, on the GPU if there is one; and its facts.
 
     Raises FileNotFoundError, or ValueError for a file that is damaged or was not written by massmatch.
     """
@@ -46,4 +46,9 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         ) from None
     model = make_model(facts["model"], facts["width"])
     model.load_state_dict(tensors)
-    return model.eval(), facts
+    return model.to(best_device()).eval(), facts
+
+
+def best_device() -> torch.device:
+    """The accelerator if there is one, otherwise the CPU."""
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
