@@ -273,17 +273,14 @@ class SpatialMatchingLoss(ImageLoss):
                 return self.core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
             return self._call_core(logits, target, axes, valid)
         truths = self._truths(target, valid, instances, facts)
-        # Images whose cells have the same size go through together, otherwise each by itself: no loop over cells.
-        together = len({truth.cell_size for truth in truths}) == 1
-        size = len(truths) if together else 1
-        parts = zip(
-            logits.flatten(0, 1).split(size),
-            target.flatten(0, 1).split(size),
-            [None] * len(truths) if valid is None else valid.flatten(0, 1).split(size),
-            [truths[i : i + size] for i in range(0, len(truths), size)],
-            strict=False,
-        )
-        losses = [self.match(x, y, v, t[0].cell_size, *stacked(t, x.device)).loss for x, y, v, t in parts]
+        x, y, v = logits.flatten(0, 1), target.flatten(0, 1), None if valid is None else valid.flatten(0, 1)
+        if len({truth.cell_size for truth in truths}) == 1:  # their cells line up: all images at once
+            return self.match(x, y, v, truths[0].cell_size, *stacked(truths, x.device)).loss.reshape(batch)
+        valids = [None] * len(truths) if v is None else v.split(1)
+        losses = [
+            self.match(x_i, y_i, v_i, truth.cell_size, *stacked([truth], x.device)).loss
+            for x_i, y_i, v_i, truth in zip(x.split(1), y.split(1), valids, truths, strict=True)
+        ]
         return torch.cat(losses).reshape(batch)
 
     def facts(
