@@ -5,8 +5,7 @@ import io
 
 import numpy as np
 from PIL import Image
-
-from massmatch.metrics import boundary
+from scipy import ndimage
 
 GREEN, BLUE = (60, 220, 90), (70, 150, 255)
 
@@ -26,8 +25,7 @@ def overlay(image: np.ndarray, *, truth: np.ndarray | None = None, prediction: n
     for mask, colour in ((truth, GREEN), (prediction, BLUE)):
         if mask is not None and mask.any():
             large = np.kron(mask, np.ones((scale, scale), bool))
-            rows, cols = boundary(large).T
-            pixels[rows, cols] = colour
+            pixels[large & ~ndimage.binary_erosion(large, iterations=2)] = colour  # a line of two pixels, inside
     return Image.fromarray(pixels)
 
 
