@@ -54,8 +54,9 @@ def test_train_evaluate_predict_compare(cohort, tmp_path):
     assert elsewhere.exit_code == 0
     assert pd.read_csv(tmp_path / "all/rows.csv")["id"].tolist() == cohort.ids
 
-    page = asked("compare", cohort.root, run, "--page", tmp_path / "page.html")
+    page = asked("compare", cohort.root, run, "--page", tmp_path / "page.html", "--table", tmp_path / "table.md")
     assert page.exit_code == 0
+    assert "| `tversky` |" in (tmp_path / "table.md").read_text()
     text = (tmp_path / "page.html").read_text()
     assert "made up" in text
     assert "data:image/png;base64," in text
