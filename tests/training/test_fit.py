@@ -22,6 +22,7 @@ from massmatch.training import fit
 from massmatch.training.batches import Samples, batch_sizes, shuffled
 from massmatch.training.experiment import Experiment, make_loss
 from massmatch.training.files import load_checkpoint
+from massmatch.training.precision import FABRIC, LAYOUTS, fastest
 from massmatch.training.weights import load_weights
 
 
@@ -75,6 +76,23 @@ def test_the_same_seed_gives_the_same_bits(trained, cohort, tmp_path):
     assert (again / "rows.csv").read_bytes() == (trained / "rows.csv").read_bytes()
     first, second = (load_weights(run / "best.safetensors")[0].state_dict() for run in (trained, again))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_number_format_and_layout_are_timed_once_and_written_down(cohort, tmp_path):
+    experiment = tiny(cohort, precision="auto", memory="auto", epochs=1)
+    run = fit.run(experiment, cohort, 0, tmp_path)
+    resolved = yaml.safe_load((run / "experiment.yaml").read_text())["resolved"]
+    assert resolved["precision"] in FABRIC
+    assert resolved["memory"] in LAYOUTS
+    again = fit.recorded_speed(run, experiment, 0, None, None, None, 1)  # nothing is timed: there is no network
+    assert again == (resolved["precision"], resolved["memory"])
+
+
+def test_timing_leaves_the_network_as_it_was(cohort):
+    timed, fresh = (fit.seeded_model(tiny(cohort)) for _ in range(2))
+    assert fastest(timed, "auto", "auto", torch.device("cpu")).precision in FABRIC
+    assert all(torch.equal(a, b) for a, b in zip(timed.state_dict().values(), fresh.state_dict().values(), strict=True))
+    assert fastest(timed, "float32", "contiguous", torch.device("cpu")) == ("float32", "contiguous")
 
 
 class CutOffError(Exception):
