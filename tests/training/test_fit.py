@@ -183,7 +183,7 @@ def test_wrong_losses_are_named(spec, message):
 
 def test_options_follow_the_name():
     loss = make_loss("sm-tversky-s-a:cell_statistic=mean,smooth=0.1,cell_size=8x16")
-    assert (loss.cell_statistic, loss.core.smooth, loss.cell_size, loss.scale) == ("mean", 0.1, (8, 16), True)
+    assert (loss.rule.statistic, loss.core.smooth, loss.rule.cell_size, loss.scale) == ("mean", 0.1, (8, 16), True)
 
 
 def test_an_experiment_refuses_what_it_does_not_know():

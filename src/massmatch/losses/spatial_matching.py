@@ -14,32 +14,20 @@ of every point that the paper leaves open, and the argument that takes another o
 """
 
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from massmatch.losses.base import Facts, ImageLoss, accepts, check_shape, check_unit_interval, checked, one_of
 from massmatch.losses.core import BCE, Dice, SumCore, Tversky, require_number
-from massmatch.losses.grid import (
-    ROUNDINGS,
-    STATISTICS,
-    cell_axes,
-    cell_max,
-    cell_size,
-    cut,
-    distance_to_mass,
-    grid_shape,
-    overhangs,
-)
+from massmatch.losses.grid import cell_axes, cell_max, cut, overhangs
 from massmatch.losses.hybrid import Hybrid
+from massmatch.losses.truth import GridRule, Truth, hidden, hides_mass, stacked
 
 CORES: dict[str, Callable[[], SumCore]] = {"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid}
 RESCALE = {"sigmoid": torch.sigmoid, "direct": lambda x: x}  # Fig. 3b
-DISTANCE_UNITS = ("cell", "pixel", "image")
 
 
 class Matching(NamedTuple):
@@ -70,14 +58,6 @@ class Matching(NamedTuple):
     def loss(self) -> Tensor:
         """L_SM = L_I plus the contributions of the cells (Eq. 1)."""
         return self.image + self.contributions.sum(tuple(range(-len(self.cell_size), 0)))
-
-
-class Truth(NamedTuple):
-    """What one image's truth says about its grid; `None` where the training step finds it out by itself."""
-
-    cell_size: tuple[int, ...]
-    true: Tensor | None  # (*grid) bool
-    distance: Tensor | None  # (*grid), from every cell to the nearest true one
 
 
 class SpatialMatchingLoss(ImageLoss):
@@ -134,10 +114,7 @@ class SpatialMatchingLoss(ImageLoss):
         self.scale, self.distance, self.nonzero, self.grid = scale, distance, nonzero, grid
         self.numerator = one_of("numerator", numerator, ("kept", "all"))
         self.combination = one_of("combination", combination, ("algorithm", "product"))
-        self.distance_unit = one_of("distance_unit", distance_unit, DISTANCE_UNITS)
         self.rescale = one_of("rescale", rescale, tuple(RESCALE))
-        self.cell_statistic = one_of("cell_statistic", cell_statistic, tuple(STATISTICS))
-        self.cell_rounding = one_of("cell_rounding", cell_rounding, ROUNDINGS)
         if matched_weight is not None:
             require_number("matched_weight", matched_weight)
         require_number("grid_weight", grid_weight)
@@ -145,8 +122,7 @@ class SpatialMatchingLoss(ImageLoss):
         if threshold > 1:
             raise ValueError(f"threshold must lie in [0, 1], but is {threshold!r}")
         self.threshold, self.matched_weight, self.grid_weight = threshold, matched_weight, float(grid_weight)
-        self.cell_size = None if cell_size is None else whole_sides("cell_size", cell_size)
-        self.min_cell = whole_sides("min_cell", min_cell)[0]
+        self.rule = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
         if not callable(self.core):
             raise TypeError(f"core must be one of {', '.join(CORES)} or callable, but is a {type(core).__name__}")
 
@@ -309,7 +285,8 @@ class SpatialMatchingLoss(ImageLoss):
             check_shape("instances", instances, target.shape)
         if not self.grid:
             return [{} for _ in target]
-        return [self._image_facts(image, None if instances is None else instances[i]) for i, image in enumerate(target)]
+        labels = [None] * len(target) if instances is None else instances
+        return [self.rule.facts(image, of, self.distance) for image, of in zip(target, labels, strict=True)]
 
     def explain(
         self, logits: Tensor, target: Tensor, *, mask: Tensor | None = None, instances: Tensor | None = None
@@ -325,7 +302,7 @@ class SpatialMatchingLoss(ImageLoss):
         if logits.shape[:2] != (1, 1):
             raise ValueError(f"explain takes one image of one channel, (1, 1, *spatial), not {tuple(logits.shape)}")
         mass, labels = hidden(target, instances, valid)
-        truth = self._measure(mass[0, 0], None if labels is None else labels[0, 0], with_distance=True)
+        truth = self.rule.measure(mass[0, 0], None if labels is None else labels[0, 0], with_distance=True)
         with torch.autocast(logits.device.type, enabled=False):
             valid = None if valid is None else valid[0]
             terms = self.match(logits[0], target[0], valid, truth.cell_size, *stacked([truth], logits.device))
@@ -336,96 +313,21 @@ class SpatialMatchingLoss(ImageLoss):
     ) -> list[Truth]:
         """One entry per image and channel, from the facts or else by measuring."""
         images, spatial = target.shape[0] * target.shape[1], tuple(target.shape[2:])
-        if self.cell_size is not None and not self.distance and facts is None:
-            return [Truth(self._fixed_cell(len(spatial)), None, None)] * images  # nothing to measure
+        if self.rule.cell_size is not None and not self.distance and facts is None:
+            return [Truth(self.rule.fixed(len(spatial)), None, None)] * images  # nothing to measure
         if facts is None or (valid is not None and hides_mass(target, valid)):
             facts = self._facts_behind_mask(target, instances, valid)
         if not torch.compiler.is_compiling():
             for i, fact in enumerate(facts):
-                self._check_facts(i, fact, target)
-        return [self._truth(fact, channel, spatial) for fact in facts for channel in range(target.shape[1])]
+                self.rule.check(fact, f"facts[{i}]", tuple(target.shape[1:]), self.distance)
+        channels = range(target.shape[1])
+        return [self.rule.recall(fact, channel, spatial, self.distance) for fact in facts for channel in channels]
 
     @torch.compiler.disable
     def _facts_behind_mask(self, target: Tensor, instances: Tensor | None, valid: Tensor | None) -> list[Facts]:
         """The facts of the masses inside the mask; NumPy and SciPy, so a graph is broken here."""
         mass, labels = hidden(target, instances, valid)
         return self.facts(mass, instances=labels)
-
-    def _truth(self, fact: Facts, channel: int, spatial: tuple[int, ...]) -> Truth:
-        """The entry of one channel, its grid cut back from the largest one."""
-        cell = self._fixed_cell(len(spatial)) if self.cell_size else tuple(int(s) for s in fact["cell_size"][channel])
-        within = tuple(slice(n) for n in grid_shape(spatial, cell))
-        return Truth(cell, fact["true"][channel][within], fact["distance"][channel][within] if self.distance else None)
-
-    def _image_facts(self, target: Tensor, instances: Tensor | None) -> Facts:
-        """Facts of one (C, *spatial) image."""
-        channels = [
-            self._measure(channel, None if instances is None else instances[c], self.distance)
-            for c, channel in enumerate(target)
-        ]
-        facts = {
-            "cell_size": torch.tensor([truth.cell_size for truth in channels]),
-            "true": padded([truth.true for truth in channels if truth.true is not None]),
-            "size": torch.tensor(target.shape[1:]),
-            "options": torch.tensor(self._options_code()),
-        }
-        if self.distance:
-            facts["distance"] = padded([truth.distance for truth in channels if truth.distance is not None])
-        return facts
-
-    def _measure(self, target: Tensor, instances: Tensor | None, with_distance: bool) -> Truth:
-        """Label, measure and cut one (*spatial) truth on the CPU."""
-        mass = target.detach().cpu().numpy() > 0.5
-        labels = None if instances is None else instances.detach().cpu().numpy().astype(np.int64)
-        if labels is not None and (mass & (labels == 0)).any():
-            raise ValueError("instances must label every pixel of true mass, but some are 0 (background)")
-        if self.cell_size:
-            cell = self._fixed_cell(mass.ndim)
-        else:
-            cell = cell_size(
-                mass,
-                labels,
-                statistic=self.cell_statistic,
-                rounding=self.cell_rounding,
-                min_cell=self.min_cell,
-            )
-        true = cell_max(cut(torch.from_numpy(mass).to(torch.uint8)[None], cell), mass.ndim)[0] > 0
-        units = {
-            "cell": [1.0] * mass.ndim,
-            "pixel": cell,
-            "image": [c / s for c, s in zip(cell, mass.shape, strict=True)],
-        }
-        unit = tuple(float(u) for u in units[self.distance_unit])
-        return Truth(cell, true, torch.from_numpy(distance_to_mass(true.numpy(), unit)) if with_distance else None)
-
-    def _fixed_cell(self, dims: int) -> tuple[int, ...]:
-        sides = self.cell_size or ()
-        sides = sides * dims if len(sides) == 1 else sides
-        if len(sides) != dims:
-            raise ValueError(f"cell_size must have one side per spatial axis, {dims} here, but is {self.cell_size}")
-        return sides
-
-    def _options_code(self) -> int:
-        """A number for all options on which the facts depend."""
-        options = (self.cell_size, self.cell_statistic, self.cell_rounding, self.min_cell, self.distance_unit)
-        return zlib.crc32(repr(options).encode())
-
-    def _check_facts(self, index: int, fact: Facts, target: Tensor) -> None:
-        """Raise ValueError for facts of another loss, or of an image of another size."""
-        needed = {"cell_size", "true", "size", "options"} | ({"distance"} if self.distance else set())
-        if missing := needed - fact.keys():
-            raise ValueError(
-                f"facts[{index}] lacks {', '.join(sorted(missing))}: make it with the facts() of this loss"
-            )
-        if int(fact["options"]) != self._options_code():
-            raise ValueError(
-                f"facts[{index}] was made by a loss with other grid options: make it with the facts() of this loss"
-            )
-        size, channels = tuple(fact["size"].tolist()), len(fact["cell_size"])
-        if (channels, *size) != tuple(target.shape[1:]):
-            raise ValueError(
-                f"facts[{index}] is of an image {(channels, *size)}, but target's are {tuple(target.shape[1:])}"
-            )
 
     def extra_repr(self) -> str:
         """Shown by `repr`: the core and the switches."""
@@ -436,42 +338,3 @@ class SpatialMatchingLoss(ImageLoss):
 def per_image(cells: Tensor, reduce: Callable[..., Tensor], dims: int) -> Tensor:
     """(N, *grid) reduced to one value per image, with the grid's axes kept as 1."""
     return reduce(cells.flatten(1), 1).reshape(-1, *(1,) * dims)
-
-
-def hidden(target: Tensor, instances: Tensor | None, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Truth and instances without what lies outside the mask."""
-    if valid is None:
-        return target, instances
-    return target * valid, None if instances is None else torch.where(valid > 0, instances, 0)
-
-
-def hides_mass(target: Tensor, valid: Tensor) -> bool:
-    """Whether true mass lies outside the mask, so that facts of the whole truth do not hold (a compiler never asks)."""
-    return not torch.compiler.is_compiling() and bool(((target > 0.5) & (valid == 0)).any())
-
-
-def stacked(truths: Sequence[Truth], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-    """True cells and distances of images with the same grid as (N, *grid)."""
-    true = [truth.true for truth in truths if truth.true is not None]
-    distance = [truth.distance for truth in truths if truth.distance is not None]
-    return (
-        torch.stack(true).to(device, non_blocking=True) if true else None,
-        torch.stack(distance).to(device, non_blocking=True) if distance else None,
-    )
-
-
-def padded(grids: Sequence[Tensor]) -> Tensor:
-    """Grids of several sizes in one tensor, filled with 0."""
-    shape = [max(sides) for sides in zip(*(grid.shape for grid in grids), strict=True)]
-    out = grids[0].new_zeros(len(grids), *shape)
-    for row, grid in zip(out, grids, strict=True):
-        row[tuple(slice(int(side)) for side in grid.shape)] = grid
-    return out
-
-
-def whole_sides(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
-    """One or several whole numbers of at least 1 as a tuple."""
-    sides = (value,) if isinstance(value, int) else tuple(value)
-    if not sides or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 1 for s in sides):
-        raise ValueError(f"{name} must be a whole number of pixels of at least 1, or one per axis, not {value!r}")
-    return sides

@@ -1,0 +1,92 @@
+"""What the commands say: tables, progress, and errors in one line with the right exit code."""
+
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from massmatch.training.fit import Progress
+
+screen, errors = Console(), Console(stderr=True, soft_wrap=True)
+FAILURE, USAGE, DATA, INTERRUPTED = 1, 2, 3, 130
+
+
+def show(runs: list[Path]) -> dict[str, Path]:
+    """The table of finished runs; their folders by loss (with what else differs where the loss does not)."""
+    import pandas as pd
+    import yaml
+
+    from massmatch.reporting.tables import comparison, on_screen
+
+    named: dict[str, Path] = {}
+    for run in runs:
+        if not (run / "rows.csv").is_file():
+            raise FileNotFoundError(f"{run} holds no rows.csv: it is no run's folder, or the run is not finished")
+        facts = yaml.safe_load((run / "experiment.yaml").read_text()) if (run / "experiment.yaml").is_file() else {}
+        name = facts.get("loss", run.name)
+        named[name if name not in named else f"{name} ({run.parent.name}/{run.name})"] = run
+    rows = {name: pd.read_csv(run / "rows.csv") for name, run in named.items()}
+    count = len(next(iter(rows.values())))
+    screen.print(on_screen(comparison(rows), f"{count} test images"))
+    return named
+
+
+@contextmanager
+def watching(title: str) -> Iterator["Callable[[Progress], None]"]:
+    """A progress bar with epoch, loss, validation DSC and time left; a line per epoch where there is no terminal."""
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TextColumn("{task.fields[state]}"),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(title, state="")
+        last = [0]
+
+        def watch(now: "Progress") -> None:
+            dsc = "–" if math.isnan(now.dsc) else f"{100 * now.dsc:.1f} %"
+            state = f"epoch {now.epoch}/{now.epochs}  loss {now.loss:.4f}  validation DSC {dsc}"
+            state = "measuring the test images" if now.phase == "test" else state
+            bar.update(task, completed=now.done, total=now.of, state=state)
+            if not screen.is_terminal and now.phase == "train" and now.epoch != last[0]:
+                last[0] = now.epoch
+                screen.print(
+                    f"{title}: epoch {now.epoch}/{now.epochs} begins, validation DSC so far {dsc}",
+                    soft_wrap=True,
+                )
+
+        yield watch
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors that a user can mend in one line, with the README's exit code; all others keep their traceback."""
+    from massmatch.data.cohort import CohortError
+
+    warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow", markup=False)
+    try:
+        yield
+    except CohortError as error:
+        stop(error, DATA)
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
+        stop(error, USAGE)
+    except (FloatingPointError, OSError) as error:
+        stop(error, FAILURE)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command again goes on from the last finished epoch")
+        sys.exit(INTERRUPTED)
+
+
+def stop(error: BaseException, code: int) -> NoReturn:
+    """One line on stderr, then out."""
+    errors.print(f"massmatch: {error}", style="red", markup=False, highlight=False)
+    sys.exit(code)
