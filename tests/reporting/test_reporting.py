@@ -47,10 +47,18 @@ def test_pictures_run_from_the_best_to_the_worst():
 
 
 def test_a_page_holds_everything_itself(trained, cohort, tmp_path):
-    write_page(tmp_path / "page.html", "Title & <all>", cohort, {"one": trained, "two": trained}, pictures=2)
+    write_page(
+        tmp_path / "page.html",
+        "Title & <all>",
+        cohort,
+        {"one": trained, "two": trained},
+        pictures=2,
+        remark="Mind <this>.",
+    )
     page = (tmp_path / "page.html").read_text()
     assert "Title &amp; &lt;all&gt;" in page
     assert page.count("<img") == 4
+    assert "Mind &lt;this&gt;." in page
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in page
     assert "for diagnosis" in page

@@ -16,7 +16,9 @@ from massmatch.reporting.figures import data_uri, overlay
 from massmatch.reporting.tables import NOTE, comparison
 
 
-def write_page(path: Path, title: str, cohort: Cohort, runs: Mapping[str, Path], pictures: int = 6) -> None:
+def write_page(
+    path: Path, title: str, cohort: Cohort, runs: Mapping[str, Path], *, pictures: int = 6, remark: str = ""
+) -> None:
     """Write the table of the runs' `rows.csv`, contours of the same test images, curves and how each was trained.
 
     Args:
@@ -24,6 +26,7 @@ def write_page(path: Path, title: str, cohort: Cohort, runs: Mapping[str, Path],
         cohort: on which all runs were measured.
         runs: run folder by the name to show.
         pictures: how many images; they run from the best found to the worst by the mean DSC of all runs.
+        remark: a sentence to stand above the table.
     """
     rows = {name: pd.read_csv(run / "rows.csv") for name, run in runs.items()}
     table = comparison(rows)
@@ -34,6 +37,7 @@ def write_page(path: Path, title: str, cohort: Cohort, runs: Mapping[str, Path],
     experiments = {name: yaml.safe_load((run / "experiment.yaml").read_text()) for name, run in runs.items()}
     page = template.render(
         title=title,
+        remark=remark,
         note=NOTE,
         headings=list(table.columns),
         lines=[(name, list(line)) for name, line in zip(table.index, table.to_numpy(), strict=True)],

@@ -57,14 +57,7 @@ def run(experiment: Experiment, cohort: Cohort, fold: int, runs: Path, watch: Wa
     if (out / "DONE").is_file():
         return out
     loss, model = make_loss(experiment.loss), seeded_model(experiment)
-    parts = split(
-        cohort.table,
-        cohort.mass_fraction,
-        scheme=experiment.scheme,
-        fold=fold,
-        folds=experiment.folds,
-        seed=experiment.seed,
-    )
+    parts = parts_of(experiment, cohort, fold)
     out.mkdir(parents=True, exist_ok=True)
     threads = experiment.threads or torch.get_num_threads()
     with deterministic(threads):
@@ -75,6 +68,12 @@ def run(experiment: Experiment, cohort: Cohort, fold: int, runs: Path, watch: Wa
         evaluate_run(out, cohort, watch)
     (out / "DONE").touch()
     return out
+
+
+def parts_of(experiment: Experiment, cohort: Cohort, fold: int) -> Split:
+    """Which images train, choose and are measured in this run."""
+    scheme, folds, seed = experiment.scheme, experiment.folds, experiment.seed
+    return split(cohort.table, cohort.mass_fraction, scheme=scheme, fold=fold, folds=folds, seed=seed)
 
 
 def seeded_model(experiment: Experiment) -> nn.Module:
@@ -261,14 +260,7 @@ def evaluate_run(out: Path, cohort: Cohort, watch: Watch = lambda progress: None
             f"{experiment.fingerprint}; give the cohort of the run, or `evaluate WEIGHTS COHORT` for another one"
         )
     fold = yaml.safe_load((out / "experiment.yaml").read_text())["fold"]
-    parts = split(
-        cohort.table,
-        cohort.mass_fraction,
-        scheme=experiment.scheme,
-        fold=fold,
-        folds=experiment.folds,
-        seed=experiment.seed,
-    )
+    parts = parts_of(experiment, cohort, fold)
     images = iter(range(1, len(parts.test) + 1))
 
     def tick() -> None:
