@@ -10,23 +10,27 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageFile
 from scipy import ndimage
 
 from massmatch.data.sample import Sample
 
 COLUMNS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", "spacing_source")
 COLUMNS_NATIVE = ("native_rows", "native_cols")
+PATHS = ("image_path", "mask_path")
+UNFINISHED = "UNFINISHED"  # lies in a folder for as long as write_cohort is at work on it
+IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+EXIF_ORIENTATION = 0x0112
 
 
 class CohortError(ValueError):
@@ -62,14 +66,12 @@ class Cohort:
     def load(self, id: str) -> Sample:
         """One image with its masses. KeyError for an unknown id, CohortError for files that do not fit."""
         row = self._rows[id]
-        image = read_grey(self.root, row["image_path"])
-        mask = read_grey(self.root, row["mask_path"])
+        image, mask = read_grey(self.root, row["image_path"]), read_labels(self.root, row["mask_path"])
         if image.shape != mask.shape:
-            raise CohortError(
-                f"{row['mask_path']}: the mask must have the size of its image, {image.shape}, but has {mask.shape}"
-            )
+            raise CohortError(f"{row['mask_path']}: {misfit(image.shape, mask.shape)}")
         known = {name: None if pd.isna(value) else value for name, value in row.items()}
         spacing = (known.get("spacing_row_mm"), known.get("spacing_col_mm"))
+        has_own_field = {*COLUMNS, *PATHS} - {"spacing_source"}
         return Sample(
             id=id,
             patient=row["patient"],
@@ -79,24 +81,26 @@ class Cohort:
             view=known.get("view"),
             density=None if (density := known.get("density")) is None else int(density),
             spacing_mm=None if None in spacing else (float(spacing[0]), float(spacing[1])),  # type: ignore[arg-type]
-            facts={name: value for name, value in known.items() if name not in (*COLUMNS, "image_path", "mask_path")},
+            facts={name: value for name, value in known.items() if name not in has_own_field},
         )
 
     def _instances(self, mask: np.ndarray, path: str) -> np.ndarray:
         if self.masks == "instances":
             return mask
-        if len(values := np.unique(mask[mask > 0])) > 1:
+        if len(values := levels(mask)) > 1:
             raise CohortError(
                 f"{path}: the cohort's masks hold 0 and one other value, but this one {[0, *values.tolist()][:6]}: "
                 "threshold it at half range"
             )
         labels, count = ndimage.label(mask > 0, np.ones((3, 3)))
+        if count > np.iinfo(np.uint16).max:
+            raise CohortError(f"{path}: must hold at most 65535 masses, but holds {count} separate specks: clean it")
         return labels.astype(np.uint8 if count < 256 else np.uint16)
 
     @cached_property
     def mass_fraction(self) -> pd.Series:
-        """Mass pixels / image pixels, by id."""
-        masks = (read_grey(self.root, path) for path in self.table["mask_path"])
+        """Mass pixels / image pixels, by id; reads every mask once."""
+        masks = (read_labels(self.root, path) for path in self.table["mask_path"])
         return pd.Series([float((mask > 0).mean()) for mask in masks], index=self.table["id"])
 
     @cached_property
@@ -110,44 +114,105 @@ class Cohort:
         return digest.hexdigest()[:16]
 
 
+def misfit(image: tuple[int, ...], mask: tuple[int, ...]) -> str:
+    """What to say of a mask whose (rows, columns) are not those of its image."""
+    turned = "; it looks transposed" if image == mask[::-1] else ""
+    return (
+        f"the mask must have the size of its image, {image} (rows, columns), but has {mask}{turned}: "
+        "make it again from this image"
+    )
+
+
+def levels(mask: np.ndarray) -> np.ndarray:
+    """The values other than 0 in a mask of (H, W), ascending."""
+    there = np.zeros(np.iinfo(mask.dtype).max + 1, bool)  # no sorting: masks may have many millions of pixels
+    there[mask] = True
+    return np.flatnonzero(there[1:]) + 1
+
+
 def read_grey(root: Path, path: str) -> np.ndarray:
-    """(H, W) uint8 or uint16 pixels. CohortError for what is no image, in colour, or of other bits."""
+    """(H, W) uint8 or uint16 pixels; colour with equal channels is grey, an alpha channel is left out.
+
+    Raises CohortError for what is no image, in colour, of other bits, of several pages, or to be shown turned.
+    """
+    return _pixels(root, path, palette_holds_labels=False)
+
+
+def read_labels(root: Path, path: str) -> np.ndarray:
+    """(H, W) uint8 or uint16 pixels of a mask, as `read_grey`; a palette's numbers are labels, its colours are not."""
+    return _pixels(root, path, palette_holds_labels=True)
+
+
+def _pixels(root: Path, path: str, *, palette_holds_labels: bool) -> np.ndarray:
     try:
         with Image.open(root / path) as image:
-            pixels = np.asarray(image.convert("L") if image.mode in ("P", "1", "LA") else image)
-    except (OSError, SyntaxError) as error:
+            _refuse_what_would_change(image, path)
+            looked_up = {"1": "L", "LA": "L", **({} if palette_holds_labels else {"P": "RGB"})}
+            pixels = np.asarray(image.convert(looked_up.get(image.mode, image.mode)))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise CohortError(f"{path}: cannot be read as an image ({type(error).__name__}): replace the file") from None
     if pixels.ndim == 3:
         if not (pixels[..., :3] == pixels[..., :1]).all():
             raise CohortError(f"{path}: must be grey, but is in colour: convert it")
         pixels = pixels[..., 0]
-    if pixels.dtype in (np.int32, np.uint32) and pixels.min() >= 0 and pixels.max() < 65536:
-        pixels = pixels.astype(np.uint16)  # how Pillow opens some 16-bit files
+    if pixels.dtype.kind in "iu" and pixels.itemsize > 1 and pixels.min() >= 0 and pixels.max() < 65536:
+        pixels = pixels.astype(np.uint16)  # Pillow opens some 16-bit files as 32-bit, or big-endian
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise CohortError(f"{path}: must have 8 or 16 bits, but has {pixels.dtype}")
+        raise CohortError(f"{path}: must have 8 or 16 bits, but has {pixels.dtype}: convert it")
     return pixels
 
 
-def open_cohort(path: Path | str) -> Cohort:
-    """The cohort in a folder.
+def _refuse_what_would_change(image: ImageFile.ImageFile, path: str) -> None:
+    """Raise CohortError where Pillow or this reader would hand out other pixels than a viewer shows."""
+    if (pages := getattr(image, "n_frames", 1)) > 1:
+        raise CohortError(f"{path}: must be one picture, but holds {pages}: save each as its own file")
+    if image.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
+        raise CohortError(f"{path}: 16 bits in several channels would be cut to 8: save it as 16-bit grey")
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "F") and not image.mode.startswith("I;16"):
+        raise CohortError(f"{path}: must be a grey picture, but has the colours of {image.mode}: convert it")
+    image.load()
+    if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
+        raise CohortError(f"{path}: an EXIF tag asks to show it turned: save it upright, without the tag")
 
-    Raises FileNotFoundError for a missing folder, CohortError for one that is not as described above.
+
+def open_cohort(path: Path | str) -> Cohort:
+    """The cohort in a folder: a prepared one, or else any pair of folders as `read_folder` describes.
+
+    Raises FileNotFoundError for a missing folder, CohortError for one that is not as it must be.
     """
-    from massmatch.data.folder import read_folder  # it needs the Cohort of this module
+    from massmatch.data.folder import read_folder, read_table  # it needs the Cohort of this module
 
     root = Path(path)
     if not root.is_dir():
         raise FileNotFoundError(f"no such folder: {root}")
+    if (root / UNFINISHED).exists():
+        raise CohortError(
+            f"{UNFINISHED}: the writing of {root} was interrupted (or is still going on); if no writer is at work, "
+            "remove the folder and prepare it again"
+        )
     if not (root / "cohort.json").is_file():
         return read_folder(root)
-    facts = json.loads((root / "cohort.json").read_text())
-    table = pd.read_csv(root / "samples.csv", dtype={"id": "string", "patient": "string"})
-    table = table.astype({"id": object, "patient": object})
-    table["image_path"] = "images/" + table["id"] + ".png"
-    table["mask_path"] = "masks/" + table["id"] + ".png"
+    facts = _read_json(root)
+    if not (root / "samples.csv").is_file():
+        raise CohortError(f"samples.csv: must lie beside cohort.json in {root}, but is missing: prepare it again")
+    table = read_table(root, root / "samples.csv")
     if len(table) != facts["images"]:
         raise CohortError(f"samples.csv: must have the {facts['images']} rows of cohort.json, but has {len(table)}")
     return Cohort(root, table, facts["masks"], facts["licence"])
+
+
+def _read_json(root: Path) -> dict[str, Any]:
+    """cohort.json. CohortError if it is damaged."""
+    needed = {"reader", "options", "images", "masks", "licence"}
+    try:
+        facts = json.loads((root / "cohort.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CohortError(f"cohort.json: cannot be read ({error}): remove {root} and prepare it again") from None
+    if not isinstance(facts, dict) or needed - facts.keys():
+        raise CohortError(f"cohort.json: must hold {', '.join(sorted(needed))}: remove {root} and prepare it again")
+    if facts["masks"] not in ("instances", "binary"):
+        raise CohortError(f"cohort.json: masks must be 'instances' or 'binary', but is {facts['masks']!r}")
+    return facts
 
 
 def write_cohort(
@@ -156,43 +221,83 @@ def write_cohort(
     """Write samples as a cohort and open it; one that is already there from the same reader and options is kept.
 
     All is written into a folder beside `out` that takes its name at the end, so that nothing half-written looks
-    whole. Raises FileExistsError if `out` holds something else.
+    whole; `samples` is not touched when the cohort is kept.
+
+    Raises FileExistsError if `out` holds something else, CohortError for no samples, for an id that comes twice or
+    is no file name, and for a sample without a patient.
     """
     out = Path(out)
-    if (out / "cohort.json").is_file():
-        there = json.loads((out / "cohort.json").read_text())
-        if (there["reader"], there["options"]) == (reader, json.loads(json.dumps(options))):
-            return open_cohort(out)
-        raise FileExistsError(
-            f"{out} holds a cohort of reader {there['reader']!r} with {there['options']}: "
-            "remove it or choose another folder"
-        )
-    if out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out} is not empty and no cohort: choose another folder")
-    part = out.with_name(f"{out.name}.part{os.getpid()}")
+    if _is_there(out, reader, json.loads(json.dumps(options))):
+        return open_cohort(out)
+    place = out.resolve()
+    part = place.with_name(f"{place.name}.part-{uuid4().hex[:8]}")
+    part.mkdir(parents=True)
     try:
-        for folder in ("images", "masks"):
-            (part / folder).mkdir(parents=True)
-        rows = [_write_sample(part, sample) for sample in samples]
-        pd.DataFrame(rows).to_csv(part / "samples.csv", index=False)
-        counts = {"images": len(rows), "patients": len({row["patient"] for row in rows})}
-        facts = {"reader": reader, "options": options, **counts, "masks": "instances", "licence": licence}
-        (part / "cohort.json").write_text(json.dumps(facts, indent=1))
-        facts["fingerprint"] = open_cohort(part).fingerprint
-        (part / "cohort.json").write_text(json.dumps(facts, indent=1))
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
+        _write(part, samples, {"reader": reader, "options": options, "licence": licence})
+        if place.exists():
+            place.rmdir()
+        part.rename(place)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     return open_cohort(out)
 
 
+def _is_there(out: Path, reader: str, options: dict[str, Any]) -> bool:
+    """Whether this very cohort is in `out`. FileExistsError if something else is."""
+    if (out / "cohort.json").is_file():
+        there = _read_json(out)
+        if (there["reader"], there["options"]) == (reader, options):
+            return True
+        raise FileExistsError(
+            f"{out} holds a cohort of reader {there['reader']!r} with {there['options']}: "
+            "remove it or choose another folder"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is not empty and no cohort: choose another folder")
+    return False
+
+
+def _write(root: Path, samples: Iterable[Sample], facts: dict[str, Any]) -> None:
+    """All files of a cohort into an empty folder, cohort.json last."""
+    from massmatch.data.folder import read_table
+
+    (root / UNFINISHED).write_text("massmatch is writing this folder, or was stopped while it did.\n")
+    for folder in ("images", "masks"):
+        (root / folder).mkdir()
+    rows: dict[str, dict[str, Any]] = {}
+    masses = without_mass = 0
+    for sample in samples:
+        _check(sample, rows)
+        rows[sample.id] = _write_sample(root, sample)
+        found = len(levels(sample.instances))
+        masses, without_mass = masses + found, without_mass + (found == 0)
+    if not rows:
+        raise CohortError("samples.csv: a cohort must hold an image, but the reader found none: check its source")
+    pd.DataFrame(list(rows.values())).to_csv(root / "samples.csv", index=False)
+    cohort = Cohort(root, read_table(root, root / "samples.csv"), "instances", facts["licence"])
+    counts = {"images": len(cohort), "patients": cohort.table["patient"].nunique(), "masses": masses}
+    whole = {**facts, **counts, "without_mass": without_mass, "masks": cohort.masks, "fingerprint": cohort.fingerprint}
+    (root / "cohort.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    (root / UNFINISHED).unlink()
+
+
+def _check(sample: Sample, others: Iterable[str]) -> None:
+    """CohortError for what would not come back from the files as it went in."""
+    id = sample.id
+    plain = id == id.strip() and id.isprintable() and not id.startswith(".") and not {*id} & {*"/\\"}
+    if not id or not plain or id.lower().endswith(IMAGE_ENDINGS):
+        raise CohortError(f"an id must be a file name without ending, but is {id!r}: change it in the reader")
+    if id in others:
+        raise CohortError(f"images/{id}.png: two samples have the id {id!r}: give each its own")
+    if not sample.patient or sample.patient != sample.patient.strip():
+        raise CohortError(f"images/{id}.png: must have a patient, without blanks around, but has {sample.patient!r}")
+    if taken := sorted(sample.facts.keys() & {*COLUMNS[:-1], *PATHS}):
+        raise CohortError(f"images/{id}.png: facts must not use the names of a sample's own fields, {taken}")
+
+
 def _write_sample(root: Path, sample: Sample) -> dict[str, Any]:
     """Write one image and its mask; its row of samples.csv."""
-    if Path(sample.id).name != sample.id:
-        raise ValueError(f"an id must be usable as a file name, but is {sample.id!r}")
     Image.fromarray(sample.image).save(root / "images" / f"{sample.id}.png")
     Image.fromarray(sample.instances).save(root / "masks" / f"{sample.id}.png")
     row, col = sample.spacing_mm or (None, None)

@@ -8,6 +8,7 @@
 All are stratified by quartile of the images' mass size, with images without mass as a stratum of their own.
 """
 
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +46,9 @@ def split(
         seed: shuffles the patients.
 
     Raises:
-        ValueError: an unknown scheme, a fold out of range, too few patients, no column for "official",
-            or a part that would be empty.
+        ValueError: an unknown scheme, a fold out of range, too few patients, an image that comes twice or whose
+            patient or mass size is unknown, a column for "official" that is missing, names another part or
+            puts a patient into two, or a part that would be empty.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, but is {scheme!r}")
@@ -55,6 +57,7 @@ def split(
         raise ValueError(f"folds must be at least 2, but is {folds}")
     if not 0 <= fold < folds:
         raise ValueError(f"fold must be from 0 to {folds - 1} with scheme {scheme!r}, but is {fold}")
+    _check(table, mass_fraction)
     table = table.sort_values("id").reset_index(drop=True).assign(stratum=lambda t: strata(t, mass_fraction))
     parts = _official(table, seed) if scheme == "official" else _folded(table, scheme, fold, folds, seed)
     for name, part in zip(Split._fields, parts, strict=True):
@@ -63,9 +66,29 @@ def split(
     return Split(*(part["id"].tolist() for part in parts))
 
 
+def _check(table: pd.DataFrame, mass_fraction: pd.Series) -> None:
+    """ValueError for images that come twice, or whose patient or mass size is unknown."""
+    if lack := [name for name in ("id", "patient") if name not in table]:
+        raise ValueError(f"the table must have the columns `id` and `patient`, but lacks {lack}")
+    if table["id"].duplicated().any():
+        raise ValueError(f"an id must have one row, but {_few(table['id'][table['id'].duplicated()])} have several")
+    if table["patient"].isna().any():
+        raise ValueError(f"every image must have a patient, but {_few(table['id'][table['patient'].isna()])} have none")
+    sizes = table["id"].map(mass_fraction)
+    if sizes.isna().any():
+        raise ValueError(
+            f"mass_fraction must have a number for every id, but has none for {_few(table['id'][sizes.isna()])}"
+        )
+
+
+def _few(names: pd.Series) -> str:
+    """Up to five of them, and their count."""
+    return f"{', '.join(sorted(names.astype(str))[:5])} ({len(names)} in all)"
+
+
 def strata(table: pd.DataFrame, mass_fraction: pd.Series) -> np.ndarray:
     """0 for an image without mass, otherwise 1 to 4, the quartile of its mass size."""
-    sizes = mass_fraction.loc[table["id"]].to_numpy()
+    sizes = table["id"].map(mass_fraction).to_numpy()
     with_mass = sizes > 0
     if not with_mass.any():
         return np.zeros(len(sizes), int)
@@ -78,14 +101,14 @@ def _folded(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train, validation and test for all schemes that draw patients."""
     if scheme == "split":
-        held, rest = _draw(table, 5, 0, seed)
+        held, rest = _draw(table, 5, 0, seed, "a held-out fifth")
     else:
-        held, rest = _draw(table, folds, fold, seed)
+        held, rest = _draw(table, folds, fold, seed, "folds")
     if scheme == "kfold":
-        # A tenth of all images is 1 / (0.1 of all) of the rest: an eighth of four fifths.
-        validation, train = _draw(rest, max(2, round(10 * (folds - 1) / folds)), 0, seed)
+        # A tenth of all images: an eighth of four fifths.
+        validation, train = _validation(rest, max(2, round(10 * (folds - 1) / folds)), seed)
         return train, validation, held
-    validation, test = _draw(held, 2, 0, seed)
+    validation, test = _draw(held, 2, 0, seed, "validation and test from the held-out part")
     return rest, validation, test
 
 
@@ -94,21 +117,37 @@ def _official(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFram
     column = next((name for name in ("split", "official_split") if name in table), None)
     if column is None:
         raise ValueError("scheme 'official' needs a column `split` in the cohort's table, but there is none")
-    part = table[column].astype("string").str.lower()
-    train, validation, test = (table[part == name] for name in ("train", "validation", "test"))
+    part = table[column].astype("string").str.strip().str.lower().fillna("nothing")
+    if (odd := ~part.isin(Split._fields)).any():
+        raise ValueError(
+            f"column `{column}` must be {', '.join(Split._fields)}, but is {', '.join(sorted(set(part[odd]))[:5])} "
+            f"for {_few(table['id'][odd])}"
+        )
+    _no_patient_twice(table["patient"], part, column)
+    train, validation, test = (table[part == name] for name in Split._fields)
     if validation.empty and not train.empty:
-        validation, train = _draw(train, 10, 0, seed)
-    shared = set(train["patient"]) & set(test["patient"]) | set(validation["patient"]) & set(test["patient"])
-    if shared:
-        raise ValueError(f"column `{column}` puts {len(shared)} patients into training and test: {sorted(shared)[:5]}")
+        validation, train = _validation(train, 10, seed)
     return train, validation, test
 
 
-def _draw(table: pd.DataFrame, parts: int, part: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _no_patient_twice(patient: pd.Series, part: pd.Series, column: str) -> None:
+    for one, other in combinations(Split._fields, 2):
+        if shared := set(patient[part == one]) & set(patient[part == other]):
+            raise ValueError(
+                f"column `{column}` puts {len(shared)} patients into {one} and {other}: {sorted(shared)[:5]}"
+            )
+
+
+def _validation(table: pd.DataFrame, parts: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One of `parts` parts, though at least a patient, and the others."""
+    return _draw(table, max(2, min(parts, table["patient"].nunique())), 0, seed, "validation from the training part")
+
+
+def _draw(table: pd.DataFrame, parts: int, part: int, seed: int, what: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One of `parts` equal parts of the patients, and the others."""
     patients = table["patient"].nunique()
     if patients < parts:
-        raise ValueError(f"{parts} parts need at least {parts} patients, but there are {patients}")
+        raise ValueError(f"{what}: {parts} parts need at least {parts} patients, but there are {patients}")
     # scikit-learn refuses more parts than members of the smallest stratum, so that one joins its neighbour.
     stratum = table["stratum"].to_numpy().copy()
     counts = pd.Series(stratum).value_counts()

@@ -30,6 +30,8 @@ class Sample:
             raise ValueError(
                 f"{self.id}: image and instances must have one shape, not {self.image.shape} and {self.instances.shape}"
             )
+        if self.image.size == 0:
+            raise ValueError(f"{self.id}: image and instances must have pixels, but have the shape {self.image.shape}")
         if self.density not in (None, 1, 2, 3, 4):
             raise ValueError(f"{self.id}: density must be an ACR category from 1 to 4, but is {self.density!r}")
 
