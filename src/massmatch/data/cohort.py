@@ -11,6 +11,7 @@
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ PATHS = ("image_path", "mask_path")
 UNFINISHED = "UNFINISHED"  # lies in a folder for as long as write_cohort is at work on it
 IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 EXIF_ORIENTATION = 0x0112
+MAX_PIXELS = 100_000_000  # no mammogram is larger: the largest film scans of CBIS-DDSM have some 35 million
 
 
 class CohortError(ValueError):
@@ -145,7 +147,10 @@ def read_labels(root: Path, path: str) -> np.ndarray:
 
 def _pixels(root: Path, path: str, *, palette_holds_labels: bool) -> np.ndarray:
     try:
-        with Image.open(root / path) as image:
+        with (
+            warnings.catch_warnings(category=Image.DecompressionBombWarning, action="ignore"),
+            Image.open(root / path) as image,
+        ):
             _refuse_what_would_change(image, path)
             looked_up = {"1": "L", "LA": "L", **({} if palette_holds_labels else {"P": "RGB"})}
             pixels = np.asarray(image.convert(looked_up.get(image.mode, image.mode)))
@@ -164,6 +169,10 @@ def _pixels(root: Path, path: str, *, palette_holds_labels: bool) -> np.ndarray:
 
 def _refuse_what_would_change(image: ImageFile.ImageFile, path: str) -> None:
     """Raise CohortError where Pillow or this reader would hand out other pixels than a viewer shows."""
+    if (size := image.width * image.height) > MAX_PIXELS:
+        raise CohortError(
+            f"{path}: must have at most {MAX_PIXELS / 1e6:.0f} million pixels, not {size / 1e6:.0f}: replace the file"
+        )
     if (pages := getattr(image, "n_frames", 1)) > 1:
         raise CohortError(f"{path}: must be one picture, but holds {pages}: save each as its own file")
     if image.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):

@@ -1,0 +1,264 @@
+"""Mammograms in DICOM: grey pixels with air dark, spacing with its source, side and view; no name leaves the header.
+
+The rules follow DICOM PS3.3 (C.7.6.3 pixels, C.8.11.7 mammography, 10.7 spacing). Windows and VOI tables are for
+display and are not applied. Nothing here ever formats a Dataset or repeats a library's message, since both may hold
+what stands in the header.
+"""
+
+import hashlib
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_modality_lut, get_decoder
+
+from massmatch.data.cohort import MAX_PIXELS, CohortError
+from massmatch.data.listing import DataWarning
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it logs header values
+
+TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+DIRECTORY = "1.2.840.10008.1.3.10"
+# CID 4014, by SNOMED CT and by the older SNOMED RT codes.
+VIEWS = {
+    **{"399162004": "CC", "399368009": "MLO", "399260004": "ML", "399352003": "LM", "399099002": "LMO"},
+    **{"R-10242": "CC", "R-10226": "MLO", "R-10224": "ML", "R-10228": "LM", "R-10230": "LMO"},
+    **{"399196006": "FB", "R-10244": "FB"},
+}
+# What decodes the syntaxes for which pydicom needs a package; all of them are dependencies of massmatch.
+DECODERS = {
+    **dict.fromkeys(("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"), "pylibjpeg-openjpeg"),
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)), "pylibjpeg-openjpeg"),
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81)), "python-gdcm"),
+}
+# What pydicom and its decoders were seen to raise on damaged files; none of the texts is passed on.
+DAMAGE = (OSError, EOFError, ValueError, AttributeError, RuntimeError, NotImplementedError, KeyError, TypeError)
+
+
+@dataclass(frozen=True, eq=False)
+class Mammogram:
+    """One DICOM file, without what names the patient."""
+
+    pixels: np.ndarray  # (rows, columns) uint16 in the stored frame, 0 = darkest, air is dark
+    spacing_mm: tuple[float, float] | None  # row, column, in the plane that the source names
+    spacing_source: str  # PixelSpacing, ImagerPixelSpacing, ImagerPixelSpacing/magnification or none
+    side: str | None  # L or R
+    view: str | None  # CC, MLO, ...
+    patient: str  # 12 hex digits of a hash of the patient's ID (of the study, if there is none)
+    instance: str  # SOP Instance UID
+    series: str  # Series Instance UID
+
+
+def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False) -> Mammogram:
+    """One mammogram. `path` is relative to root and begins every message.
+
+    Stored bits, padding, modality LUT or rescale, then MONOCHROME1 inverted: the order of PS3.3 C.7.6.3 and C.11.1.
+
+    Raises CohortError for what is no readable single grey mammogram: tomosynthesis and other multi-frame images,
+    colour, another modality, raw detector data (FOR PROCESSING, unless allowed), a DICOMDIR, no or damaged pixels.
+    """
+    header = read_header(root, path)
+    _refuse(header, path, allow_for_processing)
+    pixels = _grey(header, path)
+    spacing, source = _spacing(header)
+    return Mammogram(
+        pixels=pixels,
+        spacing_mm=spacing,
+        spacing_source=source,
+        side=_side(header),
+        view=_view(header),
+        patient=patient_key(header),
+        instance=str(header.get("SOPInstanceUID", "")),
+        series=str(header.get("SeriesInstanceUID", "")),
+    )
+
+
+def read_header(root: Path, path: str, *, pixels: bool = True) -> Dataset:
+    """The dataset of a file; with `pixels` off, all that stands before them. CohortError for what is no DICOM."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return pydicom.dcmread(root / path, stop_before_pixels=not pixels)
+    except FileNotFoundError:
+        raise CohortError(f"{path}: no such file") from None
+    except PermissionError:
+        raise CohortError(f"{path}: may not be read: give yourself the right to read it") from None
+    except InvalidDicomError:
+        raise CohortError(f"{path}: is no DICOM file (no DICM after 128 bytes): replace it, or move it away") from None
+    except DAMAGE as error:
+        raise CohortError(f"{path}: damaged DICOM header ({type(error).__name__}): replace the file") from None
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its content (PS3.10: DICM after 128 bytes) or claims to be by its name."""
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def patient_key(header: Dataset) -> str:
+    """12 hex digits that stand for the patient, from the ID, since the ID itself must not leave the header."""
+    who = str(header.get("PatientID", "") or "").strip() or str(header.get("StudyInstanceUID", ""))
+    return hashlib.sha256(who.encode()).hexdigest()[:12]
+
+
+def names_patient(header: Dataset, text: str) -> bool:
+    """Whether a part of the patient's name, or the ID, stands in the text (parts of one or two letters aside)."""
+    name = str(header.get("PatientName", "") or "").replace("^", " ").replace("=", " ").split()
+    parts = [part.casefold() for part in (*name, str(header.get("PatientID", "") or "").strip())]
+    return any(len(part) > 2 and part in text.casefold() for part in parts)
+
+
+def _refuse(header: Dataset, path: str, allow_for_processing: bool) -> None:
+    """CohortError for everything that is no single grey mammogram for viewing."""
+
+    def no(what: str, remedy: str) -> CohortError:
+        return CohortError(f"{path}: {what}: {remedy}")
+
+    kind = str(header.get("SOPClassUID", "") or header.file_meta.get("MediaStorageSOPClassUID", ""))
+    modality = str(header.get("Modality", "") or "")
+    if kind == DIRECTORY or "DirectoryRecordSequence" in header:
+        raise no("is a DICOMDIR, a table of contents", "give the image files themselves")
+    if kind == TOMOSYNTHESIS or int(header.get("NumberOfFrames", 1) or 1) > 1:
+        raise no("is tomosynthesis or another image of several frames", "give a 2-D mammogram")
+    if modality not in ("MG", ""):
+        raise no("must be a mammogram (modality MG), but has another modality", "give a mammogram")
+    if "PixelData" not in header:
+        raise no("holds no pixels", "give an image file, whole")
+    if int(header.get("SamplesPerPixel", 1) or 1) != 1 or not _photometric(header).startswith("MONOCHROME"):
+        raise no("is in colour (a screenshot?)", "give the grey original")
+    if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING" and not allow_for_processing:
+        raise no(
+            "is FOR PROCESSING, raw detector data that look unlike any mammogram for viewing",
+            "give the FOR PRESENTATION image, or --allow-for-processing",
+        )
+    size = int(header.get("Rows", 0) or 0) * int(header.get("Columns", 0) or 0)
+    if not 0 < size <= MAX_PIXELS:
+        raise no(
+            f"must have 1 to {MAX_PIXELS / 1e6:.0f} million pixels, but its header says {size / 1e6:.1f}",
+            "replace the file",
+        )
+
+
+def _photometric(header: Dataset) -> str:
+    return str(header.get("PhotometricInterpretation", "")).strip().upper()
+
+
+def _decoded(header: Dataset, path: str) -> np.ndarray:
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        raise CohortError(f"{path}: its header names no transfer syntax: replace the file")
+    try:
+        available = not syntax.is_compressed or get_decoder(syntax).is_available
+    except NotImplementedError:
+        raise CohortError(f"{path}: holds no still image ({syntax.name}): give a 2-D mammogram") from None
+    if not available:
+        package = DECODERS.get(str(syntax), "pylibjpeg")
+        raise CohortError(f"{path}: {syntax.name} needs a decoder: pip install {package}")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            pixels = header.pixel_array
+    except MemoryError:
+        raise CohortError(f"{path}: its pixels do not fit into memory: replace the file") from None
+    except DAMAGE as error:
+        raise CohortError(
+            f"{path}: its pixels are cut off or damaged ({type(error).__name__}, {syntax.name}): replace the file"
+        ) from None
+    if pixels.ndim != 2 or pixels.dtype.kind not in "iu":
+        raise CohortError(f"{path}: must hold one grey image of integers, but has {pixels.shape} of {pixels.dtype}")
+    return pixels
+
+
+def _stored(header: Dataset, pixels: np.ndarray, path: str) -> np.ndarray:
+    """The pixels without what other bits than the stored ones hold (overlays of old files)."""
+    stored, allocated = int(header.BitsStored), pixels.dtype.itemsize * 8
+    if stored >= allocated:
+        return pixels
+    low, high = (-(1 << (stored - 1)), (1 << (stored - 1)) - 1) if pixels.dtype.kind == "i" else (0, (1 << stored) - 1)
+    if low <= pixels.min() and pixels.max() <= high:
+        return pixels
+    warnings.warn(
+        f"{path}: values go beyond the {stored} stored bits of the header; the higher bits are left out",
+        DataWarning,
+        stacklevel=2,
+    )
+    return (pixels << (allocated - stored)) >> (allocated - stored)
+
+
+def _padding(header: Dataset, pixels: np.ndarray) -> np.ndarray | None:
+    """Where the header says that there is no image (PS3.3 C.7.5.1.1.2)."""
+    value = header.get("PixelPaddingValue")
+    if value is None:
+        return None
+    limit = header.get("PixelPaddingRangeLimit", value)
+    low, high = sorted((int(value), int(value if limit is None else limit)))
+    padded = (pixels >= low) & (pixels <= high)
+    return padded if padded.any() and not padded.all() else None
+
+
+def _grey(header: Dataset, path: str) -> np.ndarray:
+    pixels = _stored(header, _decoded(header, path), path)
+    padded = _padding(header, pixels)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            pixels = apply_modality_lut(pixels, header)
+    except (*DAMAGE, IndexError) as error:
+        raise CohortError(f"{path}: damaged modality LUT ({type(error).__name__}): replace the file") from None
+    if not np.isfinite(pixels).all():
+        raise CohortError(f"{path}: pixels are not finite after the header's rescale: replace the file")
+    inside = pixels if padded is None else pixels[~padded]
+    low, high = inside.min(), inside.max()
+    dark = pixels - low if _photometric(header) == "MONOCHROME2" else high - pixels
+    if padded is not None:
+        dark = np.where(padded, 0, dark)
+    return _uint16(dark, float(high) - float(low))
+
+
+def _uint16(pixels: np.ndarray, span: float) -> np.ndarray:
+    """From 0 to `span` as uint16; unchanged where whole numbers fit, otherwise stretched."""
+    if pixels.dtype.kind == "f" and (span > 65535 or (pixels != np.rint(pixels)).any()):
+        pixels = np.rint(pixels * (65535 / span))
+    elif span > 65535:
+        pixels = np.rint(pixels.astype(np.float64) * (65535 / span))
+    return pixels.astype(np.uint16)
+
+
+def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, str]:
+    """mm between rows and between columns (PS3.3 10.7.1.3: calibrated, or else of the detector)."""
+    calibrated, detector = _pair(header, "PixelSpacing"), _pair(header, "ImagerPixelSpacing")
+    if calibrated is not None and calibrated != detector:
+        return calibrated, "PixelSpacing"
+    if detector is None:
+        return None, "none"
+    magnification = header.get("EstimatedRadiographicMagnificationFactor")
+    if magnification is None or not 1 < float(magnification) < 10:
+        return detector, "ImagerPixelSpacing"
+    return (detector[0] / float(magnification), detector[1] / float(magnification)), "ImagerPixelSpacing/magnification"
+
+
+def _pair(header: Dataset, keyword: str) -> tuple[float, float] | None:
+    try:
+        row, col = (float(value) for value in header.get(keyword, ()) or ())
+    except (TypeError, ValueError):
+        return None
+    return (row, col) if 0 < row < 10 and 0 < col < 10 else None  # mm; a spacing of 1 cm is none
+
+
+def _side(header: Dataset) -> str | None:
+    side = str(header.get("ImageLaterality", "") or header.get("Laterality", "") or "").strip().upper()
+    return side if side in ("L", "R") else None
+
+
+def _view(header: Dataset) -> str | None:
+    """From ViewPosition, or else the view's code."""
+    if named := str(header.get("ViewPosition", "") or "").strip().upper():
+        return named
+    for code in header.get("ViewCodeSequence", ()) or ():
+        if (view := VIEWS.get(str(code.get("CodeValue", "")))) is not None:
+            return view
+    return None

@@ -1,0 +1,72 @@
+"""What a reader gives: the images of a dataset as it is on disk, listed before any pixel is read.
+
+A reader is a function `reader(source, **options) -> Listing`. Listing is cheap and finds what is missing or does not
+belong together; `Item.read` does the work for one image, in any process, in the frame of the stored pixels.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from massmatch.data.cohort import CohortError
+from massmatch.data.sample import Sample
+
+NAMED = 20  # so many files are named in one message, the rest counted
+NEVER_DATA = ("._", ".DS_Store", "Thumbs.db", "desktop.ini")  # what macOS and Windows leave in folders
+
+
+class DataWarning(UserWarning):
+    """Something about a file that one should know; the text begins with the file, relative to the source."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a dataset."""
+
+    id: str
+    patient: str
+    files: tuple[str, ...]  # relative to the source: when their size or time changes, the image is read again
+    read: Callable[[], Sample]  # can be pickled; raises CohortError, warns DataWarning
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A dataset: its images, and all that is no image of it, by file relative to the source."""
+
+    root: Path
+    items: list[Item]
+    licence: str
+    faults: dict[str, str] = field(default_factory=dict)  # file: what is wrong and what to do; stops, or is skipped
+    left_out: dict[str, str] = field(default_factory=dict)  # file: why it does not belong to the cohort, as published
+    remarks: list[str] = field(default_factory=list)  # warnings about the whole
+    summary: str = ""  # one line of counts
+
+
+def inside(root: Path, path: Path | str, *, allow_outside: bool = False) -> Path:
+    """`root / path`, where that file lies within root, also after its links are followed.
+
+    Raises CohortError that begins with the path for one that leads out of root (an absolute path, "..", a link).
+    """
+    full = root / path
+    if not allow_outside and not full.resolve().is_relative_to(root.resolve()):
+        raise CohortError(
+            f"{relative(root, full)}: leads out of the source folder, and nothing outside is read: "
+            "copy the file into it, or give --allow-outside-root"
+        )
+    return full
+
+
+def relative(root: Path, path: Path) -> str:
+    """The path as messages show it: below root, with forward slashes; of a path elsewhere, the name alone."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def is_data(path: Path) -> bool:
+    """Whether a file is more than what a file manager left behind."""
+    return not path.name.startswith(NEVER_DATA)
+
+
+def named(names: Collection[str]) -> str:
+    """The first names in order, and how many more there are."""
+    first = ", ".join(sorted(names)[:NAMED])
+    return first if len(names) <= NAMED else f"{first} and {len(names) - NAMED} more ({len(names)} in all)"
