@@ -133,9 +133,9 @@ def test_the_same_again_is_kept(tmp_path):
 
 def test_another_cohort_is_not_overwritten(tmp_path):
     write([sample(0)], tmp_path / "c", n=1)
-    with pytest.raises(FileExistsError, match=r"holds a cohort of reader 'test' with \{'n': 1\}: remove it or choose"):
+    with pytest.raises(FileExistsError, match=r"other n \(there 1, asked for 2\): remove it"):
         write(never(), tmp_path / "c", n=2)
-    with pytest.raises(FileExistsError, match="holds a cohort of reader 'test'"):
+    with pytest.raises(FileExistsError, match="of other reader .there test, asked for other"):
         write_cohort(never(), tmp_path / "c", reader="other", options={"n": 1}, licence="")
 
 
@@ -221,7 +221,7 @@ def test_a_killed_writer_leaves_nothing_under_the_cohorts_name(killed):
 
 
 def test_what_a_killed_writer_leaves_is_not_opened(killed):
-    (left,) = killed.glob("c.part-*")
+    (left,) = killed.glob("c.part")
     assert len(list((left / "images").iterdir())) == 3  # a whole pair of folders, were it not for the sign
     with pytest.raises(CohortError, match=r"UNFINISHED: the writing of .* was interrupted .*remove the folder"):
         open_cohort(left)

@@ -2,6 +2,7 @@
 
     images/<id>.png    8 or 16 bit grey
     masks/<id>.png     instance labels, 0 = background
+    masks_native/<id>.png   the same in the native frame, where the image was changed
     samples.csv        a row per image
     cohort.json        reader, options, counts, fingerprint, kind of masks, licence line
 
@@ -10,33 +11,28 @@
 
 import hashlib
 import json
-import shutil
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageFile
+from pydantic import ValidationError
 from scipy import ndimage
 
+from massmatch.data.errors import CohortError
+from massmatch.data.preprocess import Frame, Preprocessing
 from massmatch.data.sample import Sample
 
 COLUMNS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", "spacing_source")
-COLUMNS_NATIVE = ("native_rows", "native_cols")
 PATHS = ("image_path", "mask_path")
-UNFINISHED = "UNFINISHED"  # lies in a folder for as long as write_cohort is at work on it
+UNFINISHED = "UNFINISHED"  # lies in a folder for as long as it is being written
 IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 EXIF_ORIENTATION = 0x0112
 MAX_PIXELS = 100_000_000  # no mammogram is larger: the largest film scans of CBIS-DDSM have some 35 million
-
-
-class CohortError(ValueError):
-    """The data are not as they must be; the message begins with the file, relative to the cohort's folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +43,7 @@ class Cohort:
     table: pd.DataFrame
     masks: str  # "instances": labels; "binary": the 8-connected components are the masses
     licence: str
+    preprocessing: Preprocessing | None = None  # None: whatever was done to the images, massmatch did not do it
 
     def __len__(self) -> int:
         return len(self.table)
@@ -85,6 +82,19 @@ class Cohort:
             spacing_mm=None if None in spacing else (float(spacing[0]), float(spacing[1])),  # type: ignore[arg-type]
             facts={name: value for name, value in known.items() if name not in has_own_field},
         )
+
+    def frame(self, id: str) -> Frame | None:
+        """Where the pixels of a prepared image came from; None in a cohort that massmatch did not prepare."""
+        row = self._rows[id]
+        if self.preprocessing is None:
+            return None
+        with Image.open(self.root / row["mask_path"]) as mask:
+            return Frame.from_facts(row, (mask.height, mask.width))
+
+    def native_instances(self, id: str) -> np.ndarray:
+        """(H, W) labels as `load` gives them, in the native frame: as they were before the image was prepared."""
+        path = f"masks_native/{id}.png"
+        return read_labels(self.root, path) if (self.root / path).is_file() else self.load(id).instances
 
     def _instances(self, mask: np.ndarray, path: str) -> np.ndarray:
         if self.masks == "instances":
@@ -201,16 +211,26 @@ def open_cohort(path: Path | str) -> Cohort:
         )
     if not (root / "cohort.json").is_file():
         return read_folder(root)
-    facts = _read_json(root)
+    facts = read_json(root)
     if not (root / "samples.csv").is_file():
         raise CohortError(f"samples.csv: must lie beside cohort.json in {root}, but is missing: prepare it again")
     table = read_table(root, root / "samples.csv")
     if len(table) != facts["images"]:
         raise CohortError(f"samples.csv: must have the {facts['images']} rows of cohort.json, but has {len(table)}")
-    return Cohort(root, table, facts["masks"], facts["licence"])
+    return Cohort(root, table, facts["masks"], facts["licence"], _preprocessing(facts))
 
 
-def _read_json(root: Path) -> dict[str, Any]:
+def _preprocessing(facts: dict[str, Any]) -> Preprocessing | None:
+    """What cohort.json says was done to the images. CohortError for what this version does not know."""
+    if (done := facts.get("preprocessing")) is None:
+        return None
+    try:
+        return Preprocessing(**done)
+    except ValidationError:
+        raise CohortError(f"cohort.json: preprocessing must be as this version writes it, but is {done}") from None
+
+
+def read_json(root: Path) -> dict[str, Any]:
     """cohort.json. CohortError if it is damaged."""
     needed = {"reader", "options", "images", "masks", "licence"}
     try:
@@ -222,95 +242,3 @@ def _read_json(root: Path) -> dict[str, Any]:
     if facts["masks"] not in ("instances", "binary"):
         raise CohortError(f"cohort.json: masks must be 'instances' or 'binary', but is {facts['masks']!r}")
     return facts
-
-
-def write_cohort(
-    samples: Iterable[Sample], out: Path | str, *, reader: str, options: dict[str, Any], licence: str
-) -> Cohort:
-    """Write samples as a cohort and open it; one that is already there from the same reader and options is kept.
-
-    All is written into a folder beside `out` that takes its name at the end, so that nothing half-written looks
-    whole; `samples` is not touched when the cohort is kept.
-
-    Raises FileExistsError if `out` holds something else, CohortError for no samples, for an id that comes twice or
-    is no file name, and for a sample without a patient.
-    """
-    out = Path(out)
-    if _is_there(out, reader, json.loads(json.dumps(options))):
-        return open_cohort(out)
-    place = out.resolve()
-    part = place.with_name(f"{place.name}.part-{uuid4().hex[:8]}")
-    part.mkdir(parents=True)
-    try:
-        _write(part, samples, {"reader": reader, "options": options, "licence": licence})
-        if place.exists():
-            place.rmdir()
-        part.rename(place)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return open_cohort(out)
-
-
-def _is_there(out: Path, reader: str, options: dict[str, Any]) -> bool:
-    """Whether this very cohort is in `out`. FileExistsError if something else is."""
-    if (out / "cohort.json").is_file():
-        there = _read_json(out)
-        if (there["reader"], there["options"]) == (reader, options):
-            return True
-        raise FileExistsError(
-            f"{out} holds a cohort of reader {there['reader']!r} with {there['options']}: "
-            "remove it or choose another folder"
-        )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is not empty and no cohort: choose another folder")
-    return False
-
-
-def _write(root: Path, samples: Iterable[Sample], facts: dict[str, Any]) -> None:
-    """All files of a cohort into an empty folder, cohort.json last."""
-    from massmatch.data.folder import read_table
-
-    (root / UNFINISHED).write_text("massmatch is writing this folder, or was stopped while it did.\n")
-    for folder in ("images", "masks"):
-        (root / folder).mkdir()
-    rows: dict[str, dict[str, Any]] = {}
-    masses = without_mass = 0
-    for sample in samples:
-        _check(sample, rows)
-        rows[sample.id] = _write_sample(root, sample)
-        found = len(levels(sample.instances))
-        masses, without_mass = masses + found, without_mass + (found == 0)
-    if not rows:
-        raise CohortError("samples.csv: a cohort must hold an image, but the reader found none: check its source")
-    pd.DataFrame(list(rows.values())).to_csv(root / "samples.csv", index=False)
-    cohort = Cohort(root, read_table(root, root / "samples.csv"), "instances", facts["licence"])
-    counts = {"images": len(cohort), "patients": cohort.table["patient"].nunique(), "masses": masses}
-    whole = {**facts, **counts, "without_mass": without_mass, "masks": cohort.masks, "fingerprint": cohort.fingerprint}
-    (root / "cohort.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
-    (root / UNFINISHED).unlink()
-
-
-def _check(sample: Sample, others: Iterable[str]) -> None:
-    """CohortError for what would not come back from the files as it went in."""
-    id = sample.id
-    plain = id == id.strip() and id.isprintable() and not id.startswith(".") and not {*id} & {*"/\\"}
-    if not id or not plain or id.lower().endswith(IMAGE_ENDINGS):
-        raise CohortError(f"an id must be a file name without ending, but is {id!r}: change it in the reader")
-    if id in others:
-        raise CohortError(f"images/{id}.png: two samples have the id {id!r}: give each its own")
-    if not sample.patient or sample.patient != sample.patient.strip():
-        raise CohortError(f"images/{id}.png: must have a patient, without blanks around, but has {sample.patient!r}")
-    if taken := sorted(sample.facts.keys() & {*COLUMNS[:-1], *PATHS}):
-        raise CohortError(f"images/{id}.png: facts must not use the names of a sample's own fields, {taken}")
-
-
-def _write_sample(root: Path, sample: Sample) -> dict[str, Any]:
-    """Write one image and its mask; its row of samples.csv."""
-    Image.fromarray(sample.image).save(root / "images" / f"{sample.id}.png")
-    Image.fromarray(sample.instances).save(root / "masks" / f"{sample.id}.png")
-    row, col = sample.spacing_mm or (None, None)
-    rows, cols = sample.image.shape
-    values = (sample.id, sample.patient, sample.side, sample.view, sample.density, row, col, None, rows, cols)
-    known = dict(zip((*COLUMNS, *COLUMNS_NATIVE), values, strict=True))
-    return {**known, "spacing_source": "none" if row is None else "reader", **sample.facts}

@@ -17,8 +17,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, get_decoder
 
-from massmatch.data.cohort import MAX_PIXELS, CohortError
-from massmatch.data.listing import DataWarning
+from massmatch.data.cohort import MAX_PIXELS
+from massmatch.data.errors import CohortError, DataWarning
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it logs header values
 

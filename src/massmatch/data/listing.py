@@ -8,15 +8,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from massmatch.data.cohort import CohortError
+from massmatch.data.errors import CohortError, DataWarning
 from massmatch.data.sample import Sample
+
+__all__ = ["CohortError", "DataWarning", "Item", "Listing", "inside", "is_data", "named", "relative"]
 
 NAMED = 20  # so many files are named in one message, the rest counted
 NEVER_DATA = ("._", ".DS_Store", "Thumbs.db", "desktop.ini")  # what macOS and Windows leave in folders
-
-
-class DataWarning(UserWarning):
-    """Something about a file that one should know; the text begins with the file, relative to the source."""
 
 
 @dataclass(frozen=True)
