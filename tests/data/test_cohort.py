@@ -135,7 +135,7 @@ def test_another_cohort_is_not_overwritten(tmp_path):
     write([sample(0)], tmp_path / "c", n=1)
     with pytest.raises(FileExistsError, match=r"other n \(there 1, asked for 2\): remove it"):
         write(never(), tmp_path / "c", n=2)
-    with pytest.raises(FileExistsError, match="of other reader .there test, asked for other"):
+    with pytest.raises(FileExistsError, match=r"of other reader \(there test, asked for other"):
         write_cohort(never(), tmp_path / "c", reader="other", options={"n": 1}, licence="")
 
 

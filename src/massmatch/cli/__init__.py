@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from massmatch.cli.datasets import check, export_nnunet, prepare
 from massmatch.cli.screen import screen, show, told, watching
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ def phantom(
     with told():
         cohort = make_phantoms(out, patients, seed, size, normal_fraction)
         screen.print(f"{len(cohort)} images of {cohort.table['patient'].nunique()} made-up patients in {out}")
+
+
+app.command()(prepare)
+app.command()(check)
+app.command("export-nnunet")(export_nnunet)
 
 
 @app.command()
@@ -147,33 +153,25 @@ def evaluate(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a run, or a weights file.")],
-    images: Annotated[list[Path], typer.Argument(help="Grey images of 8 or 16 bits: PNG, TIFF, JPEG.")],
-    out: Annotated[Path, typer.Option(help="Folder for <name>_mask.png and <name>_contour.png.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Mammograms in DICOM, or grey PNG, TIFF or JPEG; or folders of them.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for <name>_mask.png, <name>_contour.png, <name>_contours.json.")],
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Name results of DICOM after the file, not after a hash of its UID.")
+    ] = False,
+    allow_for_processing: Annotated[
+        bool, typer.Option("--allow-for-processing", help="Take raw detector data (DICOM FOR PROCESSING).")
+    ] = False,
 ) -> None:
-    """Segment images: a mask (0 and 255) and a picture with the contour for each, in the size of the image."""
+    """Segment mammograms: a mask (0 and 255), a picture with contours, and the contours' points, in the stored pixels.
+
+    A file that cannot be segmented is named at the end, the others are done, and the exit code is 3.
+    """
     with told():
-        from PIL import Image
+        from massmatch.cli.predicting import predict_all
 
-        from massmatch.inference.predict import load_network
-        from massmatch.inference.predict import predict as segment
-        from massmatch.reporting.figures import overlay
-
-        if len({path.stem for path in images}) < len(images):
-            raise ValueError(
-                "two images have the same name, so that one result would replace the other: run them apart"
-            )
-        model, facts = load_network(run)
-        out.mkdir(parents=True, exist_ok=True)
-        for path in images:
-            found = segment(model, facts, path)
-            Image.fromarray(found.mask).convert("L").save(out / f"{path.stem}_mask.png")
-            overlay(found.image, prediction=found.mask).save(out / f"{path.stem}_contour.png")
-            area = int(found.mask.sum())
-            screen.print(
-                f"{path.name}: {area} pixels of mass, {100 * found.mask.mean():.2f} % of the image",
-                soft_wrap=True,
-            )
-        screen.print(f"masks and contours in {out}; for research, not for diagnosis")
+        predict_all(run, images, out, keep_names=keep_names, allow_for_processing=allow_for_processing)
 
 
 @app.command()

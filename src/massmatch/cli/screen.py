@@ -68,8 +68,28 @@ def watching(title: str) -> Iterator["Callable[[Progress], None]"]:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Errors that a user can mend in one line, with the README's exit code; all others keep their traceback."""
+def counting(title: str, unit: str, *, hidden: bool = False) -> Iterator["Callable[[int, int], None]"]:
+    """A progress bar with counts and the time left, on a terminal; nothing where there is none."""
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn(unit),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=screen, disable=hidden or not screen.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+@contextmanager
+def told(unit: str = "finished epoch") -> Iterator[None]:
+    """Errors that a user can mend in one line, with the README's exit code; all others keep their traceback.
+
+    `unit`: after what the same command goes on when it was interrupted.
+    """
     from massmatch.data.cohort import CohortError
 
     warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow", markup=False)
@@ -82,7 +102,7 @@ def told() -> Iterator[None]:
     except (FloatingPointError, OSError) as error:
         stop(error, FAILURE)
     except KeyboardInterrupt:
-        errors.print("interrupted; the same command again goes on from the last finished epoch")
+        errors.print(f"interrupted; the same command again goes on from the last {unit}")
         sys.exit(INTERRUPTED)
 
 

@@ -83,6 +83,11 @@ class Cohort:
             facts={name: value for name, value in known.items() if name not in has_own_field},
         )
 
+    @property
+    def normalise(self) -> str:
+        """How images are scaled on their way into a network."""
+        return "min-max" if self.preprocessing is None else self.preprocessing.normalise
+
     def frame(self, id: str) -> Frame | None:
         """Where the pixels of a prepared image came from; None in a cohort that massmatch did not prepare."""
         row = self._rows[id]

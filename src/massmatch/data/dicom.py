@@ -8,6 +8,8 @@ what stands in the header.
 import hashlib
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, get_decoder
 
 from massmatch.data.cohort import MAX_PIXELS
-from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.errors import CohortError
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it logs header values
 
@@ -36,8 +38,6 @@ DECODERS = {
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)), "pylibjpeg-openjpeg"),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81)), "python-gdcm"),
 }
-# What pydicom and its decoders were seen to raise on damaged files; none of the texts is passed on.
-DAMAGE = (OSError, EOFError, ValueError, AttributeError, RuntimeError, NotImplementedError, KeyError, TypeError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,34 +63,52 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False) -> 
     colour, another modality, raw detector data (FOR PROCESSING, unless allowed), a DICOMDIR, no or damaged pixels.
     """
     header = read_header(root, path)
-    _refuse(header, path, allow_for_processing)
-    pixels = _grey(header, path)
-    spacing, source = _spacing(header)
-    return Mammogram(
-        pixels=pixels,
-        spacing_mm=spacing,
-        spacing_source=source,
-        side=_side(header),
-        view=_view(header),
-        patient=patient_key(header),
-        instance=str(header.get("SOPInstanceUID", "")),
-        series=str(header.get("SeriesInstanceUID", "")),
-    )
+    with _unspoken(path, "damaged"):
+        _refuse(header, path, allow_for_processing)
+        spacing, source = _spacing(header)
+        return Mammogram(
+            pixels=_grey(header, path),
+            spacing_mm=spacing,
+            spacing_source=source,
+            side=_side(header),
+            view=_view(header),
+            patient=patient_key(header),
+            instance=str(header.get("SOPInstanceUID", "")),
+            series=str(header.get("SeriesInstanceUID", "")),
+        )
+
+
+@contextmanager
+def _unspoken(path: str, what: str) -> Iterator[None]:
+    """No warning and no message of pydicom gets out: they quote the header. Whatever it raises is damage."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except CohortError:
+        raise
+    except Exception as error:
+        raise CohortError(f"{path}: {what} ({type(error).__name__}): replace the file") from None
 
 
 def read_header(root: Path, path: str, *, pixels: bool = True) -> Dataset:
     """The dataset of a file; with `pixels` off, all that stands before them. CohortError for what is no DICOM."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return pydicom.dcmread(root / path, stop_before_pixels=not pixels)
-    except FileNotFoundError:
-        raise CohortError(f"{path}: no such file") from None
-    except PermissionError:
-        raise CohortError(f"{path}: may not be read: give yourself the right to read it") from None
-    except InvalidDicomError:
-        raise CohortError(f"{path}: is no DICOM file (no DICM after 128 bytes): replace it, or move it away") from None
-    except DAMAGE as error:
-        raise CohortError(f"{path}: damaged DICOM header ({type(error).__name__}): replace the file") from None
+    with _unspoken(path, "damaged DICOM header"):
+        try:
+            header = pydicom.dcmread(root / path, stop_before_pixels=not pixels)
+        except FileNotFoundError:
+            raise CohortError(f"{path}: no such file") from None
+        except PermissionError:
+            raise CohortError(f"{path}: may not be read: give yourself the right to read it") from None
+        except InvalidDicomError:
+            raise CohortError(
+                f"{path}: is no DICOM file (no DICM after 128 bytes): replace it, or move it away"
+            ) from None
+        for tag in list(header.keys()):  # pydicom converts a value when it is first asked for: here nobody hears it
+            try:
+                header[tag]
+            except Exception:
+                del header[tag]
+        return header
 
 
 def is_dicom(path: Path) -> bool:
@@ -161,33 +179,16 @@ def _decoded(header: Dataset, path: str) -> np.ndarray:
         package = DECODERS.get(str(syntax), "pylibjpeg")
         raise CohortError(f"{path}: {syntax.name} needs a decoder: pip install {package}")
     try:
-        with warnings.catch_warnings(action="ignore"):
-            pixels = header.pixel_array
+        pixels = header.pixel_array  # bits beyond the stored ones (overlays of old files) are left out
     except MemoryError:
         raise CohortError(f"{path}: its pixels do not fit into memory: replace the file") from None
-    except DAMAGE as error:
+    except Exception as error:
         raise CohortError(
             f"{path}: its pixels are cut off or damaged ({type(error).__name__}, {syntax.name}): replace the file"
         ) from None
     if pixels.ndim != 2 or pixels.dtype.kind not in "iu":
         raise CohortError(f"{path}: must hold one grey image of integers, but has {pixels.shape} of {pixels.dtype}")
     return pixels
-
-
-def _stored(header: Dataset, pixels: np.ndarray, path: str) -> np.ndarray:
-    """The pixels without what other bits than the stored ones hold (overlays of old files)."""
-    stored, allocated = int(header.BitsStored), pixels.dtype.itemsize * 8
-    if stored >= allocated:
-        return pixels
-    low, high = (-(1 << (stored - 1)), (1 << (stored - 1)) - 1) if pixels.dtype.kind == "i" else (0, (1 << stored) - 1)
-    if low <= pixels.min() and pixels.max() <= high:
-        return pixels
-    warnings.warn(
-        f"{path}: values go beyond the {stored} stored bits of the header; the higher bits are left out",
-        DataWarning,
-        stacklevel=2,
-    )
-    return (pixels << (allocated - stored)) >> (allocated - stored)
 
 
 def _padding(header: Dataset, pixels: np.ndarray) -> np.ndarray | None:
@@ -202,13 +203,9 @@ def _padding(header: Dataset, pixels: np.ndarray) -> np.ndarray | None:
 
 
 def _grey(header: Dataset, path: str) -> np.ndarray:
-    pixels = _stored(header, _decoded(header, path), path)
+    pixels = _decoded(header, path)
     padded = _padding(header, pixels)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            pixels = apply_modality_lut(pixels, header)
-    except (*DAMAGE, IndexError) as error:
-        raise CohortError(f"{path}: damaged modality LUT ({type(error).__name__}): replace the file") from None
+    pixels = apply_modality_lut(pixels, header)
     if not np.isfinite(pixels).all():
         raise CohortError(f"{path}: pixels are not finite after the header's rescale: replace the file")
     inside = pixels if padded is None else pixels[~padded]

@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from massmatch.data.cohort import read_json
 from massmatch.data.errors import CohortError, DataWarning
 from massmatch.data.listing import NAMED, Item, Listing
 from massmatch.data.preprocess import Preprocessing, preprocess
@@ -67,7 +68,8 @@ def prepare(
     preprocessing = how.model_dump(mode="json")
     options = plain({**options, **preprocessing, "source": _digest(listing)})
     if is_there(out, reader, options):
-        return Outcome(kept=True)
+        there = read_json(out)
+        return Outcome(True, there.get("skipped", {}), there.get("warnings", []))
     result = Outcome(skipped=dict(listing.faults))
     with beside(out) as part:
         (part / DONE).mkdir(exist_ok=True)

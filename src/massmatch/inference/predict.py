@@ -1,23 +1,35 @@
 """Trained weights on images of any size: what was done to the training images is done to them, and undone."""
 
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import nn
 
-from massmatch.data.cohort import read_grey
+from massmatch.data.cohort import IMAGE_ENDINGS, read_grey
+from massmatch.data.dicom import is_dicom, read_dicom
+from massmatch.data.errors import CohortError
+from massmatch.data.listing import is_data
+from massmatch.data.preprocess import Frame, Preprocessing, prepared_pixels, without_pectoral
+from massmatch.data.resize import resized
 from massmatch.training.evaluate import probabilities
 from massmatch.training.weights import load_weights
 
 
-class Prediction(NamedTuple):
-    """One image, in its own frame."""
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One image, in the frame of its stored pixels."""
 
-    image: np.ndarray  # (H, W) as on disk
+    name: str  # for the files of the result: the image's own; of DICOM, a hash of its UID, unless names are kept
+    image: np.ndarray  # (H, W), air dark
     probability: np.ndarray  # (H, W) float32
     mask: np.ndarray  # (H, W) bool
+    spacing_mm: tuple[float, float] | None  # row, column
+    spacing_source: str
+    instance: str | None  # SOP Instance UID of a DICOM file
 
 
 def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -27,30 +39,83 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     return load_weights(path / "best.safetensors" if path.is_dir() else path)
 
 
-def predict(model: nn.Module, facts: dict[str, Any], path: Path) -> Prediction:
-    """Segment one grey image file.
+def image_files(paths: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+    """Every image as (folder, file): files as they are given, of folders all images and DICOM files below them.
 
-    The image is padded on the right and below to the proportions of the training images, resized to their size
-    (bilinear, averaging when it shrinks), predicted, and the probabilities are taken back to the image's frame.
+    Raises FileNotFoundError for what is not there, CohortError for a folder without images.
+    """
+    for path in paths:
+        if path.is_file():
+            yield path.parent, path
+        elif path.is_dir():
+            found = [file for file in sorted(path.rglob("*")) if file.is_file() and is_data(file) and _is_image(file)]
+            if not found:
+                raise CohortError(f"{path.name}: must hold images, but has none: give another folder")
+            yield from ((path, file) for file in found)
+        else:
+            raise FileNotFoundError(f"no such image: {path}")
 
-    Raises FileNotFoundError, or CohortError for a file that is no grey image of 8 or 16 bits.
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_ENDINGS or is_dicom(path)
+
+
+def predict(
+    model: nn.Module,
+    facts: dict[str, Any],
+    path: Path,
+    *,
+    root: Path | None = None,
+    keep_name: bool = False,
+    allow_for_processing: bool = False,
+) -> Prediction:
+    """Segment one mammogram: a DICOM file, or a grey PNG, TIFF or JPEG.
+
+    What the cohort's preparation did is done to the image, and the probabilities are taken back to its own frame.
+    Weights of a cohort that massmatch did not prepare know nothing of crops: then the image is padded on the right
+    and below to the proportions of the training images and resized to their size.
+
+    Args:
+        model, facts: from `load_network`.
+        path: the image.
+        root: messages name the path from here; by default its folder.
+        keep_name: name the result of a DICOM file after the file, which may hold the patient's name.
+        allow_for_processing: take raw detector data.
+
+    Raises FileNotFoundError, or CohortError for a file that is no grey mammogram.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such image: {path}")
-    image = read_grey(path.parent, path.name)
+    root = root or path.parent
+    shown = path.relative_to(root).as_posix()
+    spacing, source, view, instance, name = None, "none", None, None, path.stem
+    if is_dicom(path):
+        found = read_dicom(root, shown, allow_for_processing=allow_for_processing)
+        image, view, instance = found.pixels, found.view, found.instance
+        spacing, source = found.spacing_mm, found.spacing_source
+        name = path.stem if keep_name else hashlib.sha256(found.instance.encode()).hexdigest()[:12]
+    else:
+        image = read_grey(root, shown)
+    probability = segment(model, facts, image, view, name)
+    return Prediction(name, image, probability, probability > facts["threshold"], spacing, source, instance)
+
+
+def segment(model: nn.Module, facts: dict[str, Any], image: np.ndarray, view: str | None, name: str) -> np.ndarray:
+    """(H, W) float32 probabilities of mass for a native (H, W) image. Warns as `preprocess` does."""
+    if facts.get("preprocessing") is None:
+        return _padded(model, facts, image)
+    how = Preprocessing(**facts["preprocessing"])
+    clean = without_pectoral(image, view, name) if how.pectoral == "suppress" else image
+    frame = Frame.of(clean, how, name)
+    found = probabilities(model, prepared_pixels(clean, frame, how.bits), how.normalise)
+    return frame.undo(found)
+
+
+def _padded(model: nn.Module, facts: dict[str, Any], image: np.ndarray) -> np.ndarray:
     rows, cols = facts["size"]
     scale = max(image.shape[0] / rows, image.shape[1] / cols)
     frame = (max(image.shape[0], round(rows * scale)), max(image.shape[1], round(cols * scale)))
     padded = np.zeros(frame, np.float32)
     padded[: image.shape[0], : image.shape[1]] = image
-    probability = resized(probabilities(model, resized(padded, (rows, cols))), frame)
-    probability = probability[: image.shape[0], : image.shape[1]]
-    return Prediction(image, probability, probability > facts["threshold"])
-
-
-def resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32 resized by Pillow's bilinear filter, which averages over what it shrinks."""
-    if array.shape == tuple(size):
-        return array
-    image = Image.fromarray(array.astype(np.float32))
-    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    probability = resized(probabilities(model, resized(padded, (rows, cols)), facts["normalise"]), frame)
+    return probability[: image.shape[0], : image.shape[1]]

@@ -13,7 +13,7 @@ from massmatch.losses import ImageLoss
 
 
 class Batch(NamedTuple):
-    """Images in [0, 1] and masks of (B, 1, H, W), the loss's facts of the masks, and ids."""
+    """Normalised images and masks of (B, 1, H, W), the loss's facts of the masks, and ids."""
 
     images: Tensor
     target: Tensor
@@ -21,9 +21,14 @@ class Batch(NamedTuple):
     ids: list[str]
 
 
-def normalised(image: np.ndarray) -> Tensor:
-    """(1, H, W) float32 from 0 to 1 by the image's own minimum and maximum ("normalised", section 4.1)."""
+def normalised(image: np.ndarray, how: str = "min-max") -> Tensor:
+    """(1, H, W) float32 by the image's own grey levels ("normalised", section 4.1).
+
+    "min-max": from 0 to 1. "z-score": mean 0 and deviation 1 over the whole image. An even image becomes 0.
+    """
     pixels = torch.from_numpy(image.astype(np.float32))[None]
+    if how == "z-score":
+        return (pixels - pixels.mean()) / pixels.std(correction=0).clamp(min=1e-6)
     low, high = pixels.aminmax()
     return (pixels - low) / (high - low).clamp(min=1)
 
@@ -36,7 +41,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, dict[str, Tensor], str]]):
 
     def __init__(self, cohort: Cohort, ids: Sequence[str], loss: ImageLoss) -> None:
         self.samples = [cohort.load(id) for id in ids]
-        self.loss = loss
+        self.loss, self.normalise = loss, cohort.normalise
         sizes = {sample.image.shape: sample.id for sample in self.samples}
         if len(sizes) > 1:
             raise ValueError(f"images must have one size to share a batch, but have {sizes}: prepare them with one")
@@ -50,7 +55,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, dict[str, Tensor], str]]):
         instances = torch.from_numpy(sample.instances.astype(np.int64))[None]
         density = None if sample.density is None else [sample.density]
         (facts,) = self.loss.facts(target[None], instances=instances[None], density=density)
-        return normalised(sample.image), target, facts, sample.id
+        return normalised(sample.image, self.normalise), target, facts, sample.id
 
 
 def collate(items: Sequence[tuple[Tensor, Tensor, dict[str, Tensor], str]]) -> Batch:

@@ -19,10 +19,10 @@ Tick = Callable[[], None]
 
 
 @torch.inference_mode()
-def probabilities(model: nn.Module, image: np.ndarray) -> np.ndarray:
+def probabilities(model: nn.Module, image: np.ndarray, normalise: str) -> np.ndarray:
     """(H, W) float32 probabilities of mass for a (H, W) image, on the device of the network."""
     device = next(model.parameters()).device
-    return torch.sigmoid(model(normalised(image)[None].to(device)).float())[0, 0].cpu().numpy()
+    return torch.sigmoid(model(normalised(image, normalise)[None].to(device)).float())[0, 0].cpu().numpy()
 
 
 def measure(sample: Sample, probability: np.ndarray, threshold: float) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def evaluate(
     rows = []
     for id in ids:
         sample = cohort.load(id)
-        probability = probabilities(model, sample.image)
+        probability = probabilities(model, sample.image, cohort.normalise)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.rint(probability * 65535).astype(np.uint16)).save(out / f"{id}.png")

@@ -201,7 +201,7 @@ def _fit(
         history.append(row)
         if counts.dice >= best:  # a tie goes to the longer training: at first, every network predicts nothing
             best = counts.dice
-            save_weights(out / "best.safetensors", model, experiment, train.samples[0].image.shape, cohort.licence)
+            save_weights(out / "best.safetensors", model, experiment, train.samples[0].image.shape, cohort)
         state.save(out / "last.ckpt", history)
         write_history(out / "history.csv", history)
 
@@ -209,7 +209,9 @@ def _fit(
 def validated(network: nn.Module, samples: Samples, threshold: float) -> Counts:
     """Pixels of all validation images added up. Pooled, so that images without mass reward no empty prediction."""
     network.eval()
-    counts = [Counts.of(probabilities(network, s.image) > threshold, s.mask) for s in samples.samples]
+    counts = [
+        Counts.of(probabilities(network, s.image, samples.normalise) > threshold, s.mask) for s in samples.samples
+    ]
     return Counts(*(sum(column) for column in zip(*counts, strict=True)))
 
 

@@ -9,21 +9,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from massmatch.data import Cohort
 from massmatch.training.experiment import Experiment, make_model
 from massmatch.training.files import write_atomic
 
 
-def save_weights(path: Path, model: nn.Module, experiment: Experiment, size: tuple[int, int], licence: str) -> None:
+def save_weights(path: Path, model: nn.Module, experiment: Experiment, size: tuple[int, int], cohort: Cohort) -> None:
     """Write the weights with all that `load_weights` needs, and what they came from, in the metadata."""
     facts = {
         "format": "massmatch-1",
         "model": experiment.model,
         "width": experiment.width,
         "size": size,
-        "normalise": "min-max",
+        "normalise": cohort.normalise,
+        "preprocessing": None if cohort.preprocessing is None else cohort.preprocessing.model_dump(mode="json"),
         "threshold": experiment.threshold,
         "experiment": experiment.model_dump(),
-        "data_licence": licence,
+        "data_licence": cohort.licence,
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomic(path, save(tensors, {"massmatch": json.dumps(facts)}))

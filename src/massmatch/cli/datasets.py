@@ -1,0 +1,184 @@
+"""The commands that make, check and hand on cohorts: `prepare`, `check`, `export-nnunet`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from massmatch.cli.screen import DATA, counting, errors, screen, told
+
+if TYPE_CHECKING:
+    from massmatch.data.listing import Listing
+    from massmatch.data.preprocess import Preprocessing
+
+MOST_TOLD = 10  # warnings of one kind of run that are printed; all of them are in cohort.json
+
+
+def prepare(
+    reader: Annotated[str, typer.Argument(help="inbreast, cbis-ddsm, folder, nnunet or monai (docs/data.md).")],
+    source: Annotated[Path, typer.Argument(help="The dataset as it was released.")],
+    out: Annotated[Path, typer.Argument(help="The cohort's folder.")],
+    crop: Annotated[str, typer.Option(help="none, or breast: to the breast with a margin.")] = "none",
+    flip: Annotated[str, typer.Option(help="none, left or right: where the chest wall is brought.")] = "none",
+    pectoral: Annotated[str, typer.Option(help="keep, or suppress: darken the muscle of oblique views.")] = "keep",
+    normalise: Annotated[
+        str, typer.Option(help="min-max or z-score, per image, on the way into a network.")
+    ] = "min-max",
+    size: Annotated[str, typer.Option(help="Side in pixels, ROWSxCOLUMNS, or native.")] = "256",
+    bits: Annotated[int, typer.Option(help="8 or 16, of the images written.")] = 8,
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one per core.", min=1)] = None,
+    on_error: Annotated[str, typer.Option(help="stop, or skip: leave faulty images out, exit with 3.")] = "stop",
+    masses_only: Annotated[
+        bool, typer.Option("--masses-only", help="inbreast: only images with a mass (the paper's 107).")
+    ] = False,
+    abnormality: Annotated[str | None, typer.Option(help="cbis-ddsm: mass (default), calc or both.")] = None,
+    label: Annotated[str | None, typer.Option(help="nnunet: the label that is the mass, if there are several.")] = None,
+    allow_missing_annotations: Annotated[
+        bool,
+        typer.Option("--allow-missing-annotations", help="inbreast without its table: an image without XML is normal."),
+    ] = False,
+    allow_for_processing: Annotated[
+        bool, typer.Option("--allow-for-processing", help="Take raw detector data (DICOM FOR PROCESSING).")
+    ] = False,
+    allow_outside_root: Annotated[
+        bool, typer.Option("--allow-outside-root", help="Follow links and paths that lead out of SOURCE.")
+    ] = False,
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="folder: keep DICOM file names that hold the patient's name.")
+    ] = False,
+) -> None:
+    """Turn a dataset as it is on disk into a cohort. The same command again goes on after an interruption."""
+    with told("finished image"):
+        from massmatch.data import READERS, open_cohort
+        from massmatch.data.prepare import prepare as run
+
+        choices = {
+            "masses_only": masses_only,
+            "abnormality": abnormality,
+            "label": label,
+            "allow_missing_annotations": allow_missing_annotations,
+            "allow_for_processing": allow_for_processing,
+            "allow_outside_root": allow_outside_root,
+            "keep_names": keep_names,
+        }
+        read = named(reader, READERS)
+        options = accepted(reader, read, choices)
+        how = preprocessing(crop=crop, flip=flip, pectoral=pectoral, normalise=normalise, size=size, bits=bits)
+        listing: Listing = read(source, **options)
+        with counting(f"{reader} ", "images") as tick:
+            outcome = run(
+                listing, out, how, reader=reader, options=options, workers=workers, on_error=on_error, tick=tick
+            )
+        tell([*listing.remarks, *outcome.told], out)
+        for file, fault in sorted(outcome.skipped.items()):
+            errors.print(
+                f"skipped: {fault if fault.startswith(file) else f'{file}: {fault}'}", style="red", markup=False
+            )
+        if listing.left_out:
+            screen.print(f"{len(listing.left_out)} files do not belong to the cohort (why: {out / 'cohort.json'})")
+        if listing.summary:
+            screen.print(listing.summary, soft_wrap=True)
+        cohort = open_cohort(out)
+        state = "is there already" if outcome.kept else "is ready"
+        screen.print(
+            f"{out} {state}: {len(cohort)} images of {cohort.table['patient'].nunique()} patients", soft_wrap=True
+        )
+        screen.print(f"Next: massmatch check {out}", soft_wrap=True)
+        if outcome.skipped:
+            sys.exit(DATA)
+
+
+def named(name: str, table: dict[str, Any]) -> Any:
+    """The entry of that name. ValueError names the nearest one."""
+    from difflib import get_close_matches
+
+    if name in table:
+        return table[name]
+    near = get_close_matches(name, table, 1)
+    raise ValueError(
+        f"unknown reader {name!r}{f', did you mean {near[0]}?' if near else ''}; there are {', '.join(table)}"
+    )
+
+
+def accepted(reader: str, read: Any, choices: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given. ValueError for one that this reader does not have."""
+    from inspect import signature
+
+    given = {name: value for name, value in choices.items() if value not in (None, False)}
+    for name in given:
+        if name not in signature(read).parameters:
+            raise ValueError(f"--{name.replace('_', '-')}: the reader {reader} has no such option: leave it out")
+    return given
+
+
+def preprocessing(size: str, **fields: Any) -> "Preprocessing":
+    """The options as one value. ValueError in the user's words."""
+    from pydantic import ValidationError
+
+    from massmatch.data.preprocess import Preprocessing
+
+    sides = size.lower().split("x")
+    shape = size if size == "native" else tuple(sides * 2 if len(sides) == 1 else sides)
+    try:
+        return Preprocessing.model_validate({"size": shape, **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        came = size if field == "size" else first["input"]
+        need = (
+            "8 to 8192 pixels, as 256, 512x256 or native"
+            if field == "size"
+            else first["msg"].removeprefix("Input should be ")
+        )
+        raise ValueError(f"--{field}: must be {need}, but is {came}") from None
+
+
+def tell(texts: list[str], out: Path) -> None:
+    """The first warnings, and where the others are."""
+    for text in texts[:MOST_TOLD]:
+        errors.print(f"warning: {text}", style="yellow", markup=False, highlight=False)
+    if len(texts) > MOST_TOLD:
+        errors.print(f"... and {len(texts) - MOST_TOLD} more warnings, in {out / 'cohort.json'}", style="yellow")
+
+
+def check(
+    cohort: Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")],
+    folds: Annotated[int, typer.Option(help="Folds whose patients are compared.")] = 5,
+    json: Annotated[bool, typer.Option("--json", help="Print the report for a program.")] = False,
+) -> None:
+    """Look for what makes results wrong: leakage, duplicates, odd masks, sizes, spacing. Errors exit with 3."""
+    with told():
+        from massmatch.cli.check import as_json, exit_code, show_report
+        from massmatch.data import open_cohort
+        from massmatch.data.check import check as look
+
+        opened = open_cohort(cohort)
+        with counting(f"{opened.name} ", "images", hidden=json) as tick:
+            done = iter(range(1, len(opened) + 1))
+            report = look(opened, folds=folds, tick=lambda: tick(next(done, len(opened)), len(opened)))
+        if json:
+            print(as_json(report))
+        else:
+            show_report(report, opened.name)
+        sys.exit(exit_code(report))
+
+
+def export_nnunet(
+    cohort: Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")],
+    out: Annotated[Path, typer.Argument(help="The raw dataset's folder, such as nnUNet_raw/Dataset101_Mass.")],
+    folds: Annotated[int, typer.Option(help="Folds of splits_final.json, grouped by patient.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+) -> None:
+    """Write a cohort as a raw dataset of nnU-Net v2, with folds that keep each patient's images together."""
+    with told():
+        from massmatch.data import open_cohort
+        from massmatch.data.nnunet import export_nnunet as export
+
+        opened = open_cohort(cohort)
+        export(opened, out, folds=folds, seed=seed)
+        screen.print(f"{len(opened)} images in {out}", soft_wrap=True)
+        screen.print(
+            "Copy its splits_final.json into nnUNet_preprocessed after planning: nnU-Net's own folds ignore patients.",
+            soft_wrap=True,
+        )

@@ -1,0 +1,303 @@
+"""DICOM as it is met: values by hand for every rule of the standard that is applied, one line for what is refused."""
+
+import os
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import uid
+
+from mammograms import mammogram, sequence, write_dicom
+from massmatch.data import CohortError
+from massmatch.data.dicom import is_dicom, names_patient, patient_key, read_dicom, read_header
+
+RAMP = np.array([[0, 10, 20], [30, 40, 50]], np.uint16)
+
+
+def read(folder, pixels=RAMP, **tags):
+    write_dicom(folder / "a.dcm", pixels, **tags)
+    return read_dicom(folder, "a.dcm")
+
+
+# --- pixels: row 43 ------------------------------------------------------------------------------------------------
+
+
+def test_row_43_stored_values_with_black_at_zero(tmp_path):
+    assert read(tmp_path, RAMP + 5).pixels.tolist() == RAMP.tolist()
+
+
+@pytest.mark.parametrize("shape", [None, "INVERSE", "IDENTITY"])
+def test_row_43_monochrome1_is_inverted_whatever_the_lut_shape_says(tmp_path, shape):
+    tags = {} if shape is None else {"PresentationLUTShape": shape}
+    found = read(tmp_path, PhotometricInterpretation="MONOCHROME1", **tags)
+    assert found.pixels.tolist() == [[50, 40, 30], [20, 10, 0]]
+
+
+@pytest.mark.parametrize("shape", [None, "INVERSE", "IDENTITY"])
+def test_row_43_monochrome2_is_not(tmp_path, shape):
+    tags = {} if shape is None else {"PresentationLUTShape": shape}
+    assert read(tmp_path, **tags).pixels.tolist() == RAMP.tolist()
+
+
+def test_row_43_polarity_on_pixels(tmp_path):
+    """A mammogram stored inverted comes back with dark air."""
+    image = mammogram(60, 50)
+    found = read(tmp_path, image.max() - image, PhotometricInterpretation="MONOCHROME1")
+    assert found.pixels[30, 5] > found.pixels[30, 48]
+    np.testing.assert_array_equal(found.pixels, image - image.min())
+
+
+def test_row_43_signed(tmp_path):
+    found = read(tmp_path, np.array([[-100, 0], [5, 200]], np.int16))
+    assert found.pixels.tolist() == [[0, 100], [105, 300]]
+
+
+def test_row_43_rescale(tmp_path):
+    assert read(tmp_path, RescaleSlope="2", RescaleIntercept="-7").pixels.tolist() == (2 * RAMP).tolist()
+
+
+def test_row_43_a_falling_rescale_turns_the_order(tmp_path):
+    assert read(tmp_path, RescaleSlope="-1", RescaleIntercept="0").pixels.tolist() == (50 - RAMP).tolist()
+
+
+def test_row_43_a_fractional_rescale_is_stretched(tmp_path):
+    found = read(tmp_path, RescaleSlope="0.25", RescaleIntercept="0")
+    assert found.pixels.tolist() == np.rint(RAMP / 50 * 65535).astype(int).tolist()
+
+
+def test_row_43_modality_lut(tmp_path):
+    squares = np.arange(51, dtype=np.uint16) ** 2
+    lut = sequence(LUTDescriptor=[51, 0, 16], LUTData=squares.tobytes(), ModalityLUTType="US")
+    assert read(tmp_path, ModalityLUTSequence=lut).pixels.tolist() == (RAMP * RAMP).tolist()
+
+
+def test_row_43_more_bits_than_stored_are_left_out(tmp_path):
+    overlay = np.array([[0x8000, 0, 0], [0, 0xF000, 0]], np.uint16)
+    assert read(tmp_path, RAMP + overlay, BitsStored=12).pixels.tolist() == RAMP.tolist()
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_row_43_padding_is_air(tmp_path, photometric):
+    pixels = np.array([[9999, 9999, 20], [30, 40, 50]], np.uint16)
+    found = read(tmp_path, pixels, PixelPaddingValue=9999, PhotometricInterpretation=photometric).pixels
+    rest = [[0, 0, 0], [10, 20, 30]] if photometric == "MONOCHROME2" else [[0, 0, 30], [20, 10, 0]]
+    assert found.tolist() == rest
+
+
+def test_row_43_a_range_of_padding(tmp_path):
+    pixels = np.array([[9990, 9999, 20], [30, 40, 50]], np.uint16)
+    found = read(tmp_path, pixels, PixelPaddingValue=9999, PixelPaddingRangeLimit=9990).pixels
+    assert found.tolist() == [[0, 0, 0], [10, 20, 30]]
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"WindowCenter": ["20", "30"], "WindowWidth": ["5", "10"]},
+        {"WindowCenter": "20", "WindowWidth": "5", "VOILUTFunction": "SIGMOID"},
+    ],
+)
+def test_row_43_windows_are_for_display(tmp_path, window):
+    assert read(tmp_path, **window).pixels.tolist() == RAMP.tolist()
+
+
+def test_eight_bits(tmp_path):
+    assert read(tmp_path, RAMP.astype(np.uint8)).pixels.tolist() == RAMP.tolist()
+
+
+@pytest.mark.parametrize(
+    ("tags", "what"),
+    [
+        ({"PresentationIntentType": "FOR PROCESSING"}, "is FOR PROCESSING.*--allow-for-processing"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"}, "tomosynthesis"),
+        ({"NumberOfFrames": "2", "PixelData": RAMP.tobytes() * 2}, "several frames.*give a 2-D"),
+        ({"Modality": "OT"}, "must be a mammogram"),
+        ({"Modality": "MR"}, "must be a mammogram"),
+        ({"remove": ("PixelData",)}, "holds no pixels"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}, "in colour"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "in colour"),
+        ({"Rows": 60000, "Columns": 60000}, "at most|1 to 100 million pixels, but its header says 3600"),
+        ({"Rows": 0}, "1 to 100 million"),
+        ({"Rows": 500}, "cut off or damaged"),
+    ],
+)
+def test_row_43_refused_by_name(tmp_path, tags, what):
+    with pytest.raises(CohortError, match=rf"^a\.dcm: .*({what})"):
+        read(tmp_path, **tags)
+
+
+def test_raw_data_when_asked_for(tmp_path):
+    write_dicom(tmp_path / "a.dcm", RAMP, PresentationIntentType="FOR PROCESSING")
+    assert read_dicom(tmp_path, "a.dcm", allow_for_processing=True).pixels.tolist() == RAMP.tolist()
+
+
+# --- damaged files: row 45 -----------------------------------------------------------------------------------------
+
+
+def test_row_45_cut_off(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", mammogram(60, 50))
+    whole = path.read_bytes()
+    for length in (0, 100, 140, 300, 700, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CohortError, match=r"^a\.dcm: "):
+            read_dicom(tmp_path, "a.dcm")
+
+
+def test_row_45_no_dicom_and_no_preamble(tmp_path):
+    (tmp_path / "a.dcm").write_text("<html>not found</html>")
+    (tmp_path / "b.dcm").write_bytes(write_dicom(tmp_path / "c.dcm", RAMP).read_bytes()[132:])
+    for name in ("a.dcm", "b.dcm"):
+        with pytest.raises(CohortError, match=rf"^{name}: is no DICOM file"):
+            read_dicom(tmp_path, name)
+
+
+def test_row_45_a_dicomdir(tmp_path):
+    with pytest.raises(CohortError, match="is a DICOMDIR, a table of contents"):
+        read(tmp_path, SOPClassUID="1.2.840.10008.1.3.10")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_row_45_flipped_bytes_never_give_a_traceback(tmp_path, seed):
+    path = write_dicom(tmp_path / "a.dcm", mammogram(60, 50))
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    for where in rng.integers(128, 1200, 30):
+        data[where] = rng.integers(256)
+    path.write_bytes(data)
+    try:
+        read_dicom(tmp_path, "a.dcm")
+    except CohortError as error:
+        told = str(error)
+    else:
+        told = "a.dcm: "
+    assert told.startswith("a.dcm: ")
+    assert "SENTINEL" not in told
+
+
+def test_no_such_file_and_no_right(tmp_path):
+    with pytest.raises(CohortError, match=r"^a\.dcm: no such file"):
+        read_dicom(tmp_path, "a.dcm")
+    path = write_dicom(tmp_path / "b.dcm", RAMP)
+    path.chmod(0)
+    if not os.access(path, os.R_OK):
+        with pytest.raises(CohortError, match=r"^b\.dcm: may not be read"):
+            read_dicom(tmp_path, "b.dcm")
+
+
+# --- transfer syntaxes: row 44 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        uid.RLELossless,
+        uid.JPEGLSLossless,
+        uid.JPEG2000Lossless,
+        uid.ImplicitVRLittleEndian,
+        uid.DeflatedExplicitVRLittleEndian,
+    ],
+    ids=lambda s: s.name,
+)
+def test_lossless_syntaxes_give_the_same_pixels(tmp_path, syntax):
+    image = mammogram(64, 48)
+    found = read(tmp_path, image, syntax=syntax, encode=syntax.is_compressed and syntax.is_encapsulated)
+    np.testing.assert_array_equal(found.pixels, image - image.min())
+
+
+def test_jpeg_lossless_gives_the_same_pixels(tmp_path):
+    """Written by GDCM, since neither pydicom nor pylibjpeg can."""
+    gdcm = pytest.importorskip("gdcm")
+    image = mammogram(64, 48)
+    write_dicom(tmp_path / "plain.dcm", image)
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(tmp_path / "plain.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(tmp_path / "a.dcm"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    assert read_header(tmp_path, "a.dcm").file_meta.TransferSyntaxUID == uid.JPEGLosslessSV1
+    np.testing.assert_array_equal(read_dicom(tmp_path, "a.dcm").pixels, image - image.min())
+
+
+def test_row_44_a_missing_decoder_is_named(tmp_path, monkeypatch):
+    write_dicom(tmp_path / "a.dcm", mammogram(64, 48), syntax=uid.JPEG2000Lossless)
+    decoder = pydicom.pixels.get_decoder(uid.JPEG2000Lossless)
+    monkeypatch.setattr(decoder, "_available", {})
+    with pytest.raises(CohortError, match=r"^a\.dcm: JPEG 2000 .* needs a decoder: pip install pylibjpeg-openjpeg"):
+        read_dicom(tmp_path, "a.dcm")
+
+
+def test_row_44_video_is_no_mammogram(tmp_path):
+    with pytest.raises(CohortError, match=r"^a\.dcm: holds no still image|damaged"):
+        read(tmp_path, syntax=uid.MPEG2MPML, encode=False, PixelData=pydicom.encaps.encapsulate([b"x" * 64]))
+
+
+def test_row_45_cut_off_compressed_pixels(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", mammogram(64, 48), syntax=uid.JPEG2000Lossless)
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(CohortError, match=r"^a\.dcm: .*(damaged|no pixels)"):
+        read_dicom(tmp_path, "a.dcm")
+
+
+# --- spacing, side, view -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tags", "spacing", "source"),
+    [
+        ({}, None, "none"),
+        ({"ImagerPixelSpacing": [0.07, 0.08]}, (0.07, 0.08), "ImagerPixelSpacing"),
+        (
+            {"ImagerPixelSpacing": [0.07, 0.08], "EstimatedRadiographicMagnificationFactor": "1.6"},
+            (0.04375, 0.05),
+            "ImagerPixelSpacing/magnification",
+        ),
+        ({"PixelSpacing": [0.06, 0.05], "ImagerPixelSpacing": [0.07, 0.07]}, (0.06, 0.05), "PixelSpacing"),
+        ({"PixelSpacing": [0.07, 0.07], "ImagerPixelSpacing": [0.07, 0.07]}, (0.07, 0.07), "ImagerPixelSpacing"),
+        ({"PixelSpacing": [0, 0]}, None, "none"),
+    ],
+)
+def test_spacing_says_where_it_is_from(tmp_path, tags, spacing, source):
+    found = read(tmp_path, **tags)
+    assert found.spacing_mm == (None if spacing is None else pytest.approx(spacing))
+    assert found.spacing_source == source
+
+
+def test_side_and_view(tmp_path):
+    assert (read(tmp_path).side, read(tmp_path).view) == ("L", "CC")
+    assert read(tmp_path, Laterality="R", remove=("ImageLaterality",)).side == "R"
+    assert read(tmp_path, remove=("ImageLaterality",)).side is None
+    code = sequence(CodeValue="399368009", CodingSchemeDesignator="SCT", CodeMeaning="medio-lateral oblique")
+    assert read(tmp_path, ViewCodeSequence=code, remove=("ViewPosition",)).view == "MLO"
+    assert read(tmp_path, remove=("ViewPosition",)).view is None
+
+
+# --- names stay in the header: rows 51-53 --------------------------------------------------------------------------
+
+
+def test_row_52_a_patients_name_in_a_file_name_is_seen(tmp_path):
+    header = read_header(tmp_path, write_dicom(tmp_path / "a.dcm", RAMP, PatientName="Doe^Jane").name)
+    assert names_patient(header, "2024_doe_left")
+    assert names_patient(header, "x-SENTINEL-ID-x")
+    assert not names_patient(header, "left_cc_0007")
+
+
+def test_one_patient_has_one_key_that_does_not_tell_the_id(tmp_path):
+    a = read_header(tmp_path, write_dicom(tmp_path / "a.dcm", RAMP, PatientID="123").name)
+    b = read_header(tmp_path, write_dicom(tmp_path / "b.dcm", RAMP, PatientID="123 ").name)
+    c = read_header(tmp_path, write_dicom(tmp_path / "c.dcm", RAMP, PatientID="124").name)
+    assert patient_key(a) == patient_key(b) != patient_key(c)
+    assert "123" not in patient_key(a) or len(patient_key(a)) == 12
+
+
+def test_dicom_is_known_by_its_content(tmp_path):
+    write_dicom(tmp_path / "IM0001", RAMP)
+    (tmp_path / "text").write_text("text")
+    assert is_dicom(tmp_path / "IM0001")
+    assert not is_dicom(tmp_path / "text")
