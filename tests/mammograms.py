@@ -1,9 +1,17 @@
 """Drawn mammograms, and DICOM files of them with any tag."""
 
+import os
+import warnings
+from functools import partial
+
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from massmatch.data import CohortError, DataWarning, Sample
+from massmatch.data.dicom import read_dicom
+from massmatch.data.listing import Item, Listing
 
 MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"  # Digital Mammography X-Ray Image Storage, For Presentation
 NAME = "SENTINEL^PHI"
@@ -72,3 +80,27 @@ def sequence(**tags):
     for keyword, value in tags.items():
         setattr(item, keyword, value)
     return pydicom.Sequence([item])
+
+
+def listing(root, count, *, faulty=(), write=True):
+    """A dataset of `count` DICOM files in root/, as a reader would list it; reading the faulty ones fails."""
+    for n in range(count if write else 0):
+        write_dicom(root / f"{n}.dcm", mammogram(60 + n, 50), ImagerPixelSpacing=[0.1, 0.1])
+    items = [
+        Item(f"case{n}", f"p{n // 2}", (f"{n}.dcm",), partial(read_item, root, n, n in faulty)) for n in range(count)
+    ]
+    return Listing(root, items, "made up")
+
+
+def read_item(root, n, is_faulty):
+    """One drawn image with one mass of 10 x 8 pixels."""
+    if is_faulty:
+        raise CohortError(f"{n}.dcm: must hold a breast, but holds none: replace it")
+    found = read_dicom(root, f"{n}.dcm")
+    if n == 1:
+        warnings.warn("1.dcm: something to know", DataWarning, stacklevel=2)
+    instances = np.zeros(found.pixels.shape, np.uint8)
+    instances[20:30, 10:18] = 1
+    facts = {"spacing_source": found.spacing_source, "read_by": os.getpid()}
+    fields = {"side": found.side, "view": found.view, "spacing_mm": found.spacing_mm, "facts": facts}
+    return Sample(f"case{n}", f"p{n // 2}", found.pixels, instances, **fields)

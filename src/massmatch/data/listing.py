@@ -46,7 +46,13 @@ def inside(root: Path, path: Path | str, *, allow_outside: bool = False) -> Path
     Raises CohortError that begins with the path for one that leads out of root (an absolute path, "..", a link).
     """
     full = root / path
-    if not allow_outside and not full.resolve().is_relative_to(root.resolve()):
+    try:
+        target = full.resolve(strict=full.is_symlink())
+    except FileNotFoundError:
+        raise CohortError(f"{relative(root, full)}: is a link to nothing: restore its file, or remove it") from None
+    except (OSError, RuntimeError):  # RuntimeError: Python before 3.13
+        raise CohortError(f"{relative(root, full)}: is a loop of links: remove it") from None
+    if not allow_outside and not target.is_relative_to(root.resolve()):
         raise CohortError(
             f"{relative(root, full)}: leads out of the source folder, and nothing outside is read: "
             "copy the file into it, or give --allow-outside-root"

@@ -63,6 +63,7 @@ def prepare(
     if on_error not in ("stop", "skip"):
         raise ValueError(f"on_error must be stop or skip, but is {on_error!r}")
     out, items = Path(out), listing.items
+    _check_ids(items)
     if listing.faults and on_error == "stop":
         raise CohortError(_all(listing.faults))
     preprocessing = how.model_dump(mode="json")
@@ -96,6 +97,17 @@ def prepare(
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_ids(items: list[Item]) -> None:
+    """CohortError that names the files of two images with one id."""
+    seen: dict[str, Item] = {}
+    for item in items:
+        if (other := seen.get(item.id)) is not None:
+            raise CohortError(
+                f"{', '.join(item.files)}: has the id {item.id}, as has {', '.join(other.files)}: rename one of them"
+            )
+        seen[item.id] = item
 
 
 def _all(faults: dict[str, str]) -> str:
@@ -219,3 +231,5 @@ def _keep_only(files: set[str], part: Path) -> None:
         for path in (part / folder).glob("*"):
             if f"{folder}/{path.name}" not in files:
                 path.unlink()
+    if (part / NATIVE).is_dir() and not any((part / NATIVE).iterdir()):
+        (part / NATIVE).rmdir()

@@ -1,0 +1,280 @@
+"""Preparing: the same on one core and on two, after a kill as without; nothing half-written looks whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mammograms import listing
+from massmatch.data import CohortError, open_cohort
+from massmatch.data.cohort import read_json
+from massmatch.data.listing import Item, Listing, inside, named
+from massmatch.data.prepare import prepare
+from massmatch.data.preprocess import Preprocessing
+
+HOW = Preprocessing(crop="breast", flip="right", size=(32, 24))
+
+
+def run(source, out, how=HOW, **options):
+    settings = {"reader": "drawn", "options": {}, "workers": 1, **options}
+    return prepare(source, out, how, **settings)
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "source").mkdir()
+    return listing(tmp_path / "source", 4)
+
+
+def files(cohort):
+    """All pixels, and the rows without the process that read them."""
+    pixels = {p.relative_to(cohort).as_posix(): p.read_bytes() for p in sorted(cohort.rglob("*.png"))}
+    return pixels, open_cohort(cohort).table.drop(columns="read_by").astype(str).to_dict("list")
+
+
+def test_a_cohort_as_the_design_says(source, tmp_path):
+    run(source, tmp_path / "out")
+    cohort = open_cohort(tmp_path / "out")
+    assert cohort.ids == ["case0", "case1", "case2", "case3"]
+    assert sorted(p.name for p in cohort.root.iterdir()) == [
+        *("cohort.json", "images", "masks", "masks_native", "samples.csv"),
+    ]
+    assert cohort.preprocessing == HOW
+    assert cohort.table["native_rows"].tolist() == [60, 61, 62, 63]
+    facts = read_json(cohort.root)
+    assert (facts["images"], facts["patients"], facts["masses"], facts["without_mass"]) == (4, 2, 4, 0)
+    assert facts["warnings"] == ["1.dcm: something to know"]
+    assert facts["fingerprint"] == cohort.fingerprint
+    sample = cohort.load("case0")
+    assert sample.image.shape == sample.instances.shape == (32, 24)
+    frame = cohort.frame("case0")
+    assert sample.spacing_mm == pytest.approx((0.1 * frame.crop_rows / 32, 0.1 * frame.crop_cols / 24))
+    native = cohort.native_instances("case0")
+    assert native.shape == (60, 50)
+    assert np.argwhere(native).min(axis=0).tolist() == [20, 10]
+
+
+def test_an_image_that_was_not_changed_has_no_second_mask(source, tmp_path):
+    run(source, tmp_path / "out", Preprocessing(size="native"))
+    cohort = open_cohort(tmp_path / "out")
+    assert not (cohort.root / "masks_native").exists()
+    np.testing.assert_array_equal(cohort.native_instances("case1"), cohort.load("case1").instances)
+
+
+def test_two_processes_make_what_one_makes(source, tmp_path):
+    run(source, tmp_path / "one")
+    run(source, tmp_path / "two", workers=2)
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert os.getpid() not in open_cohort(tmp_path / "two").table["read_by"].tolist()
+    assert read_json(tmp_path / "two")["warnings"] == ["1.dcm: something to know"]
+
+
+def test_the_same_again_is_kept_and_another_is_refused(source, tmp_path):
+    run(source, tmp_path / "out")
+    stamp = (tmp_path / "out/cohort.json").stat().st_mtime_ns
+    assert run(source, tmp_path / "out").kept
+    assert (tmp_path / "out/cohort.json").stat().st_mtime_ns == stamp
+    with pytest.raises(FileExistsError, match=r"other size \(there \[32, 24\], asked for \[16, 16\]\): remove it"):
+        run(source, tmp_path / "out", Preprocessing(crop="breast", flip="right", size=(16, 16)))
+
+
+def test_a_changed_source_is_another_cohort(source, tmp_path):
+    run(source, tmp_path / "out")
+    os.utime(source.root / "2.dcm", (1, 1))
+    with pytest.raises(FileExistsError, match="other source"):
+        run(source, tmp_path / "out")
+
+
+def test_progress_counts_to_the_end(source, tmp_path):
+    seen = []
+    run(source, tmp_path / "out", tick=lambda done, of: seen.append((done, of)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+# --- faults --------------------------------------------------------------------------------------------------------
+
+
+def test_row_35_a_fault_stops_and_the_rest_is_not_lost(tmp_path):
+    source = listing(tmp_path, 4, faulty=(2,))
+    with pytest.raises(CohortError, match=r"^2\.dcm: must hold a breast"):
+        run(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(CohortError, match="UNFINISHED"):
+        open_cohort(tmp_path / "out.part")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out.part/images").iterdir()}
+    assert len(before) == 2
+    run(Listing(tmp_path, listing(tmp_path, 4).items, "made up"), tmp_path / "out", on_error="skip")
+
+
+def test_row_35_or_is_skipped_and_named(tmp_path):
+    source = listing(tmp_path, 4, faulty=(2,))
+    source.faults["3.xml"] = "no such annotation: add it"
+    with pytest.raises(CohortError, match=r"3\.xml: no such annotation: add it\nmend these, or .* --on-error skip"):
+        run(source, tmp_path / "out")
+    outcome = run(source, tmp_path / "out", on_error="skip")
+    told = {"2.dcm": "2.dcm: must hold a breast, but holds none: replace it", "3.xml": "no such annotation: add it"}
+    assert outcome.skipped == read_json(tmp_path / "out")["skipped"] == told
+    assert open_cohort(tmp_path / "out").ids == ["case0", "case1", "case3"]
+    assert run(source, tmp_path / "out", on_error="skip").skipped == told  # said again
+
+
+def test_row_34_nothing_to_prepare(tmp_path):
+    with pytest.raises(CohortError, match="the reader found none"):
+        run(Listing(tmp_path, [], "made up"), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_row_35_two_images_of_one_id(source, tmp_path):
+    twice = Listing(source.root, [*source.items, source.items[0]], "made up")
+    with pytest.raises(CohortError, match=r"0\.dcm: .*case0.*0\.dcm"):
+        run(twice, tmp_path / "out")
+
+
+def test_a_wrong_policy(source, tmp_path):
+    with pytest.raises(ValueError, match="on_error must be stop or skip"):
+        run(source, tmp_path / "out", on_error="ignore")
+
+
+# --- interruption --------------------------------------------------------------------------------------------------
+
+
+def slow(source, out, after, workers=1):
+    """A process that prepares, and stops for ever before the image number `after`."""
+    code = f"""
+        import sys, time
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        from pathlib import Path
+        import mammograms
+        from massmatch.data.preprocess import Preprocessing
+        from massmatch.data.prepare import prepare
+        if __name__ == "__main__":
+            def tick(done, of):
+                if done == {after}:
+                    print("now", flush=True)
+                    time.sleep(60)
+            source = mammograms.listing(Path({str(source)!r}), 6, write=False)
+            how = Preprocessing(crop="breast", flip="right", size=(32, 24))
+            prepare(source, {str(out)!r}, how, reader="drawn", options={{}}, workers={workers}, tick=tick)
+    """
+    script = out.parent / "slow.py"
+    script.write_text(textwrap.dedent(code))
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline().strip() == b"now", process.stderr.read().decode()
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_after_an_interruption_the_finished_images_are_kept(tmp_path, how):
+    (tmp_path / "source").mkdir()
+    source = listing(tmp_path / "source", 6)
+    process = slow(tmp_path / "source", tmp_path / "out", after=3)
+    process.send_signal(how)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert not (tmp_path / "out").exists()
+    done = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out.part/images").iterdir()}
+    assert len(done) == 3
+    run(source, tmp_path / "out")
+    after = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out/images").iterdir()}
+    assert {id: after[id] for id in done} == done  # not made again
+    run(source, tmp_path / "straight")
+    assert files(tmp_path / "out") == files(tmp_path / "straight")
+    assert not (tmp_path / "out.part").exists()
+
+
+def test_two_writers_do_not_meet(tmp_path):
+    (tmp_path / "source").mkdir()
+    source = listing(tmp_path / "source", 6)
+    process = slow(tmp_path / "source", tmp_path / "out", after=1)
+    try:
+        with pytest.raises(FileExistsError, match="is being written by another process"):
+            run(source, tmp_path / "out")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_killed_worker_is_told_and_nothing_is_lost(tmp_path):
+    (tmp_path / "source").mkdir()
+    source = listing(tmp_path / "source", 6)
+    killer = [Item("killer", "p9", (), kill_yourself), *source.items]
+    with pytest.raises(OSError, match=r"a worker process was killed.*fewer --workers"):
+        run(Listing(source.root, killer, "made up"), tmp_path / "out", workers=2)
+    run(source, tmp_path / "out")
+    assert len(open_cohort(tmp_path / "out")) == 6
+
+
+def kill_yourself():
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("damage", ["truncated note", "empty note", "foreign note", "changed image", "no image"])
+def test_row_49_what_does_not_hold_is_made_again(tmp_path, damage):
+    (tmp_path / "source").mkdir()
+    source = listing(tmp_path / "source", 3)
+    run(source, tmp_path / "straight")
+    with pytest.raises(CohortError):
+        run(listing(tmp_path / "source", 3, faulty=(2,)), tmp_path / "out")
+    source = listing(tmp_path / "source", 3, write=False)
+    note, image = tmp_path / "out.part/done/case0.json", tmp_path / "out.part/images/case0.png"
+    if damage == "truncated note":
+        note.write_text(note.read_text()[:50])
+    elif damage == "empty note":
+        note.write_text("")
+    elif damage == "foreign note":
+        note.write_text(json.dumps({"version": 7}))
+    elif damage == "changed image":
+        Image.fromarray(np.zeros((32, 24), np.uint8)).save(image)
+    else:
+        image.unlink()
+    run(source, tmp_path / "out")
+    assert files(tmp_path / "out")[0] == files(tmp_path / "straight")[0]
+
+
+def test_row_49_other_options_make_it_again(tmp_path):
+    (tmp_path / "source").mkdir()
+    with pytest.raises(CohortError):
+        run(listing(tmp_path / "source", 3, faulty=(2,)), tmp_path / "out")
+    small = Preprocessing(size="native")
+    run(listing(tmp_path / "source", 3, write=False), tmp_path / "out", small)
+    cohort = open_cohort(tmp_path / "out")
+    assert cohort.load("case0").image.shape == (60, 50)
+    assert not (cohort.root / "masks_native").exists()  # left by the first run
+
+
+# --- paths: row 50 -------------------------------------------------------------------------------------------------
+
+
+def test_row_50_nothing_outside_is_read(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret").write_text("s")
+    (root / "link").symlink_to(tmp_path / "secret")
+    (root / "own").write_text("o")
+    (root / "near").symlink_to(root / "own")
+    for path in ("../secret", str(tmp_path / "secret"), "link", "a/../../secret"):
+        with pytest.raises(CohortError, match=r"secret|link.*leads out of the source folder.*--allow-outside-root"):
+            inside(root, path)
+        assert inside(root, path, allow_outside=True) == root / path
+    assert inside(root, "near") == root / "near"
+
+
+def test_row_35_a_loop_of_links(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(CohortError, match="a: is a loop of links"):
+        inside(tmp_path, "a")
+
+
+def test_names_are_cut_after_twenty():
+    assert named(["b", "a"]) == "a, b"
+    assert named([f"{n:03}" for n in range(25)]).endswith("019 and 5 more (25 in all)")
