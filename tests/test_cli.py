@@ -155,4 +155,4 @@ def test_phantom_makes_a_cohort_once(tmp_path):
         assert "of 2 made-up patients" in made.output
     other = asked("phantom", tmp_path / "p", "--patients", 3, "--size", 64)
     assert other.exit_code == 2
-    assert "holds a cohort of reader 'phantom'" in other.output
+    assert "of other patients (there 2, asked for 3)" in other.output
