@@ -1,7 +1,7 @@
 """What every loss of the catalogue shares: its call, the checks at the border, and how images become one number."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
 
 import torch
@@ -44,6 +44,17 @@ class ImageLoss(_Loss, ABC):
         """What depends on the truth alone, one dict per image: computed in the loader, handed to `forward`."""
         del instances, density  # for the losses that need them
         return [{} for _ in target]
+
+    def fit(self, targets: Iterable[Tensor], densities: Sequence[int | None]) -> None:
+        """Learn from the training part before the first step: masks of (C, *spatial) and ACR densities, one per image.
+
+        What is learned is kept in buffers, so that a checkpoint holds it. Most losses learn nothing.
+        """
+        del targets, densities
+
+    def set_epoch(self, epoch: int, of: int) -> None:
+        """Told before each epoch, from 0, of how many: for losses whose weights follow a schedule."""
+        del epoch, of
 
     def forward(
         self,

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -87,11 +88,12 @@ def make_loss(spec: str) -> ImageLoss:
     return factory(**options)
 
 
-def option_names(factory: partial[ImageLoss]) -> list[str]:
+def option_names(factory: Callable[..., ImageLoss]) -> list[str]:
     """The options of a loss of the catalogue that its name does not decide already."""
-    own, core = factory.args
-    names = [*inspect.signature(core).parameters, *inspect.signature(own).parameters]
-    return sorted(set(names) - {"core", "grid", "from_logits", "reduction", *factory.keywords})
+    classes = factory.args if isinstance(factory, partial) and factory.args else [factory]  # a loss and its core
+    decided = factory.keywords if isinstance(factory, partial) else {}
+    names = [name for each in classes for name in inspect.signature(each).parameters]
+    return sorted(set(names) - {"core", "grid", "from_logits", "reduction", *decided})
 
 
 def _option(part: str, spec: str) -> tuple[str, Any]:

@@ -151,6 +151,7 @@ def _fit(
     """The epochs that are left: train, validate, keep the best, write the checkpoint."""
     train, validation = (Samples(cohort, ids, loss) for ids in (parts.train, parts.validation))
     layout, model = LAYOUTS[speed.memory], arranged(model, speed.memory)
+    loss.fit((torch.from_numpy(s.mask)[None] for s in train.samples), [s.density for s in train.samples])
     learned = [p for p in loss.parameters() if p.requires_grad]
     optimizer = make_optimizer(experiment, [*model.parameters(), *learned])
     per_epoch = sum(1 for _ in batch_sizes(len(train), experiment.batch_size))
@@ -163,6 +164,7 @@ def _fit(
     for epoch in range(len(history), experiment.epochs):
         start = time.perf_counter()
         network.train()
+        loss.set_epoch(epoch, experiment.epochs)
         total, seen = 0.0, 0
         for step, batch in enumerate(shuffled(train, experiment.batch_size, experiment.seed, epoch)):
             images = fabric.to_device(batch.images.to(memory_format=layout))
