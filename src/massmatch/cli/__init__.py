@@ -29,7 +29,7 @@ def losses() -> None:
     from massmatch.training.experiment import option_names
 
     for name, factory in LOSSES.items():
-        screen.print(f"{name:18}[dim]{', '.join(option_names(factory))}[/dim]", soft_wrap=True)  # type: ignore[arg-type]
+        screen.print(f"{name:18}[dim]{', '.join(option_names(factory))}[/dim]", soft_wrap=True)
 
 
 @app.command()
