@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from massmatch.cli.datasets import check, export_nnunet, prepare
+from massmatch.cli.losses import losses
 from massmatch.cli.screen import screen, show, told, watching
 
 if TYPE_CHECKING:
@@ -20,16 +21,6 @@ app = typer.Typer(
 )
 CohortArgument = Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")]
 Runs = Annotated[Path, typer.Option("--out", help="Where the folders of runs are.")]
-
-
-@app.command()
-def losses() -> None:
-    """List the losses."""
-    from massmatch.losses import LOSSES
-    from massmatch.training.experiment import option_names
-
-    for name, factory in LOSSES.items():
-        screen.print(f"{name:18}[dim]{', '.join(option_names(factory))}[/dim]", soft_wrap=True)
 
 
 @app.command()
@@ -56,6 +47,7 @@ def phantom(
         screen.print(f"{len(cohort)} images of {cohort.table['patient'].nunique()} made-up patients in {out}")
 
 
+app.add_typer(losses, name="losses")
 app.command()(prepare)
 app.command()(check)
 app.command("export-nnunet")(export_nnunet)

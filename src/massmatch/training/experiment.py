@@ -70,14 +70,16 @@ def plural(kind: str) -> str:
     return {"loss": "losses"}.get(kind, f"{kind}s")
 
 
-def make_loss(spec: str) -> ImageLoss:
+def make_loss(spec: str, **more: Any) -> ImageLoss:
     """The loss of a specification such as "sm-tversky-s-a:cell_statistic=mean,smooth=0.1,cell_size=8x8".
+
+    `more` are options besides, such as `reduction`.
 
     Raises ValueError for an unknown name (with the nearest one), an option that the loss has not, or a wrong value.
     """
     name, _, text = spec.partition(":")
     factory = named("loss", name, LOSSES)
-    options = dict(_option(part, spec) for part in text.split(",") if part)
+    options = options_of(text, spec)
     allowed = option_names(factory)
     for option in options:
         if option not in allowed:
@@ -85,7 +87,7 @@ def make_loss(spec: str) -> ImageLoss:
             raise ValueError(
                 f"loss {name} has no option {option!r}; did you mean {near!r}? It has {', '.join(allowed)}"
             )
-    return factory(**options)
+    return factory(**options, **more)
 
 
 def option_names(factory: Callable[..., ImageLoss]) -> list[str]:
@@ -94,6 +96,11 @@ def option_names(factory: Callable[..., ImageLoss]) -> list[str]:
     decided = factory.keywords if isinstance(factory, partial) else {}
     names = [name for each in classes for name in inspect.signature(each).parameters]
     return sorted(set(names) - {"core", "grid", "from_logits", "reduction", *decided})
+
+
+def options_of(text: str, spec: str) -> dict[str, Any]:
+    """The options written as a=1,b=2. ValueError names `spec` for what is not."""
+    return dict(_option(part, spec) for part in text.split(",") if part)
 
 
 def _option(part: str, spec: str) -> tuple[str, Any]:

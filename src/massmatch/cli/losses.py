@@ -1,0 +1,110 @@
+"""The commands `losses`, which lists them, and `losses check`, which puts them through the conformance kit."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from massmatch.cli.screen import FAILURE, screen, told
+
+if TYPE_CHECKING:
+    from massmatch.losses.conformance import Result
+
+losses = typer.Typer(invoke_without_command=True, help="List the losses, or check any loss.")
+
+
+@losses.callback()
+def list_all(context: typer.Context) -> None:
+    """List the losses, with the options of each."""
+    if context.invoked_subcommand is not None:
+        return
+    from massmatch.losses import LOSSES
+    from massmatch.training.experiment import option_names
+
+    for name, factory in LOSSES.items():
+        screen.print(f"{name:20}[dim]{', '.join(option_names(factory))}[/dim]", soft_wrap=True)
+
+
+@losses.command()
+def check(
+    names: Annotated[
+        list[str], typer.Argument(help="Losses with options as in name:a=1,b=2, others as module:Class:a=1, or all.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every result for a program.")] = False,
+    markdown: Annotated[Path | None, typer.Option(help="A Markdown file to write, with a row per loss.")] = None,
+) -> None:
+    """Put losses through some twenty probes: empties, saturation, float16, compile, batches, and so on.
+
+    Exits with 1 if a probe failed.
+    """
+    with told():
+        from massmatch.losses import LOSSES
+        from massmatch.losses.conformance import check as probe
+
+        asked = list(LOSSES) if names == ["all"] else names
+        found = {}
+        for name, make in [(name, factory(name)) for name in asked]:
+            found[name] = probe(make)
+            if not as_json:
+                screen.print(line(name, found[name]), soft_wrap=True)
+        if len(asked) == 1 and not as_json:
+            details(found[asked[0]])
+        if as_json:
+            print(json.dumps({name: [vars(r) for r in results] for name, results in found.items()}, indent=1))
+        if markdown is not None:
+            markdown.write_text(table(found), encoding="utf-8")
+        if any(r.status == "fail" for results in found.values() for r in results):
+            sys.exit(FAILURE)
+
+
+def factory(name: str) -> Callable[..., Any]:
+    """What builds the loss of a specification. ValueError for what is not known or cannot be built."""
+    from massmatch.training.experiment import make_loss, options_of
+
+    module, _, rest = name.partition(":")
+    attribute, _, text = rest.partition(":")
+    if "=" in attribute or not attribute:
+        make_loss(name)
+        return lambda reduction="mean": make_loss(name, reduction=reduction)
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{name}: no such loss ({error}); write module:Class:option=value") from None
+    options = options_of(text, name)
+    return lambda **more: kind(**options, **more)
+
+
+def line(name: str, results: "list[Result]") -> str:
+    """How many probes passed, and what the others found."""
+    passed, failed = (sum(r.status == status for r in results) for status in ("pass", "fail"))
+    rest = ", ".join(f"{r.probe} ({r.detail})" if r.detail else r.probe for r in results if r.status != "pass")
+    colour = "red" if failed else "green"
+    return f"{name:20} [{colour}]{passed}/{len(results)}[/{colour}]  {rest}".rstrip()
+
+
+def details(results: "list[Result]") -> None:
+    """A line per probe."""
+    from massmatch.losses.conformance import PROBES
+
+    colours = {"pass": "green", "fail": "red", "n/a": "dim"}
+    for r in results:
+        what = (PROBES[r.probe].__doc__ or "").splitlines()[0]
+        screen.print(
+            f"  [{colours[r.status]}]{r.status:4}[/] {r.probe:14} {r.detail:16} [dim]{what}[/dim]", soft_wrap=True
+        )
+
+
+def table(found: "dict[str, list[Result]]") -> str:
+    """Markdown: a row per loss."""
+    rows = ["| loss | passed | time | memory | not passed |", "|---|---|---|---|---|"]
+    for name, results in found.items():
+        by_name = {r.probe: r for r in results}
+        rest = "; ".join(f"{r.probe}: {r.detail}".rstrip(": ") for r in results if r.status != "pass")
+        passed = sum(r.status == "pass" for r in results)
+        cost = " | ".join(by_name[probe].detail for probe in ("time", "memory"))
+        rows.append(f"| `{name}` | {passed}/{len(results)} | {cost} | {rest} |")
+    return "\n".join(rows) + "\n"
