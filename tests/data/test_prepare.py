@@ -116,11 +116,14 @@ def test_row_35_a_fault_stops_and_the_rest_is_not_lost(tmp_path):
 
 def test_row_35_or_is_skipped_and_named(tmp_path):
     source = listing(tmp_path, 4, faulty=(2,))
-    source.faults["3.xml"] = "no such annotation: add it"
+    source.faults["3.xml"] = "3.xml: no such annotation: add it"
     with pytest.raises(CohortError, match=r"3\.xml: no such annotation: add it\nmend these, or .* --on-error skip"):
         run(source, tmp_path / "out")
     outcome = run(source, tmp_path / "out", on_error="skip")
-    told = {"2.dcm": "2.dcm: must hold a breast, but holds none: replace it", "3.xml": "no such annotation: add it"}
+    told = {
+        "2.dcm": "2.dcm: must hold a breast, but holds none: replace it",
+        "3.xml": "3.xml: no such annotation: add it",
+    }
     assert outcome.skipped == read_json(tmp_path / "out")["skipped"] == told
     assert open_cohort(tmp_path / "out").ids == ["case0", "case1", "case3"]
     assert run(source, tmp_path / "out", on_error="skip").skipped == told  # said again

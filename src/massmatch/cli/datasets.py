@@ -71,10 +71,8 @@ def prepare(
                 listing, out, how, reader=reader, options=options, workers=workers, on_error=on_error, tick=tick
             )
         tell([*listing.remarks, *outcome.told], out)
-        for file, fault in sorted(outcome.skipped.items()):
-            errors.print(
-                f"skipped: {fault if fault.startswith(file) else f'{file}: {fault}'}", style="red", markup=False
-            )
+        for fault in sorted(outcome.skipped.values()):
+            errors.print(f"skipped: {fault}", style="red", markup=False)
         if listing.left_out:
             screen.print(f"{len(listing.left_out)} files do not belong to the cohort (why: {out / 'cohort.json'})")
         if listing.summary:

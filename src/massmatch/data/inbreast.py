@@ -15,8 +15,9 @@ from pathlib import Path
 
 from massmatch.data.dicom import read_dicom
 from massmatch.data.errors import CohortError, DataWarning
-from massmatch.data.inbreast_regions import MASS, check_areas, is_outline, labelled, masses, read_regions
+from massmatch.data.inbreast_regions import MASS, check_areas, is_outline, masses, read_regions
 from massmatch.data.inbreast_table import Row, read_table
+from massmatch.data.instances import labelled
 from massmatch.data.listing import Item, Listing, inside, is_data, named, relative
 from massmatch.data.sample import Sample
 

@@ -111,14 +111,6 @@ def masses(regions: Iterable[Region], shape: tuple[int, int], file: str) -> list
     return found
 
 
-def labelled(masks: list[NDArray[np.bool_]], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W) uint8: 1..n in the given order; where masses overlap, the smaller is on top."""
-    labels = np.zeros(shape, np.uint8)
-    for n in sorted(range(len(masks)), key=lambda n: -int(masks[n].sum())):
-        labels[masks[n]] = n + 1
-    return labels
-
-
 def check_areas(regions: Iterable[Region], spacing: tuple[float, float], file: str) -> None:
     """Warn DataWarning where the outlines' areas and those that the file gives disagree in the median."""
     known = [r for r in regions if r.name in MASS and is_outline(r) and r.area_cm2]

@@ -4,6 +4,7 @@ A reader is a function `reader(source, **options) -> Listing`. Listing is cheap 
 belong together; `Item.read` does the work for one image, in any process, in the frame of the stored pixels.
 """
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,8 +62,8 @@ def inside(root: Path, path: Path | str, *, allow_outside: bool = False) -> Path
 
 
 def relative(root: Path, path: Path) -> str:
-    """The path as messages show it: below root, with forward slashes; of a path elsewhere, the name alone."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    """The path from root, with forward slashes, as messages show it and readers take it."""
+    return Path(os.path.relpath(path, root)).as_posix()
 
 
 def is_data(path: Path) -> bool:

@@ -112,7 +112,7 @@ def _check_ids(items: list[Item]) -> None:
 
 def _all(faults: dict[str, str]) -> str:
     """A line per fault, the first ones in full."""
-    lines = [text if text.startswith(file) else f"{file}: {text}" for file, text in sorted(faults.items())]
+    lines = sorted(faults.values())
     more = [f"... and {len(lines) - NAMED} more ({len(lines)} in all)"] if len(lines) > NAMED else []
     return "\n".join([*lines[:NAMED], *more, "mend these, or leave them out with --on-error skip"])
 
