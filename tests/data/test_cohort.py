@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from massmatch.data import READERS, CohortError, Sample, open_cohort, write_cohort
+from massmatch.data import CohortError, Sample, open_cohort, phantoms, write_cohort
 
 
 def sample(number, dtype=np.uint8, **known):
@@ -307,9 +307,9 @@ def test_an_unknown_kind_of_masks_is_named(prepared):
 
 def test_readers_yield_what_write_cohort_writes(tmp_path):
     source = write([named("b"), sample(0)], tmp_path / "source")
-    copy = write(READERS["folder"](source.root), tmp_path / "copy")
+    copy = write((source.load(id) for id in source.ids), tmp_path / "copy")
     assert copy.fingerprint == source.fingerprint
-    assert len(write(READERS["phantom"](2, size=64), tmp_path / "phantoms")) >= 2
+    assert len(write(phantoms(2, size=64), tmp_path / "phantoms")) >= 2
 
 
 def test_missing_and_unknown(prepared):

@@ -171,7 +171,7 @@ def export_nnunet(
     """Write a cohort as a raw dataset of nnU-Net v2, with folds that keep each patient's images together."""
     with told():
         from massmatch.data import open_cohort
-        from massmatch.data.nnunet import export_nnunet as export
+        from massmatch.data.nnunet_export import export_nnunet as export
 
         opened = open_cohort(cohort)
         export(opened, out, folds=folds, seed=seed)

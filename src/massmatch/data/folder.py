@@ -1,7 +1,7 @@
 """The folder reader: any pair of folders `images/` and `masks/`, with one optional csv of facts."""
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,8 @@ from massmatch.data.cohort import (
     CohortError,
     levels,
     misfit,
-    open_cohort,
     read_labels,
 )
-from massmatch.data.sample import Sample
 
 ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side"}
 SIDES = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
@@ -29,12 +27,6 @@ GAPS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "None", "null", "N
 MASK_ENDINGS = (".png", ".tif", ".tiff")  # JPEG blurs the edge of a mask
 MOST_LABELS = 64  # not stated anywhere: labels may have gaps up to here; beyond, they must be 1, 2, ..., n
 NAMED = 5  # so many files are named in one message, the rest counted
-
-
-def samples(source: Path | str) -> Iterator[Sample]:
-    """Every image of `open_cohort(source)`, in order: the reader "folder"."""
-    cohort = open_cohort(source)
-    return (cohort.load(id) for id in cohort.ids)
 
 
 def read_folder(root: Path) -> Cohort:
@@ -50,7 +42,7 @@ def read_folder(root: Path) -> Cohort:
     """
     table = read_table(root, _the_csv(root)).sort_values("id").reset_index(drop=True)
     _check_sizes(root, table)
-    return Cohort(root, table, _mask_kind(root, table["mask_path"]), _licence(root))
+    return Cohort(root, table, _mask_kind(root, table["mask_path"]), licence_of(root))
 
 
 def read_table(root: Path, csv: Path | None) -> pd.DataFrame:
@@ -106,7 +98,7 @@ def _facts(csv: Path | None, images: dict[str, str]) -> pd.DataFrame:
     if csv is None:
         table = pd.DataFrame({"id": sorted(images)})
     else:
-        table = _read_csv(csv)
+        table = read_facts(csv)
         ids = set(table["id"])
         _match(images, ids, f"no row in {csv.name}, whose `id` is a file's name")
         if alone := [id for id in ids if id not in images]:
@@ -125,7 +117,7 @@ def _facts(csv: Path | None, images: dict[str, str]) -> pd.DataFrame:
     return table
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def read_facts(path: Path) -> pd.DataFrame:
     """The rows with our names for columns and values. CohortError names the rows whose values cannot be."""
     table = _parse(path)
     table = table.rename(columns={k: v for k, v in ALIASES.items() if k in table and v not in table})
@@ -270,7 +262,7 @@ def _are_labels(values: list[int]) -> bool:
     return not values or values[-1] <= max(MOST_LABELS, len(values))
 
 
-def _licence(root: Path) -> str:
+def licence_of(root: Path) -> str:
     """The licence line of SOURCE.txt: the quoted sentence if there is one, otherwise its lines on the licence."""
     source = root / "SOURCE.txt"
     if not source.is_file():

@@ -1,0 +1,70 @@
+"""From a mask file of any kind to a map of masses."""
+
+import warnings
+
+import numpy as np
+from scipy import ndimage
+
+from massmatch.data.cohort import levels
+from massmatch.data.errors import CohortError, DataWarning
+
+MOST_LABELS = 64  # values 1, 2, ..., n up to here are labels
+NEAR = 0.1  # of the range: such greys count as black or white
+GREY_TOLD = 0.01  # share of the mass's area in grey from which it is told (blurred edges of JPEG, smoothing)
+GREY_REFUSED = 0.5  # from here it is a picture, no mask
+FEW = 16  # greys that levels may have: a picture has more
+PLATEAU = 0.05  # share of the mass's area with one and the same grey: a second level, no blur
+
+
+def to_instances(pixels: np.ndarray, path: str) -> np.ndarray:
+    """(H, W) uint8 or uint16 labels of the masses: 0, and 1..n.
+
+    Masks of 0 and one other value are cut into 8-connected components; values 1, 2, ..., n are labels already;
+    greys are thresholded at half of the largest value, with a DataWarning from 1 % of the area.
+
+    Raises CohortError, which begins with the path, for more than two levels, or for what looks like a picture.
+    """
+    values = levels(pixels)
+    if len(values) > 1 and values[-1] <= MOST_LABELS and (values == np.arange(1, len(values) + 1)).all():
+        return pixels
+    if len(values) > 1:
+        _check_greys(pixels, path)
+        pixels = pixels > values[-1] / 2
+    labels, count = ndimage.label(pixels > 0, np.ones((3, 3)))
+    if count > np.iinfo(np.uint16).max:
+        raise CohortError(f"{path}: must hold at most 65535 masses, but holds {count} separate specks: clean it")
+    return labels.astype(np.uint8 if count < 256 else np.uint16)
+
+
+def _check_greys(pixels: np.ndarray, path: str) -> None:
+    """Warn of greys, CohortError for levels and pictures."""
+    top = int(pixels.max())
+    counts = np.bincount(pixels.ravel(), minlength=top + 1)
+    values = np.arange(top + 1)
+    grey = (values > NEAR * top) & (values < (1 - NEAR) * top)
+    area = int(counts[values > top / 2].sum())
+    share = counts[grey].sum() / max(area, 1)
+    plateaus = values[grey & (counts > max(PLATEAU * area, 20))].tolist()
+    if share > GREY_REFUSED and (grey & (counts > 0)).sum() > FEW:
+        raise CohortError(
+            f"{path}: must be a mask, but {100 * share:.0f} % of its area is grey (is it an image?): replace it"
+        )
+    if plateaus:
+        raise CohortError(
+            f"{path}: a mask must hold 0 and one other value, or labels 1, 2, ..., but holds the levels "
+            f"{[0, *plateaus, top][:6]}: save one level, or labels"
+        )
+    if share > GREY_TOLD:
+        text = f"{path}: {100 * share:.1f} % of the mass's area is grey (JPEG or smoothing); thresholded at half range"
+        warnings.warn(text, DataWarning, stacklevel=3)
+
+
+def merged(parts: list[np.ndarray]) -> np.ndarray:
+    """Label maps of one image as one (H, W): later ones count on from earlier ones, and win where they overlap."""
+    total = sum(int(part.max()) for part in parts)
+    labels = np.zeros(parts[0].shape, np.uint8 if total < 256 else np.uint16)
+    count = 0
+    for part in parts:
+        labels[part > 0] = part[part > 0] + labels.dtype.type(count)
+        count += int(part.max())
+    return labels

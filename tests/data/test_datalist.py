@@ -1,0 +1,91 @@
+"""MONAI's datalists."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from massmatch.data import CohortError
+from massmatch.data.datalist import monai
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "data").mkdir()
+    for name in "abcd":
+        mask = np.zeros((40, 30), np.uint8)
+        mask[5:15, 5:10] = 1
+        Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(40, 30)).save(tmp_path / f"data/{name}.png")
+        Image.fromarray(mask).save(tmp_path / f"data/{name}_label.png")
+    return tmp_path / "data"
+
+
+def entry(name, **more):
+    return {"image": f"{name}.png", "label": f"./{name}_label.png", **more}
+
+
+def write(root, **content):
+    (root / "list.json").write_text(json.dumps({"name": "n", "licence": "CC0", **content}))
+    return root / "list.json"
+
+
+def test_a_datalist(root):
+    path = write(root, training=[entry("a", fold=1, patient="p"), entry("b", fold=0, patient_id="p")], test=["c.png"])
+    listing = monai(path)
+    samples = {item.id: item.read() for item in listing.items}
+    assert {id: (s.patient, s.facts["monai_fold"], int(s.mask.sum())) for id, s in samples.items()} == {
+        "a": ("p", 1, 50),
+        "b": ("p", 0, 50),
+    }
+    assert samples["a"].image.shape == (40, 30)  # rows first, unlike MONAI's readers
+    assert listing.left_out == {"c.png": "has no label"}
+    assert listing.licence == "CC0"
+    assert "split" not in samples["a"].facts
+    assert len(monai(root).items) == 2  # the folder's one json
+
+
+def test_parts_with_labels(root):
+    path = write(root, training=[entry("a")], validation=[entry("b")], test=[entry("c"), "d.png"])
+    listing = monai(path)
+    assert {item.id: item.read().facts["split"] for item in listing.items} == {
+        "a": "train",
+        "b": "validation",
+        "c": "test",
+    }
+    assert any("no column `patient`" in remark for remark in listing.remarks)
+
+
+@pytest.mark.parametrize("label", ["../secret.png", "/etc/passwd", "x/../../secret.png", "link.png"])
+def test_row_50_paths_that_lead_out(root, tmp_path, label):
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(tmp_path / "secret.png")
+    (root / "link.png").symlink_to(tmp_path / "secret.png")
+    path = write(root, training=[{"image": "a.png", "label": label}, entry("b")])
+    listing = monai(path)
+    assert "leads out of the source folder" in listing.faults["a.png"]
+    assert [item.id for item in listing.items] == ["b"]
+
+
+def test_entries_that_are_none(root):
+    path = write(
+        root, training=[{"label": "a.png"}, {"image": "a.nii.gz", "label": "b.nii.gz"}, entry("gone"), entry("a")]
+    )
+    faults = monai(path).faults
+    assert "list.json: entry 1 of training: must name an image" in faults["list.json: entry 1 of training"]
+    assert "is NIfTI: convert it" in faults["a.nii.gz"]
+    assert "gone.png: no such file" in faults["gone.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("{", "cannot be read as JSON"), ("[]", "must be a datalist"), ('{"training": 3}', "must be a datalist")],
+)
+def test_what_is_no_datalist(root, text, told):
+    (root / "list.json").write_text(text)
+    with pytest.raises(CohortError, match=rf"^list\.json: {told}"):
+        monai(root)
+    with pytest.raises(FileNotFoundError):
+        monai(root / "nowhere")
+    (root / "other.json").write_text("{}")
+    with pytest.raises(CohortError, match="has 2 json files: name the file itself"):
+        monai(root)

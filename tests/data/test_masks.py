@@ -1,0 +1,78 @@
+"""Row 33: masks of every kind, by exact labels."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from massmatch.data import CohortError, DataWarning
+from massmatch.data.masks import merged, to_instances
+
+
+def two(top=1, kind=np.uint8):
+    mask = np.zeros((30, 40), kind)
+    mask[2:10, 3:12] = top
+    mask[15:25, 20:38] = top
+    return mask
+
+
+@pytest.mark.parametrize(("top", "kind"), [(1, np.uint8), (255, np.uint8), (128, np.uint8), (65535, np.uint16)])
+def test_row_33_one_value_is_cut_into_components(top, kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        labels = to_instances(two(top, kind), "m.png")
+    assert np.bincount(labels.ravel())[1:].tolist() == [72, 180]
+
+
+def test_row_33_diagonal_neighbours_are_one_mass():
+    mask = np.zeros((6, 6), np.uint8)
+    mask[2, 2] = mask[3, 3] = 1
+    assert to_instances(mask, "m.png").max() == 1
+
+
+def test_row_33_labels_stay_labels_also_where_they_touch():
+    mask = two()
+    mask[2:10, 12:15] = 2
+    np.testing.assert_array_equal(to_instances(mask, "m.png"), mask)
+
+
+def test_row_33_an_empty_mask_has_no_mass():
+    assert not to_instances(np.zeros((5, 5), np.uint8), "m.png").any()
+
+
+def test_row_33_greys_are_cut_at_half_range_and_told_from_one_percent():
+    mask = two(255)
+    mask[2:10, 2] = 100  # 8 of 252 pixels
+    with pytest.warns(DataWarning, match=r"^m\.png: 3\.2 % of the mass's area is grey"):
+        labels = to_instances(mask, "m.png")
+    np.testing.assert_array_equal(labels > 0, two() > 0)
+    few = two(255)
+    few[2, 2], few[3, 2] = 100, 250
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (to_instances(few, "m.png") > 0).sum() == 253
+
+
+@pytest.mark.parametrize("levels", [(128, 255), (85, 170, 255)])
+def test_row_33_more_than_two_levels_are_refused(levels):
+    mask = np.zeros((30, 40), np.uint8)
+    for n, level in enumerate(levels):
+        mask[10 * n : 10 * n + 8, 5:30] = level
+    with pytest.raises(
+        CohortError, match=r"^m\.png: a mask must hold 0 and one other value, or labels.*but holds the levels"
+    ):
+        to_instances(mask, "m.png")
+
+
+def test_row_33_an_image_is_no_mask():
+    picture = np.random.default_rng(0).integers(0, 255, (60, 60)).astype(np.uint8)
+    with pytest.raises(CohortError, match=r"^m\.png: must be a mask.*is it an image"):
+        to_instances(picture, "m.png")
+
+
+def test_several_masks_of_an_image_count_on():
+    first, second = two(), np.zeros((30, 40), np.uint8)
+    second[0, 0] = 1
+    labels = merged([to_instances(first, "a"), second])
+    assert labels.max() == 3
+    assert labels[0, 0] == 3

@@ -1,0 +1,148 @@
+"""nnU-Net's raw datasets, there and back."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from massmatch.data import CohortError, open_cohort
+from massmatch.data.nnunet import nnunet
+from massmatch.data.nnunet_export import export_nnunet
+from massmatch.data.prepare import prepare
+from massmatch.data.preprocess import Preprocessing
+
+FACTS = {"channel_names": {"0": "mg"}, "labels": {"background": 0, "mass": 1}, "numTraining": 2, "file_ending": ".png"}
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "Dataset007_Mine"
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder).mkdir(parents=True)
+    for case in ("a", "b"):
+        label = np.zeros((40, 30), np.uint8)
+        label[5:15, 5:10], label[25:30, 20:25] = 1, 2
+        Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(40, 30)).save(root / f"imagesTr/{case}_0000.png")
+        Image.fromarray(label).save(root / f"labelsTr/{case}.png")
+    write(root, {**FACTS, "labels": {"background": 0, "mass": 1, "calcification": 2}})
+    return root
+
+
+def write(root, facts):
+    (root / "dataset.json").write_text(json.dumps(facts))
+
+
+def read(listing):
+    return {item.id: item.read() for item in listing.items}
+
+
+def test_the_label_that_is_the_mass(root):
+    samples = read(nnunet(root))
+    assert {id: int(s.mask.sum()) for id, s in samples.items()} == {"a": 50, "b": 50}
+    assert int(read(nnunet(root, label="calcification"))["a"].mask.sum()) == 25
+    write(root, {**FACTS, "labels": {"background": 0, "left": 1, "right": 2}})
+    with pytest.raises(CohortError, match=r"which label is the mass\? Give --label one of left, right"):
+        nnunet(root)
+    with pytest.raises(CohortError, match="has no label 'mas', but left, right"):
+        nnunet(root, label="mas")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"file_ending": ".nii.gz"}, "file_ending must be one of"),
+        ({"channel_names": {"0": "a", "1": "b"}}, "must have one channel, but has a, b"),
+        ({"labels": {"background": 0, "mass": [1, 2]}}, "without regions and ignore"),
+        ({"labels": {"background": 0, "mass": 1, "ignore": 2}}, "without regions and ignore"),
+        ({"labels": None}, "lacks labels|without regions"),
+    ],
+)
+def test_a_dataset_that_is_none_of_ours(root, change, told):
+    facts = {name: value for name, value in {**FACTS, **change}.items() if value is not None}
+    write(root, facts)
+    with pytest.raises(CohortError, match=rf"^dataset\.json: .*({told})"):
+        nnunet(root)
+
+
+def test_files_that_lack(root):
+    (root / "labelsTr/a.png").unlink()
+    assert nnunet(root).faults == {"imagesTr/a_0000.png": "labelsTr/a.png: no such file: add it, or remove its partner"}
+    (root / "dataset.json").write_text("{")
+    with pytest.raises(CohortError, match=r"^dataset\.json: cannot be read as JSON"):
+        nnunet(root)
+    (root / "dataset.json").unlink()
+    with pytest.raises(CohortError, match=r"^dataset\.json: no such file"):
+        nnunet(root)
+
+
+def test_row_50_a_file_map_that_leads_out(root, tmp_path):
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(tmp_path / "secret.png")
+    entry = {"images": ["../secret.png"], "label": "labelsTr/a.png"}
+    write(root, {**FACTS, "dataset": {"a": entry, "b": {"images": ["imagesTr/b_0000.png"], "label": "labelsTr/b.png"}}})
+    listing = nnunet(root)
+    assert "leads out of the source folder" in listing.faults["../secret.png"]
+    assert [item.id for item in listing.items] == ["b"]
+
+
+def test_spacing_from_a_sidecar(root):
+    (root / "imagesTr/a_0000.json").write_text(json.dumps({"spacing": [999, 0.1, 0.2]}))
+    sample = read(nnunet(root))["a"]
+    assert (sample.spacing_mm, sample.facts["spacing_source"]) == ((0.1, 0.2), "sidecar")
+
+
+def test_there_and_back(cohort, tmp_path):
+    out = export_nnunet(cohort, tmp_path / "Dataset042_Phantoms", folds=4)
+    facts = json.loads((out / "dataset.json").read_text())
+    assert facts["labels"] == {"background": 0, "mass": 1}
+    assert facts["numTraining"] == len(list((out / "imagesTr").iterdir())) == len(cohort)
+    assert set(np.unique(np.asarray(Image.open(next((out / "labelsTr").iterdir()))))) <= {0, 1}
+    samples = read(nnunet(out))
+    for id in cohort.ids:
+        before, after = cohort.load(id), samples[id]
+        np.testing.assert_array_equal(before.image, after.image)
+        np.testing.assert_array_equal(before.mask, after.mask)
+        assert (before.patient, before.side, before.view, before.density) == (
+            *(after.patient, after.side, after.view, after.density),
+        )
+    folds = json.loads((out / "splits_final.json").read_text())
+    patient = cohort.table.set_index("id")["patient"]
+    assert sorted(case for fold in folds for case in fold["val"]) == sorted(cohort.ids)
+    for number, fold in enumerate(folds):
+        assert not {patient[c] for c in fold["train"]} & {patient[c] for c in fold["val"]}
+        assert all(samples[c].facts["nnunet_fold"] == number for c in fold["val"])
+
+
+def test_test_images_go_apart(cohort, tmp_path):
+    part = cohort.table["patient"].isin(sorted(set(cohort.table["patient"]))[:3]).map({True: "test", False: "train"})
+    with_parts = type(cohort)(cohort.root, cohort.table.assign(split=part), cohort.masks, cohort.licence)
+    out = export_nnunet(with_parts, tmp_path / "Dataset001_X", folds=3)
+    assert len(list((out / "imagesTs").iterdir())) == len(list((out / "labelsTs").iterdir())) == (part == "test").sum()
+    samples = read(nnunet(out))
+    assert {id: s.facts["split"] for id, s in samples.items()} == dict(zip(cohort.ids, part, strict=True))
+
+
+def test_names_that_nnunet_cannot_have(cohort, tmp_path):
+    names = [f"benign ({n})" for n in range(len(cohort) - 1)] + ["benign_0"]
+    table = cohort.table.assign(id=names)
+    renamed = type(cohort)(cohort.root, table, cohort.masks, cohort.licence)
+    out = export_nnunet(renamed, tmp_path / "Dataset001_X", folds=3)
+    cases = pd.read_csv(out / "patients.csv")
+    assert cases["case"].is_unique
+    assert cases["case"].str.fullmatch(r"[A-Za-z0-9_]+").all()
+    assert set(read(nnunet(out))) == set(names)
+
+
+def test_where_it_may_be_written(cohort, tmp_path):
+    with pytest.raises(ValueError, match="nnU-Net wants a folder named like Dataset101_Mass"):
+        export_nnunet(cohort, tmp_path / "mine")
+    (tmp_path / "Dataset001_X").mkdir()
+    (tmp_path / "Dataset001_X/precious").write_text("mine")
+    with pytest.raises(FileExistsError):
+        export_nnunet(cohort, tmp_path / "Dataset001_X")
+
+
+def test_it_can_be_prepared(root, tmp_path):
+    prepare(nnunet(root), tmp_path / "c", Preprocessing(size=(20, 16)), reader="nnunet", options={}, workers=1)
+    assert open_cohort(tmp_path / "c").load("a").image.shape == (20, 16)

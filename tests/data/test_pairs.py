@@ -1,0 +1,234 @@
+"""Folders as people keep them; row numbers are those of the fault table."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mammograms import mammogram, write_dicom
+from massmatch.data import CohortError, DataWarning
+from massmatch.data.pairs import folder
+
+
+def save(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+
+
+def mask(top=255, where=(20, 10, 12, 8), shape=(60, 50), kind=np.uint8):
+    array = np.zeros(shape, kind)
+    row, col, height, width = where
+    array[row : row + height, col : col + width] = top
+    return array
+
+
+def image(kind=np.uint8, shape=(60, 50)):
+    grey = mammogram(*shape)
+    return (grey / grey.max() * np.iinfo(kind).max).astype(kind)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two healthy pairs."""
+    for name in ("a", "b"):
+        save(tmp_path / f"d/images/{name}.png", image())
+        save(tmp_path / f"d/masks/{name}.png", mask())
+    return tmp_path / "d"
+
+
+def read(listing):
+    return {item.id: item.read() for item in listing.items}
+
+
+def areas(sample):
+    return np.bincount(sample.instances.ravel())[1:].tolist()
+
+
+def test_a_pair_of_folders(root):
+    listing = folder(root)
+    assert {id: areas(s) for id, s in read(listing).items()} == {"a": [96], "b": [96]}
+    assert any("no column `patient`" in remark for remark in listing.remarks)
+
+
+@pytest.mark.parametrize("suffix", ["_mask", "_seg", "_gt", "_mask_1"])
+def test_suffixes_and_cases(root, suffix):
+    (root / "masks/a.png").rename(root / f"masks/a{suffix}.PNG")
+    (root / "images").rename(root / "Images")
+    assert areas(read(folder(root))["a"]) == [96]
+
+
+def test_several_masks_are_several_masses(root):
+    save(root / "masks/a_mask_1.png", mask(where=(40, 30, 5, 5)))
+    assert areas(read(folder(root))["a"]) == [96, 25]
+
+
+def test_busi_by_its_names(tmp_path):
+    """Blanks, brackets, and `benign (1)` beside `benign (10)`."""
+    for name, kind in (("benign (1)", "benign"), ("benign (10)", "benign"), ("normal (1)", "normal")):
+        save(tmp_path / f"{kind}/{name}.png", np.stack([image()] * 3, -1))
+    save(tmp_path / "benign/benign (1)_mask.png", np.stack([mask()] * 3, -1))
+    save(tmp_path / "benign/benign (10)_mask.png", mask(where=(5, 5, 3, 3)))
+    save(tmp_path / "benign/benign (10)_mask_1.png", mask(where=(30, 30, 4, 4)))
+    save(tmp_path / "normal/normal (1)_mask.png", mask(0))
+    samples = read(folder(tmp_path))
+    assert {id: areas(s) for id, s in samples.items()} == {"benign (1)": [96], "benign (10)": [9, 16], "normal (1)": []}
+    assert samples["normal (1)"].facts["folder"] == "normal"
+
+
+def test_one_name_in_two_folders(tmp_path):
+    for kind in ("benign", "malignant"):
+        save(tmp_path / f"{kind}/1.png", image())
+        save(tmp_path / f"{kind}/1_mask.png", mask())
+    assert list(read(folder(tmp_path))) == ["benign-1", "malignant-1"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["RGB", "RGBA", "palette", "16 bit", "JPEG", "TIFF", "one bit"],
+)
+def test_row_33_masks_of_every_kind(root, kind):
+    (root / "masks/a.png").unlink()
+    path = root / "masks/a.png"
+    if kind == "RGB":
+        save(path, np.stack([mask()] * 3, -1))
+    elif kind == "RGBA":  # the colours count, not the opaque alpha
+        save(path, np.stack([mask()] * 3 + [np.full((60, 50), 255, np.uint8)], -1))
+    elif kind == "palette":
+        picture = Image.fromarray(mask(1)).convert("P")
+        picture.putpalette([0, 0, 0, 200, 30, 30] + [0] * 762)
+        picture.save(path)
+    elif kind == "16 bit":
+        save(path, mask(65535, kind=np.uint16))
+    elif kind == "TIFF":
+        save(path.with_suffix(".tif"), mask())
+    elif kind == "one bit":
+        save(path, mask() > 0)
+    else:
+        save(path.with_suffix(".jpg"), mask(), quality=60)
+    if kind == "JPEG":
+        with pytest.warns(DataWarning, match=r"masks/a\.jpg: .*grey"):
+            assert areas(read(folder(root))["a"]) == [96]
+    else:
+        assert areas(read(folder(root))["a"]) == [96]
+
+
+def test_sixteen_bits_are_kept(root):
+    save(root / "images/a.png", image(np.uint16))
+    assert read(folder(root))["a"].image.max() == 65535
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"), [((50, 60), "it looks transposed"), ((61, 50), r"\(61, 50\): make it again")]
+)
+def test_row_32_sizes_that_differ(root, shape, told):
+    save(root / "masks/a.png", mask(shape=shape))
+    (item,) = (item for item in folder(root).items if item.id == "a")
+    with pytest.raises(CohortError, match=rf"^masks/a\.png: .*\(60, 50\).*{told}"):
+        item.read()
+
+
+def test_row_34_empty_folders(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(CohortError, match="must hold images and masks"):
+        folder(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        folder(tmp_path / "nowhere")
+
+
+def test_row_35_what_does_not_belong(root):
+    save(root / "images/a.jpg", image())
+    save(root / "masks/lone.png", mask())
+    save(root / "images/alone.png", image())
+    for name in (".DS_Store", "._a.png", "Thumbs.db"):
+        (root / "images" / name).write_bytes(b"\0")
+    (root / "images/notes.txt").write_text("text")
+    listing = folder(root)
+    assert set(listing.faults) == {"images/a.png", "masks/lone.png", "images/alone.png"}
+    assert "images/a.jpg has the same id" in listing.faults["images/a.png"]
+    assert "no image of this name" in listing.faults["masks/lone.png"]
+    assert "no mask of this name" in listing.faults["images/alone.png"]
+    assert all(text.startswith(file) for file, text in listing.faults.items())
+    assert listing.left_out == {"images/notes.txt": "no image by its name"}
+
+
+def test_row_35_links_and_rights(root, tmp_path):
+    (root / "masks/a.png").unlink()
+    (root / "masks/a.png").symlink_to(root / "gone.png")
+    (root / "images/loop").symlink_to(root / "images")
+    (root / "masks/b.png").chmod(0)
+    faults = folder(root).faults
+    assert "masks/a.png: is a link to nothing" in faults["images/a.png"]
+    if not os.access(root / "masks/b.png", os.R_OK):
+        assert "masks/b.png: may not be read" in faults["images/b.png"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
+def test_row_36_damaged_files(root, damage, ending):
+    (root / "images/a.png").unlink()
+    path = root / f"images/a.{ending}"
+    save(path, image())
+    path.write_bytes({"cut": path.read_bytes()[: path.stat().st_size // 2], "empty": b"", "text": b"an image"}[damage])
+    (item,) = (item for item in folder(root).items if item.id == "a")
+    with pytest.raises(CohortError, match=rf"^images/a\.{ending}: cannot be read as an image"):
+        item.read()
+
+
+def test_row_37_a_bomb_is_refused_before_it_unfolds(root):
+    """144 million pixels in some 20 kB."""
+    Image.new("L", (12000, 12000)).save(root / "images/a.png")
+    (item,) = (item for item in folder(root).items if item.id == "a")
+    with pytest.raises(CohortError, match=r"^images/a\.png: must have at most 100 million pixels, not 144"):
+        item.read()
+
+
+def test_a_turned_photograph_is_refused(root):
+    (root / "images/a.png").unlink()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(image()).save(root / "images/a.jpg", exif=exif)
+    (item,) = (item for item in folder(root).items if item.id == "a")
+    with pytest.raises(CohortError, match=r"^images/a\.jpg: an EXIF tag"):
+        item.read()
+
+
+def test_a_csv_of_facts(root):
+    (root / "facts.csv").write_text(
+        "id,patient_id,laterality,view,density,spacing_row_mm,spacing_col_mm,age\na.png,p1,LEFT,cc,2,0.1,0.2,50\nb,p1,R,MLO,,,,\n"
+    )
+    listing = folder(root)
+    samples = read(listing)
+    a, b = samples["a"], samples["b"]
+    assert (a.patient, a.side, a.view, a.density, a.spacing_mm) == ("p1", "L", "CC", 2, (0.1, 0.2))
+    assert (b.patient, b.side, b.density, b.spacing_mm) == ("p1", "R", None, None)
+    assert (a.facts["age"], a.facts["spacing_source"], b.facts["spacing_source"]) == (50, "csv", "none")
+    assert listing.remarks == []
+    (root / "facts.csv").write_text("id,patient\na,p1\n")
+    with pytest.raises(CohortError, match=r"^facts\.csv: must have one row per image.*differ in b"):
+        folder(root)
+
+
+def test_row_52_dicom_images_whose_name_holds_the_patients(tmp_path):
+    for name in ("Doe_Jane_1", "case2"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        write_dicom(
+            tmp_path / f"images/{name}.dcm", mammogram(60, 50), PatientName="Doe^Jane", ImagerPixelSpacing=[0.1, 0.1]
+        )
+        save(tmp_path / f"masks/{name}.png", mask())
+    samples = read(folder(tmp_path))
+    assert "case2" in samples
+    (other,) = samples.keys() - {"case2"}
+    assert len(other) == 12
+    assert len({s.patient for s in samples.values()}) == 1  # one ID in both headers
+    assert samples["case2"].spacing_mm == (0.1, 0.1)
+    assert set(read(folder(tmp_path, keep_names=True))) == {"Doe_Jane_1", "case2"}
+
+
+def test_row_50_links_out(root, tmp_path):
+    shutil.move(root / "masks/a.png", tmp_path / "out.png")
+    (root / "masks/a.png").symlink_to(tmp_path / "out.png")
+    assert "leads out of the source folder" in folder(root).faults["images/a.png"]
+    assert folder(root, allow_outside_root=True).faults == {}
