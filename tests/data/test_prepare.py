@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from massmatch.data.cohort import read_json
 from massmatch.data.listing import Item, Listing, inside, named
 from massmatch.data.prepare import prepare
 from massmatch.data.preprocess import Preprocessing
+from massmatch.losses import LOSSES
+from massmatch.training.batches import Samples
 
 HOW = Preprocessing(crop="breast", flip="right", size=(32, 24))
 
@@ -75,6 +79,11 @@ def test_two_processes_make_what_one_makes(source, tmp_path):
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert os.getpid() not in open_cohort(tmp_path / "two").table["read_by"].tolist()
     assert read_json(tmp_path / "two")["warnings"] == ["1.dcm: something to know"]
+
+
+def test_no_image_is_lost_where_there_are_more_than_are_handed_out_at_once(tmp_path):
+    run(listing(tmp_path, 12), tmp_path / "out", workers=2)
+    assert open_cohort(tmp_path / "out").ids == [f"case{n}" for n in range(12)]
 
 
 def test_the_same_again_is_kept_and_another_is_refused(source, tmp_path):
@@ -252,6 +261,36 @@ def test_row_49_other_options_make_it_again(tmp_path):
     cohort = open_cohort(tmp_path / "out")
     assert cohort.load("case0").image.shape == (60, 50)
     assert not (cohort.root / "masks_native").exists()  # left by the first run
+
+
+def test_row_46_a_file_that_fails_once_is_read_again(source, tmp_path):
+    """A network drive that stumbles; the first reading leaves a mark."""
+    item = source.items[0]
+    shaky = Item(item.id, item.patient, item.files, partial(stumble, tmp_path / "mark", item.read))
+    run(Listing(source.root, [shaky, *source.items[1:]], "made up"), tmp_path / "out")
+    assert (tmp_path / "mark").exists()
+    assert len(open_cohort(tmp_path / "out")) == 4
+
+
+def stumble(mark, read):
+    if not mark.exists():
+        mark.touch()
+        raise CohortError("0.dcm: stale file handle")
+    return read()
+
+
+def test_row_46_a_file_that_disappears_is_named(source, tmp_path):
+    (source.root / "2.dcm").unlink()
+    with pytest.raises(CohortError, match=r"^2\.dcm: no such file"):
+        run(source, tmp_path / "out")
+
+
+def test_row_46_also_under_a_training(cohort, tmp_path):
+    shutil.copytree(cohort.root, tmp_path / "c")
+    opened = open_cohort(tmp_path / "c")
+    (tmp_path / f"c/masks/{cohort.ids[3]}.png").unlink()
+    with pytest.raises(CohortError, match=rf"^masks/{cohort.ids[3]}\.png: cannot be read as an image"):
+        Samples(opened, opened.ids, LOSSES["bce"]())
 
 
 # --- paths: row 50 -------------------------------------------------------------------------------------------------

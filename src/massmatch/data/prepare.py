@@ -9,11 +9,13 @@ import json
 import os
 import shutil
 import signal
+import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ from typing import Any
 from massmatch.data.cohort import read_json
 from massmatch.data.errors import CohortError, DataWarning
 from massmatch.data.listing import NAMED, Item, Listing
-from massmatch.data.preprocess import Preprocessing, preprocess
+from massmatch.data.preprocess import Frame, Preprocessing, preprocess
+from massmatch.data.sample import Sample
 from massmatch.data.writing import FOLDERS, NATIVE, beside, check_sample, finish, is_there, plain, write_sample
 
 FORMAT = 1  # to be raised when the same options come to give other pixels
 DONE = "done"
+RETRY = 0.2  # seconds before a file that could not be read is read once more: network drives stumble
 AHEAD = 4  # images handed to each worker in advance, so that none waits and few are lost when one fails
 
 Tick = Callable[[int, int], None]
@@ -75,19 +79,20 @@ def prepare(
     with beside(out) as part:
         (part / DONE).mkdir(exist_ok=True)
         jobs = (Job(item, listing.root, part, how) for item in items)
-        made = {}
+        made, failed = {}, set()
         for count, done in enumerate(_all_done(jobs, len(items), workers or cores()), start=1):
             if "fault" not in done:
                 made[done["row"]["id"]] = done
             elif on_error == "stop":
                 raise CohortError(done["fault"])
             else:
+                failed.add(done["id"])
                 result.skipped[done["file"]] = done["fault"]
             result.told += done["told"]
             tick(count, len(items))
         result.told.sort()
         _keep_only({file for done in made.values() for file in done["sums"]}, part)
-        rows = [made[item.id]["row"] for item in items if item.id in made]
+        rows = [made[item.id]["row"] for item in items if item.id not in failed]
         facts = {"reader": reader, "options": options, "preprocessing": preprocessing, "licence": listing.licence}
         told = {"left_out": listing.left_out, "skipped": result.skipped, "remarks": listing.remarks}
         finish(part, out, rows, {**facts, **told, "warnings": result.told})
@@ -164,31 +169,37 @@ class Job:
         except (OSError, ValueError, KeyError, TypeError):
             return None  # none, torn or of another version: made again
 
+    def made(self) -> tuple[Sample, Sample, Frame, list[str]]:
+        """The sample as it is read and as it is prepared, its frame, and what was warned of. Raises CohortError."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DataWarning)
+            sample = self.item.read()
+            check_sample(sample, ())
+            prepared, frame = preprocess(sample, self.how)
+        told = [str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)]
+        return sample, prepared, frame, told
+
     def run(self) -> dict[str, Any]:
         """Make the image, or say what is wrong with it."""
         if (done := self.finished()) is not None:
             return done
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", DataWarning)
+        try:
             try:
-                sample = self.item.read()
-                check_sample(sample, ())
-                prepared, frame = preprocess(sample, self.how)
-            except CohortError as error:
-                return {"fault": str(error), "file": self.item.files[0], "told": _told(caught)}
+                sample, prepared, frame, told = self.made()
+            except CohortError:
+                time.sleep(RETRY)
+                sample, prepared, frame, told = self.made()
+        except CohortError as error:
+            return {"fault": str(error), "id": self.item.id, "file": self.item.files[0], "told": []}
         native = None if frame.is_whole else sample.instances
         row = write_sample(self.part, prepared, native)
         folders = FOLDERS if native is None else (*FOLDERS, NATIVE)
         sums = {file: _sum(self.part / file) for file in (f"{folder}/{sample.id}.png" for folder in folders)}
-        done = {"key": self.key, "row": row, "told": _told(caught), "sums": sums}
+        done = {"key": self.key, "row": row, "told": told, "sums": sums}
         unfinished = self.note.with_suffix(".tmp")
         unfinished.write_text(json.dumps(done, default=lambda number: number.item()), encoding="utf-8")
         unfinished.replace(self.note)
         return done
-
-
-def _told(caught: Iterable[warnings.WarningMessage]) -> list[str]:
-    return [str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)]
 
 
 def _sum(path: Path) -> str:
@@ -203,7 +214,7 @@ def _all_done(jobs: Iterator[Job], count: int, workers: int) -> Iterator[dict[st
     # spawn: a forked child would inherit threads that hold locks
     pool = ProcessPoolExecutor(min(workers, count), get_context("spawn"), initializer=_worker)
     try:
-        waiting = {pool.submit(Job.run, job) for job, _ in zip(jobs, range(workers * AHEAD), strict=False)}
+        waiting = {pool.submit(Job.run, job) for job in islice(jobs, workers * AHEAD)}
         while waiting:
             ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in ended:

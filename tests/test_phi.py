@@ -1,0 +1,96 @@
+"""Rows 51 to 53: what names a patient stays in the header, whatever is run and whatever breaks."""
+
+import os
+import subprocess
+import sys
+
+import pydicom
+import pytest
+
+from massmatch.data import CohortError
+from massmatch.data.dicom import read_dicom
+from twins import cbis_ddsm, inbreast
+
+SENTINELS = ("SENTINEL", "19500101")
+
+
+def massmatch(*arguments, code=0):
+    """A real process, as loud as Python can be; its whole output."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONWARNINGS": "default"}
+    command = [sys.executable, "-X", "dev", "-m", "massmatch", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def everything_in(folder):
+    """All bytes of all files, decompressed pictures' text chunks and all names."""
+    return "".join(f"{p}\n" + (p.read_bytes().decode("latin1") if p.is_file() else "") for p in folder.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Both twins prepared, with all that was said."""
+    root = tmp_path_factory.mktemp("phi")
+    inbreast.write(root / "in")
+    cbis_ddsm.write(root / "ddsm")
+    said = massmatch("prepare", "inbreast", root / "in", root / "out/inbreast", "--size", "64", "--crop", "breast")
+    said += massmatch("prepare", "cbis-ddsm", root / "ddsm", root / "out/cbis", "--size", "64", "--workers", 2)
+    return root, said
+
+
+def test_row_51_no_name_in_any_output(prepared, trained):
+    root, said = prepared
+    out = root / "out"
+    for name in ("inbreast", "cbis"):
+        said += massmatch("check", out / name, code=3)  # five patients are too few for five folds
+        said += massmatch("check", out / name, "--json", code=3)
+    said += massmatch("predict", trained, root / "in/AllDICOMs", "--out", out / "predicted")
+    assert "12 of 12 images segmented" in said
+    assert len(list((out / "predicted").iterdir())) == 36
+    for text in (said, everything_in(out)):
+        assert not [word for word in SENTINELS if word in text]
+
+
+def test_row_51_nor_when_things_go_wrong(tmp_path):
+    inbreast.write(tmp_path / "in")
+    broken = sorted((tmp_path / "in/AllDICOMs").iterdir())
+    broken[0].write_bytes(broken[0].read_bytes()[:-3000])
+    broken[1].write_bytes(broken[1].read_bytes()[:700])
+    said = massmatch("prepare", "inbreast", tmp_path / "in", tmp_path / "out", code=3)
+    assert "AllDICOMs/20000001" in said
+    said += massmatch("prepare", "inbreast", tmp_path / "in", tmp_path / "out", "--on-error", "skip", code=3)
+    assert "skipped: AllDICOMs/20000002" in said
+    assert "Traceback" not in said
+    for text in (said, everything_in(tmp_path / "out")):
+        assert not [word for word in SENTINELS if word in text]
+
+
+def test_row_52_known_datasets_are_named_by_their_public_ids(prepared):
+    root, said = prepared
+    assert sorted(p.stem for p in (root / "out/inbreast/images").iterdir()) == sorted(inbreast.IMAGES)
+    assert str(root) not in said.replace(str(root / "out"), "")  # paths of the source are relative
+
+
+def test_row_53_a_header_is_never_turned_into_text(tmp_path, monkeypatch):
+    def shout(self, *_):
+        raise AssertionError("a Dataset was printed")
+
+    path = inbreast.write_image(_folder(tmp_path), "20000001", inbreast.P1, "L", "CC", inbreast.SMALL)
+    monkeypatch.setattr(pydicom.Dataset, "__str__", shout)
+    monkeypatch.setattr(pydicom.Dataset, "__repr__", shout)
+    file = path.relative_to(tmp_path).as_posix()
+    read_dicom(tmp_path, file)
+    data = path.read_bytes()
+    for length in range(140, len(data), 997):
+        path.write_bytes(data[:length])
+        with pytest.raises(CohortError) as caught:
+            read_dicom(tmp_path, file)
+        assert "SENTINEL" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def _folder(root):
+    (root / "AllDICOMs").mkdir()
+    return root
