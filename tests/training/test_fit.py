@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from conftest import tiny
-from massmatch.data import split
+from massmatch.data import CohortError, Sample, split, write_cohort
 from massmatch.losses import WholeImageLoss
 from massmatch.metrics import image_metrics
 from massmatch.training import fit
@@ -232,3 +232,14 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bits(cohort, tmp_path):
     cut = subprocess.run([*command, str(tmp_path / "cut")], capture_output=True, text=True, check=True).stdout.strip()
     assert (tmp_path / "cut").exists()
     assert (Path(cut) / "rows.csv").read_bytes() == (Path(whole) / "rows.csv").read_bytes()
+
+
+def test_row_34_without_any_mass_nothing_is_trained(cohort, tmp_path):
+    samples = [cohort.load(id) for id in cohort.ids]
+    empty = [
+        Sample(s.id, s.patient, s.image, np.zeros_like(s.instances), side=s.side, view=s.view, density=s.density)
+        for s in samples
+    ]
+    bare = write_cohort(empty, tmp_path / "bare", reader="test", options={}, licence="")
+    with pytest.raises(CohortError, match=r"masks/: none of the .* training images has a mass"):
+        run(tiny(bare), bare, 0, tmp_path / "runs")

@@ -13,6 +13,7 @@ COARSE = 256  # pixels on the longer side
 MARGIN = 0.02  # of each side, kept around the breast, so that a faint skin line is not cut
 FRAME = 3  # pixels of the coarse copy: thinner things (film frames, scratches, letters) are no breast
 PLAUSIBLE = (0.03, 0.98)  # share of the image that a breast covers; outside, nothing was found
+WHITE = 0.8  # of the grey range: tightly cropped breasts reach 0.74 where others have air
 LEAST_EDGE = 0.03  # of the grey range: what the muscle must be brighter than the tissue along its edge
 
 
@@ -71,11 +72,11 @@ def chest_side(image: np.ndarray) -> str:
 
 
 def looks_inverted(image: np.ndarray) -> bool:
-    """Whether the air is brighter than the breast. The air is the more even one of the two outer tenths."""
+    """Whether the air is near white. The air is the more even one of the two outer tenths."""
     small = coarse(image)
     tenth = max(1, small.shape[1] // 10)
     air = min((small[:, :tenth], small[:, -tenth:]), key=np.std)
-    return bool(np.median(air) > small.mean())
+    return bool(np.median(air) > max(WHITE, small.mean()))
 
 
 def pectoral(image: np.ndarray) -> NDArray[np.bool_] | None:

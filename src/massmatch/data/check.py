@@ -109,14 +109,19 @@ def _masks(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _counts(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
-    """What the csv says of a mask, against its pixels."""
+    """What the csv says of a mask, against its pixels; where they are those that it speaks of."""
+    if "crop_rows" in table:
+        native = table[["native_rows", "native_cols"]].astype(int).apply(tuple, axis=1).to_dict()
+        whole = [x for x in looks if native[x.id] == x.shape]
+    else:
+        whole = looks
     for column, of, text in (
         ("mask_px", lambda x: sum(x.areas), "the csv's mask_px is not the area of the mask"),
         ("n_components", lambda x: len(x.pieces), "the csv's n_components is not the number of pieces of the mask"),
     ):
         if column in table:
             said = table[column].dropna().to_dict()
-            wrong = [x.id for x in looks if x.id in said and int(said[x.id]) != of(x)]
+            wrong = [x.id for x in whole if x.id in said and int(said[x.id]) != of(x)]
             yield Finding(f"csv-{column.replace('_', '-')}", "warning", text, wrong)
     if "n_abnormalities" in table:
         said = table["n_abnormalities"].dropna().astype(int).to_dict()

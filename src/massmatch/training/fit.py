@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
-from massmatch.data import Cohort, Split, split
+from massmatch.data import Cohort, CohortError, Split, split
 from massmatch.losses import ImageLoss
 from massmatch.metrics import Counts
 from massmatch.training.batches import Samples, batch_sizes, shuffled
@@ -150,6 +150,8 @@ def _fit(
 ) -> None:
     """The epochs that are left: train, validate, keep the best, write the checkpoint."""
     train, validation = (Samples(cohort, ids, loss) for ids in (parts.train, parts.validation))
+    if not any(sample.mask.any() for sample in train.samples):
+        raise CohortError(f"masks/: none of the {len(train)} training images has a mass: look with massmatch check")
     layout, model = LAYOUTS[speed.memory], arranged(model, speed.memory)
     loss.fit((torch.from_numpy(s.mask)[None] for s in train.samples), [s.density for s in train.samples])
     learned = [p for p in loss.parameters() if p.requires_grad]
