@@ -242,4 +242,4 @@ def test_row_34_without_any_mass_nothing_is_trained(cohort, tmp_path):
     ]
     bare = write_cohort(empty, tmp_path / "bare", reader="test", options={}, licence="")
     with pytest.raises(CohortError, match=r"masks/: none of the .* training images has a mass"):
-        run(tiny(bare), bare, 0, tmp_path / "runs")
+        fit.run(tiny(bare), bare, 0, tmp_path / "runs")
