@@ -11,9 +11,14 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+from massmatch.losses.adaptive import AdaptiveSampleLoss, DensityASP
 from massmatch.losses.base import ImageLoss, WholeImageLoss
 from massmatch.losses.core import BCE, Dice, Tversky
-from massmatch.losses.hybrid import Hybrid
+from massmatch.losses.distance import BoundaryLoss, GeneralisedSurface, HausdorffDT, RegionWise
+from massmatch.losses.hybrid import DiceBCE, Hybrid
+from massmatch.losses.instance import BlobLoss, CCDiceBCE, InstanceLoss
+from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
+from massmatch.losses.region import RMI, SSIM, SSL
 from massmatch.losses.spatial_matching import CORES, Matching, SpatialMatchingLoss
 
 __all__ = [
@@ -42,6 +47,31 @@ LOSSES: dict[str, Callable[..., ImageLoss]] = {
     "tversky": partial(_with_core, WholeImageLoss, Tversky),
     "dice": partial(_with_core, WholeImageLoss, Dice),
     "hybrid": partial(_with_core, WholeImageLoss, Hybrid),
+    # adaptive: what the paper compares itself with
+    "asp-q": partial(AdaptiveSampleLoss, strategy="quantile"),
+    "asp-c": partial(AdaptiveSampleLoss, strategy="cluster"),
+    "asp-l": partial(AdaptiveSampleLoss, strategy="learned"),
+    "density-asp": DensityASP,
+    # named by the paper
+    "weighted-bce": partial(_with_core, WholeImageLoss, WeightedBCE),
+    "balanced-bce": partial(_with_core, WholeImageLoss, BalancedBCE),
+    "focal": partial(_with_core, WholeImageLoss, Focal),
+    "unified-focal": partial(_with_core, WholeImageLoss, UnifiedFocal),
+    "combo": partial(_with_core, WholeImageLoss, Combo),
+    "ssim": SSIM,
+    "ssl": SSL,
+    "rmi": RMI,
+    # what one would take today
+    "dice-bce": partial(_with_core, WholeImageLoss, DiceBCE),
+    "focal-tversky": partial(_with_core, WholeImageLoss, FocalTversky),
+    "topk-bce": partial(_with_core, WholeImageLoss, TopKBCE),
+    "boundary": BoundaryLoss,
+    "hausdorff-dt": HausdorffDT,
+    "generalised-surface": GeneralisedSurface,
+    "region-wise": RegionWise,
+    "blob": BlobLoss,
+    "cc-dice-bce": CCDiceBCE,
+    "instance": InstanceLoss,
     **{
         f"sm-{core}-{switches}-{aggregation}": partial(
             _with_core,

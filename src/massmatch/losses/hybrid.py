@@ -37,3 +37,11 @@ class Hybrid(SumCore):
     def from_sums(self, *sums: Tensor) -> Tensor:
         """The weighted sum of the two losses."""
         return self.bce_weight * BCE().from_sums(*sums[:2]) + self.dice_weight * Dice(self.smooth).from_sums(*sums[2:])
+
+
+@dataclass(frozen=True)
+class DiceBCE(Hybrid):
+    """BCE + Dice: Hybrid with weights of 1, as nnU-Net and MONAI's DiceCELoss have it ("Dice + CE")."""
+
+    bce_weight: float | int = 1.0
+    dice_weight: float | int = 1.0

@@ -23,10 +23,15 @@ from torch import Tensor
 from massmatch.losses.base import Facts, ImageLoss, accepts, check_shape, check_unit_interval, checked, one_of
 from massmatch.losses.core import BCE, Dice, SumCore, Tversky, require_number
 from massmatch.losses.grid import cell_axes, cell_max, cut, overhangs
-from massmatch.losses.hybrid import Hybrid
+from massmatch.losses.hybrid import DiceBCE, Hybrid
+from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
 from massmatch.losses.truth import GridRule, Truth, hidden, hides_mass, stacked
 
-CORES: dict[str, Callable[[], SumCore]] = {"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid}
+CORES: dict[str, Callable[[], Callable[..., Tensor]]] = {
+    **{"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid, "dice-bce": DiceBCE},
+    **{"weighted-bce": WeightedBCE, "balanced-bce": BalancedBCE, "focal": Focal, "unified-focal": UnifiedFocal},
+    **{"combo": Combo, "focal-tversky": FocalTversky, "topk-bce": TopKBCE},
+}
 RESCALE = {"sigmoid": torch.sigmoid, "direct": lambda x: x}  # Fig. 3b
 
 

@@ -54,7 +54,10 @@ class Samples(Dataset[tuple[Tensor, Tensor, dict[str, Tensor], str]]):
         target = torch.from_numpy(sample.mask)[None]
         instances = torch.from_numpy(sample.instances.astype(np.int64))[None]
         density = None if sample.density is None else [sample.density]
-        (facts,) = self.loss.facts(target[None], instances=instances[None], density=density)
+        try:
+            (facts,) = self.loss.facts(target[None], instances=instances[None], density=density)
+        except ValueError as error:
+            raise ValueError(f"{sample.id}: {error}") from None
         return normalised(sample.image, self.normalise), target, facts, sample.id
 
 
