@@ -104,7 +104,7 @@ class DensityASP(ImageLoss):
     """
 
     def facts(
-        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int] | None = None
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """Each image's density. ValueError for an image without one, or one outside of 1 to 4."""
         if density is None or len(density) != len(target):

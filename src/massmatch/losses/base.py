@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
-from massmatch.losses.core import SumCore
-
 Facts = dict[str, Tensor]
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -39,7 +37,7 @@ class ImageLoss(_Loss, ABC):
         """(B, C): the loss of each image and channel, from checked (B, C, *spatial) tensors of one dtype."""
 
     def facts(
-        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int] | None = None
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """What depends on the truth alone, one dict per image: computed in the loader, handed to `forward`."""
         del instances, density  # for the losses that need them
@@ -98,7 +96,7 @@ class ImageLoss(_Loss, ABC):
 class WholeImageLoss(ImageLoss):
     """A core loss over the whole image (the paper's L_I alone)."""
 
-    def __init__(self, core: SumCore, *, reduction: str = "mean", from_logits: bool = True) -> None:
+    def __init__(self, core: Callable[..., Tensor], *, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         self.core = core
 

@@ -71,7 +71,7 @@ class MeasuredLoss(ImageLoss):
     measure: staticmethod
 
     def facts(
-        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int] | None = None
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """The map of each image, (C, *spatial) float32."""
         return [{self.name: each} for each in measured(target, self.measure)]
@@ -110,9 +110,9 @@ class BoundaryLoss(MeasuredLoss):
     def __init__(
         self,
         *,
-        start: float = 0.01,
-        step: float = 0.01,
-        smooth: float = 1.0,
+        start: float | int = 0.01,
+        step: float | int = 0.01,
+        smooth: float | int = 1.0,
         reduction: str = "mean",
         from_logits: bool = True,
     ) -> None:
@@ -149,7 +149,7 @@ class HausdorffDT(MeasuredLoss):
 
     name, measure = "edge_distance", staticmethod(edge_distance)
 
-    def __init__(self, *, smooth: float = 1.0, reduction: str = "mean", from_logits: bool = True) -> None:
+    def __init__(self, *, smooth: float | int = 1.0, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         self.dice = Dice(smooth)
 
@@ -183,7 +183,7 @@ class GeneralisedSurface(MeasuredLoss):
 
     name, measure = "signed_distance", staticmethod(signed_distance)
 
-    def __init__(self, *, smooth: float = 1.0, reduction: str = "mean", from_logits: bool = True) -> None:
+    def __init__(self, *, smooth: float | int = 1.0, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         self.dice, self.alpha = Dice(smooth), 1.0
 

@@ -44,7 +44,7 @@ class InstanceWise(ImageLoss):
     name = "labels"
 
     def facts(
-        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int] | None = None
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """The map of each image, (C, *spatial) int64."""
         return [{self.name: each} for each in self.measured(target, instances)]
@@ -92,7 +92,7 @@ class InstanceWise(ImageLoss):
 
 def expanded(valid: Tensor | None, like: Tensor) -> Sequence[Sequence[Tensor | None]]:
     """(B, C, *spatial) of what counts, or that many times None."""
-    return [[None] * like.shape[1]] * like.shape[0] if valid is None else list(valid.expand_as(like))
+    return [[None] * like.shape[1]] * like.shape[0] if valid is None else [list(v) for v in valid.expand_as(like)]
 
 
 class BlobLoss(InstanceWise):
@@ -104,7 +104,7 @@ class BlobLoss(InstanceWise):
     """
 
     def __init__(
-        self, *, whole: float = 2.0, each: float = 1.0, reduction: str = "mean", from_logits: bool = True
+        self, *, whole: float | int = 2.0, each: float | int = 1.0, reduction: str = "mean", from_logits: bool = True
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         for name, value in (("whole", whole), ("each", each)):
@@ -156,7 +156,7 @@ class InstanceLoss(InstanceWise):
     """
 
     def __init__(
-        self, *, found: float = 1.0, false: float = 1.0, reduction: str = "mean", from_logits: bool = True
+        self, *, found: float | int = 1.0, false: float | int = 1.0, reduction: str = "mean", from_logits: bool = True
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         for name, value in (("found", found), ("false", false)):

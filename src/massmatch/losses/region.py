@@ -52,7 +52,7 @@ class SSIM(ImageLoss):
     """
 
     def __init__(
-        self, *, side: int = 11, sigma: float = 1.5, reduction: str = "mean", from_logits: bool = True
+        self, *, side: int = 11, sigma: float | int = 1.5, reduction: str = "mean", from_logits: bool = True
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         if side < 1 or side % 2 == 0:
@@ -95,7 +95,7 @@ class SSL(ImageLoss):
     """
 
     def __init__(
-        self, *, weight: float = 0.5, beta: float = 0.1, reduction: str = "mean", from_logits: bool = True
+        self, *, weight: float | int = 0.5, beta: float | int = 0.1, reduction: str = "mean", from_logits: bool = True
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         for name, value in (("weight", weight), ("beta", beta)):
@@ -120,7 +120,7 @@ class SSL(ImageLoss):
         return self.weight * entropy.flatten(2).mean(-1) + (1 - self.weight) * structural
 
 
-def structural_loss(p: Tensor, target: Tensor, entropy: Tensor, beta: float = 0.1) -> Tensor:
+def structural_loss(p: Tensor, target: Tensor, entropy: Tensor, beta: float | int = 0.1) -> Tensor:
     """(B, C): SSL alone, from probabilities and the cross-entropy of each pixel."""
     with torch.no_grad():
         error = (standardised(target.double()) - standardised(p.double())).abs()  # variances cancel in float32
@@ -129,7 +129,7 @@ def structural_loss(p: Tensor, target: Tensor, entropy: Tensor, beta: float = 0.
     return (error * hard * entropy).flatten(2).sum(-1) / hard.flatten(2).sum(-1).clamp(min=1)
 
 
-def standardised(x: Tensor, c: float = 0.01) -> Tensor:
+def standardised(x: Tensor, c: float | int = 0.01) -> Tensor:
     """(x - local mean + c) / (local deviation + c) over windows of 3 pixels."""
     axes = x.ndim - 2
     window = gaussian(3, 1.5, axes, x)
@@ -153,7 +153,7 @@ class RMI(ImageLoss):
 
     SIDE, POOL, A = 3, 3, 5e-4
 
-    def __init__(self, *, weight: float = 0.5, reduction: str = "mean", from_logits: bool = True) -> None:
+    def __init__(self, *, weight: float | int = 0.5, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         require_number("weight", weight)
         if weight > 1:

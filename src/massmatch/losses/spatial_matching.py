@@ -265,7 +265,7 @@ class SpatialMatchingLoss(ImageLoss):
         return torch.cat(losses).reshape(batch)
 
     def facts(
-        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int] | None = None
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """Cell size, true cells and distances of each image, so that the training step measures nothing.
 
