@@ -25,12 +25,18 @@ Runs = Annotated[Path, typer.Option("--out", help="Where the folders of runs are
 
 @app.command()
 def models() -> None:
-    """List the networks, with their size at the usual widths."""
-    from massmatch.models import MODELS
+    """List the networks: parameters and floating point operations for one image of 256 x 256."""
+    from rich.table import Table
 
+    from massmatch.models import MODELS
+    from massmatch.models.cost import cost, published_width
+
+    table = Table("network", "width", "million parameters", "GFLOP", box=None, pad_edge=False)
     for name, network in MODELS.items():
-        sizes = (f"width {w}: {sum(p.numel() for p in network(1, 1, w).parameters()) / 1e6:.2f} M" for w in (8, 64))
-        screen.print(f"{name:18}{', '.join(sizes)} parameters")
+        for width in (8, published_width(network)):
+            parameters, operations = cost(network, width)
+            table.add_row(name, str(width), f"{parameters / 1e6:.2f}", f"{operations / 1e9:.1f}")
+    screen.print(table)
 
 
 @app.command()

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 import yaml
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from massmatch.data import Cohort, CohortError, Split, split
@@ -171,7 +171,7 @@ def _fit(
         for step, batch in enumerate(shuffled(train, experiment.batch_size, experiment.seed, epoch)):
             images = fabric.to_device(batch.images.to(memory_format=layout))
             optimizer.zero_grad(set_to_none=True)
-            value = loss(network(images).contiguous(), fabric.to_device(batch.target), facts=batch.facts)
+            value = over_outputs(loss, network(images), fabric.to_device(batch.target), batch.facts)
             if not torch.isfinite(value):
                 raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1} on the images {batch.ids}")
             fabric.backward(value)
@@ -208,6 +208,14 @@ def _fit(
             save_weights(out / "best.safetensors", model, experiment, train.samples[0].image.shape, cohort)
         state.save(out / "last.ckpt", history)
         write_history(out / "history.csv", history)
+
+
+def over_outputs(
+    loss: ImageLoss, outputs: Tensor | list[Tensor], target: Tensor, facts: list[dict[str, Tensor]]
+) -> Tensor:
+    """The loss of a network's output, or its mean over the outputs of a network with deep supervision."""
+    logits = [outputs] if isinstance(outputs, Tensor) else outputs
+    return torch.stack([loss(each.contiguous(), target, facts=facts) for each in logits]).mean()
 
 
 def validated(network: nn.Module, samples: Samples, threshold: float) -> Counts:

@@ -41,7 +41,9 @@ def _seconds(model: nn.Module, way: Speed, device: torch.device, side: int) -> f
     while len(times) < 2 or sum(times[1:]) < 0.25:
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=way.precision == "bfloat16"):
-            loss = model(images).float().mean()
+            outputs = model(images)
+            outputs = outputs if isinstance(outputs, list) else [outputs]
+        loss = torch.stack([each.float().mean() for each in outputs]).sum()
         loss.backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
