@@ -13,7 +13,7 @@ SOURCE = Path(massmatch.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"reporting", "inference"},
+    {"reporting", "inference", "integrations"},
     {"training"},
     {"losses", "metrics", "models", "data"},
 ]

@@ -1,0 +1,1 @@
+"""How the losses plug into other frameworks."""

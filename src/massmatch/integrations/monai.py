@@ -1,0 +1,338 @@
+"""The losses in MONAI's spelling.
+
+    from massmatch.integrations.monai import DiceLoss, SpatialMatchingLoss, TverskyLoss
+
+`TverskyLoss` and `DiceLoss` have the arguments, values, errors and warnings of MONAI's classes of the same names (1.6),
+and take our switches by keyword: with `grid=True` the cells of the Spatial Matching loss come on top. In MONAI alpha
+weighs false positives and beta misses: the paper's letters the other way round. `SpatialMatchingLoss` is the same with
+the grid on and any core. Without the grid they can be scripted, exported and compiled into one graph.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.metrics.utils import create_ignore_mask
+from monai.networks import one_hot
+from monai.utils import LossReduction
+from torch import Tensor
+from torch.nn.modules.loss import _Loss
+
+from massmatch.losses.core import SumCore, Sums, overlap_sums, ratio
+from massmatch.losses.spatial_matching import CORES
+from massmatch.losses.spatial_matching import SpatialMatchingLoss as OwnSpatialMatchingLoss
+
+
+@dataclass(frozen=True)
+class Overlap(SumCore):
+    """Tversky's loss with smoothing of its own above and below the bar; Dice has half of all of them."""
+
+    fp_weight: float = 0.5
+    fn_weight: float = 0.5
+    smooth_nr: float = 1e-5
+    smooth_dr: float = 1e-5
+
+    def sums(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        axes: tuple[int, ...],
+        valid: Tensor | None = None,
+        from_logits: bool = True,
+    ) -> Sums:
+        """TP, the sum of p and the sum of y."""
+        return overlap_sums(logits, target, axes, valid, from_logits)
+
+    def from_sums(self, *sums: Tensor) -> Tensor:
+        """1 - (TP + nr) / (TP + fp_weight FP + fn_weight FN + dr)."""
+        tp, p, y = sums
+        below = tp + self.fp_weight * (p - tp) + self.fn_weight * (y - tp) + self.smooth_dr
+        return 1 - ratio(tp + self.smooth_nr, below)
+
+
+class Spelled(_Loss):
+    """What the three share: MONAI's arguments for activation, classes and reduction, and our grid."""
+
+    grid: bool
+
+    def __init__(
+        self,
+        include_background: bool,
+        to_onehot_y: bool,
+        sigmoid: bool,
+        softmax: bool,
+        other_act: Callable[[Tensor], Tensor] | None,
+        reduction: LossReduction | str,
+        batch: bool,
+        ignore_index: int | None,
+        core: Callable[..., Tensor],
+        grid: bool,
+        switches: dict[str, Any],
+    ) -> None:
+        super().__init__(reduction=LossReduction(reduction).value)
+        if other_act is not None and not callable(other_act):
+            raise TypeError(f"other_act must be None or callable but is {type(other_act).__name__}.")
+        if int(sigmoid) + int(softmax) + int(other_act is not None) > 1:
+            raise ValueError("Incompatible values: more than 1 of [sigmoid=True, softmax=True, other_act is not None].")
+        if grid and batch:
+            raise ValueError("batch=True is not possible with the grid, whose cells belong to one image each.")
+        if not grid and switches:
+            raise ValueError(f"{', '.join(sorted(switches))}: switches of the grid, which is off; give grid=True.")
+        self.include_background, self.to_onehot_y = include_background, to_onehot_y
+        self.sigmoid, self.softmax, self.other_act = sigmoid, softmax, other_act
+        self.batch, self.ignore_index, self.grid = batch, ignore_index, grid
+        self.spatial = OwnSpatialMatchingLoss(core, reduction="none", from_logits=False, **switches) if grid else None
+
+    def classes(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Activated predictions and one-hot truth, without what is ignored, with or without background."""
+        if self.sigmoid:
+            input = torch.sigmoid(input)
+        channels = input.shape[1]
+        if self.softmax:
+            if channels == 1:
+                warnings.warn("single channel prediction, `softmax=True` ignored.", stacklevel=2)
+            else:
+                input = torch.softmax(input, 1)
+        if self.other_act is not None:
+            input = self.other_act(input)
+        known = create_ignore_mask(target, self.ignore_index)
+        if self.to_onehot_y:
+            if channels == 1:
+                warnings.warn("single channel prediction, `to_onehot_y=True` ignored.", stacklevel=2)
+            else:
+                if self.ignore_index is not None:  # noqa: SIM102  # TorchScript drops the inner one where it is None
+                    if self.ignore_index < 0 or self.ignore_index >= channels:
+                        target = torch.where(target == self.ignore_index, torch.zeros_like(target), target)
+                target = one_hot(target, num_classes=channels)
+        if known is not None:
+            input, target = input * known, target * known
+        if not self.include_background:
+            if channels == 1:
+                warnings.warn("single channel prediction, `include_background=False` ignored.", stacklevel=2)
+            else:
+                input, target = input[:, 1:], target[:, 1:]
+        return input, target
+
+    def axes(self, input: Tensor) -> list[int]:
+        """The spatial axes, and the batch with `batch=True`."""
+        axes = list(range(2, input.dim()))
+        if self.batch:
+            axes = [0] + axes  # noqa: RUF005  # TorchScript knows no unpacking
+        return axes
+
+    @torch.jit.unused
+    def matched(self, input: Tensor, target: Tensor) -> Tensor:
+        """(B, C): the Spatial Matching loss of activated predictions."""
+        assert self.spatial is not None
+        return self.spatial(input, target)
+
+    def reduced(self, loss: Tensor) -> Tensor:
+        """Mean, sum, or as it is. ValueError for another reduction."""
+        if self.reduction == "mean":
+            return torch.mean(loss)
+        if self.reduction == "sum":
+            return torch.sum(loss)
+        if self.reduction == "none":
+            return loss
+        raise ValueError(f'Unsupported reduction: {self.reduction}, available options are ["mean", "sum", "none"].')
+
+
+class TverskyLoss(Spelled):
+    """MONAI's TverskyLoss: alpha weighs false positives, beta misses.
+
+    `grid=True` and the switches of `massmatch.losses.SpatialMatchingLoss` (scale, distance, nonzero, ...) by keyword.
+    """
+
+    def __init__(
+        self,
+        include_background: bool = True,
+        to_onehot_y: bool = False,
+        sigmoid: bool = False,
+        softmax: bool = False,
+        other_act: Callable[[Tensor], Tensor] | None = None,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        reduction: LossReduction | str = LossReduction.MEAN,
+        smooth_nr: float = 1e-5,
+        smooth_dr: float = 1e-5,
+        batch: bool = False,
+        soft_label: bool = False,
+        ignore_index: int | None = None,
+        *,
+        grid: bool = False,
+        **switches: Any,
+    ) -> None:
+        core = Overlap(alpha, beta, smooth_nr, smooth_dr)
+        super().__init__(
+            *(include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch, ignore_index),
+            *(core, grid, switches),
+        )
+        self.alpha, self.beta = alpha, beta
+        self.smooth_nr, self.smooth_dr = float(smooth_nr), float(smooth_dr)
+        self.soft_label = soft_label
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """As MONAI's: input (B, N, H, W[, D]), target the same or (B, 1, ...) with to_onehot_y.
+
+        Raises AssertionError for another shape, ValueError for another reduction.
+        """
+        input, target = self.classes(input, target)
+        if target.shape != input.shape:
+            raise AssertionError(f"ground truth has differing shape ({target.shape}) from input ({input.shape})")
+        if self.grid:
+            return self.reduced(self.matched(input, target))
+        axes = self.axes(input)
+        if self.soft_label:
+            tp, fp, fn = soft_counts(input, target, axes)
+        else:
+            tp = torch.sum(input * target, dim=axes)
+            fp, fn = torch.sum(input * (1 - target), dim=axes), torch.sum((1 - input) * target, dim=axes)
+        below = tp + self.alpha * fp + self.beta * fn + self.smooth_dr
+        return self.reduced(1.0 - (tp + self.smooth_nr) / below)
+
+
+class DiceLoss(Spelled):
+    """MONAI's DiceLoss.
+
+    `grid=True` and the switches of `massmatch.losses.SpatialMatchingLoss` (scale, distance, nonzero, ...) by keyword;
+    not together with squared_pred, jaccard or soft_label.
+    """
+
+    class_weight: Tensor | None
+
+    def __init__(
+        self,
+        include_background: bool = True,
+        to_onehot_y: bool = False,
+        sigmoid: bool = False,
+        softmax: bool = False,
+        other_act: Callable[[Tensor], Tensor] | None = None,
+        squared_pred: bool = False,
+        jaccard: bool = False,
+        reduction: LossReduction | str = LossReduction.MEAN,
+        smooth_nr: float = 1e-5,
+        smooth_dr: float = 1e-5,
+        batch: bool = False,
+        weight: Sequence[float] | float | int | Tensor | None = None,
+        soft_label: bool = False,
+        ignore_index: int | None = None,
+        *,
+        grid: bool = False,
+        **switches: Any,
+    ) -> None:
+        core = Overlap(0.5, 0.5, smooth_nr / 2, smooth_dr / 2)
+        super().__init__(
+            *(include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch, ignore_index),
+            *(core, grid, switches),
+        )
+        if grid and (squared_pred or jaccard or soft_label):
+            raise ValueError("squared_pred, jaccard and soft_label are not possible with the grid.")
+        self.squared_pred, self.jaccard, self.soft_label = squared_pred, jaccard, soft_label
+        self.smooth_nr, self.smooth_dr = float(smooth_nr), float(smooth_dr)
+        self.register_buffer("class_weight", torch.as_tensor(weight) if weight is not None else None)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """As MONAI's: input (B, N, H, W[, D]), target the same or (B, 1, ...) with to_onehot_y.
+
+        Raises AssertionError for another shape, ValueError for another reduction or unfit class weights.
+        """
+        input, target = self.classes(input, target)
+        if target.shape != input.shape:
+            raise AssertionError(f"ground truth has different shape ({target.shape}) from input ({input.shape})")
+        loss = self.matched(input, target) if self.grid else self.overlap(input, target)
+        loss = self.weighted(loss, target.shape[1])
+        if self.reduction == "none":  # a shape that broadcasts against the input
+            return loss.view(list(loss.shape[0:2]) + [1] * (input.dim() - 2))
+        return self.reduced(loss)
+
+    def overlap(self, input: Tensor, target: Tensor) -> Tensor:
+        """(B, C), or (C,) with `batch=True`."""
+        axes = self.axes(input)
+        if self.squared_pred:
+            p, y = torch.sum(input * input, dim=axes), torch.sum(target * target, dim=axes)
+            difference = input - target
+            tp = (p + y - torch.sum(difference * difference, dim=axes)) / 2
+            fp, fn = p - tp, y - tp
+        elif self.soft_label:
+            tp, fp, fn = soft_counts(input, target, axes)
+        else:
+            tp = torch.sum(input * target, dim=axes)
+            fp, fn = torch.sum(input, dim=axes) - tp, torch.sum(target, dim=axes) - tp
+        wrong = fp + fn if self.jaccard else 0.5 * (fp + fn)
+        return 1.0 - (2.0 * tp + self.smooth_nr) / (2.0 * (tp + wrong) + self.smooth_dr)
+
+    def weighted(self, loss: Tensor, classes: int) -> Tensor:
+        """Each class's loss times its weight."""
+        weight = self.class_weight
+        if weight is None or classes == 1:
+            return loss
+        if weight.dim() > 0 and weight.shape[0] != classes:
+            raise ValueError(
+                "The length of the `weight` sequence should be the same as the number of classes. "
+                "If `include_background=False`, the weight should not include the background category class 0."
+            )
+        if not torch.compiler.is_compiling() and bool(weight.min() < 0):
+            raise ValueError("the value/values of the `weight` should be no less than 0.")
+        return loss * weight.to(loss)
+
+
+class SpatialMatchingLoss(Spelled):
+    """The Spatial Matching loss around any core, in MONAI's spelling.
+
+    `core`: "tversky" or "dice" with MONAI's alpha, beta and smoothing; any other name of `massmatch.losses.CORES`, or a
+    core of one's own, with its own. The switches (scale, distance, nonzero, ...) by keyword.
+    """
+
+    def __init__(
+        self,
+        core: str | Callable[..., Tensor] = "tversky",
+        include_background: bool = True,
+        to_onehot_y: bool = False,
+        sigmoid: bool = False,
+        softmax: bool = False,
+        other_act: Callable[[Tensor], Tensor] | None = None,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        reduction: LossReduction | str = LossReduction.MEAN,
+        smooth_nr: float = 1e-5,
+        smooth_dr: float = 1e-5,
+        batch: bool = False,
+        ignore_index: int | None = None,
+        *,
+        grid: bool = True,
+        **switches: Any,
+    ) -> None:
+        if core == "tversky":
+            core = Overlap(alpha, beta, smooth_nr, smooth_dr)
+        elif core == "dice":
+            core = Overlap(0.5, 0.5, smooth_nr / 2, smooth_dr / 2)
+        elif isinstance(core, str):
+            if core not in CORES:
+                raise ValueError(f"core must be one of {', '.join(CORES)} or callable, but is {core!r}.")
+            core = CORES[core]()
+        if not grid:
+            switches = {**switches, "grid": False}
+        super().__init__(
+            *(include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch, ignore_index),
+            *(core, True, switches),
+        )
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Input (B, N, H, W[, D]), target the same or (B, 1, ...) with to_onehot_y; (B, N) with reduction "none".
+
+        Raises AssertionError for another shape, ValueError for another reduction.
+        """
+        input, target = self.classes(input, target)
+        if target.shape != input.shape:
+            raise AssertionError(f"ground truth has different shape ({target.shape}) from input ({input.shape})")
+        return self.reduced(self.matched(input, target))
+
+
+def soft_counts(input: Tensor, target: Tensor, axes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """TP, FP and FN that are right for soft truth too (Wang et al. 2023)."""
+    p, y = torch.sum(torch.abs(input), dim=axes), torch.sum(torch.abs(target), dim=axes)
+    tp = (p + y - torch.sum(torch.abs(input - target), dim=axes)) / 2
+    return tp, p - tp, y - tp
