@@ -151,6 +151,7 @@ def test_every_loss_has_a_finite_first_step(cohort):
     network = fit.seeded_model(tiny(cohort))
     for name in LOSSES:
         loss = make_loss(name)
+        loss.fit([torch.from_numpy(cohort.load(id).mask)[None] for id in cohort.ids], [None] * len(cohort))
         batch = next(shuffled(Samples(cohort, cohort.ids[:4], loss), 4, 0, 0))
         value = loss(network(batch.images), batch.target, facts=batch.facts)
         assert torch.isfinite(value), name

@@ -7,6 +7,7 @@ import typer
 
 from massmatch.cli.datasets import check, export_nnunet, prepare
 from massmatch.cli.losses import losses
+from massmatch.cli.nnunet import nnunet
 from massmatch.cli.screen import screen, show, told, watching
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def phantom(
 
 
 app.add_typer(losses, name="losses")
+app.add_typer(nnunet, name="nnunet")
 app.command()(prepare)
 app.command()(check)
 app.command("export-nnunet")(export_nnunet)
@@ -81,6 +83,9 @@ def train(
         float | None,
         typer.Option(help="Peak of one-cycle. By default 1e-4 (the paper's), 2e-3 with one-cycle."),
     ] = None,
+    adversarial: Annotated[
+        float, typer.Option(help="Weight of critics that learn to tell predictions from truth; 0: none.")
+    ] = 0.0,
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster, by a short timing.")] = "auto",
     memory: Annotated[str, typer.Option(help="contiguous, channels-last, or auto.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -108,6 +113,7 @@ def train(
             optimizer=optimizer,
             schedule=schedule,
             learning_rate=learning_rate if learning_rate is not None else PEAK.get(schedule, 1e-4),
+            adversarial=adversarial,
             precision=precision,
             memory=memory,
             threads=threads,

@@ -37,6 +37,7 @@ class Experiment(BaseModel):
     optimizer: Literal["adam", "adamw"] = "adam"  # not stated; Adam is what AU-Net's other users take
     schedule: Literal["constant", "one-cycle"] = "constant"
     learning_rate: float = Field(default=1e-4, gt=0)  # the peak of a one-cycle schedule
+    adversarial: float = Field(default=0, ge=0)  # weight of critics (Chen et al. 2020); 0: none
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the network; the loss has float32 always
     memory: Literal["auto", "contiguous", "channels-last"] = "auto"
     threads: int | None = Field(default=None, ge=1)  # None: PyTorch's choice
@@ -44,9 +45,11 @@ class Experiment(BaseModel):
 
     @property
     def digest(self) -> str:
-        """8 hex digits over all fields."""
-        fields = json.dumps(self.model_dump(), sort_keys=True)
-        return hashlib.sha256(fields.encode()).hexdigest()[:8]
+        """8 hex digits over all fields that matter."""
+        fields = self.model_dump()
+        if not self.adversarial:
+            del fields["adversarial"]  # a later option: runs without it keep their names
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     def folder(self, runs: Path, fold: int) -> Path:
         """Where the run of one fold lives."""

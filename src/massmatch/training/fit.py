@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from massmatch.data import Cohort, CohortError, Split, split
 from massmatch.losses import ImageLoss
 from massmatch.metrics import Counts
+from massmatch.training.adversary import make_adversary
 from massmatch.training.batches import Samples, batch_sizes, shuffled
 from massmatch.training.evaluate import evaluate, probabilities, write_rows
 from massmatch.training.experiment import Experiment, make_loss, make_model
@@ -160,7 +161,9 @@ def _fit(
     schedule = make_schedule(experiment, optimizer, per_epoch * experiment.epochs)
     network, optimizer = fabric.setup(model, optimizer)
     loss.to(fabric.device)
-    state = Progressed(model, loss, optimizer, schedule)
+    adversary = make_adversary(experiment, fabric.device)
+    critics = (None, None) if adversary is None else (adversary.critics, adversary.optimizer)
+    state = Progressed(model, loss, optimizer, schedule, *critics)
     history = state.resume(out / "last.ckpt")
     best = max((row["val_dsc_pooled"] for row in history), default=-math.inf)
     for epoch in range(len(history), experiment.epochs):
@@ -171,11 +174,16 @@ def _fit(
         for step, batch in enumerate(shuffled(train, experiment.batch_size, experiment.seed, epoch)):
             images = fabric.to_device(batch.images.to(memory_format=layout))
             optimizer.zero_grad(set_to_none=True)
-            value = over_outputs(loss, network(images), fabric.to_device(batch.target), batch.facts)
+            outputs, target = network(images), fabric.to_device(batch.target)
+            value = over_outputs(loss, outputs, target, batch.facts)
+            if adversary is not None:
+                value = value + adversary.penalty(images, main_output(outputs))
             if not torch.isfinite(value):
                 raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1} on the images {batch.ids}")
             fabric.backward(value)
             optimizer.step()
+            if adversary is not None:
+                adversary.learn(images, main_output(outputs), target)
             if schedule is not None:
                 schedule.step()
             total, seen = total + value.item() * len(batch.ids), seen + len(batch.ids)
@@ -210,6 +218,11 @@ def _fit(
         write_history(out / "history.csv", history)
 
 
+def main_output(outputs: Tensor | list[Tensor]) -> Tensor:
+    """The first of several outputs is the main one."""
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
+
+
 def over_outputs(
     loss: ImageLoss, outputs: Tensor | list[Tensor], target: Tensor, facts: list[dict[str, Tensor]]
 ) -> Tensor:
@@ -234,6 +247,8 @@ class Progressed(NamedTuple):
     loss: nn.Module
     optimizer: Any
     schedule: LRScheduler | None
+    critics: nn.Module | None = None
+    critic_optimizer: torch.optim.Optimizer | None = None
 
     def save(self, path: Path, history: list[dict[str, Any]]) -> None:
         """After an epoch."""
