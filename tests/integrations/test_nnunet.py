@@ -149,6 +149,7 @@ RUN = """
         trainer.run_training()
         kinds = [type(trainer.loss), type(trainer.loss.loss), type(trainer.loss.loss.loss)]
         trainer.perform_actual_validation(False)
+        trainer.set_deep_supervision_enabled(False)
         image = sorted((root / "raw/Dataset101_Mass/imagesTr").iterdir())[0]
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
         predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
