@@ -159,7 +159,7 @@ RUN = """
         from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
         data, properties = NaturalImage2DIO().read_images([str(image)])
         found = predictor.predict_single_npy_array(data, properties)
-        losses = trainer.logger.my_fantastic_logging["train_losses"]
+        losses = trainer.logger.get_checkpoint()["train_losses"]
         name = "{{}}({{}}({{}}))".format(*(k.__name__ for k in kinds))
         print(json.dumps({{"loss": name, "losses": [float(x) for x in losses], "shape": list(np.squeeze(found).shape),
                           "values": np.unique(found).tolist()}}))
