@@ -12,7 +12,6 @@ from torch import nn
 from typer.testing import CliRunner
 
 from massmatch.cli import app
-from massmatch.losses import LOSSES
 from massmatch.losses.conformance import PROBES, check
 
 
@@ -211,10 +210,20 @@ def test_our_losses_pass():
         assert failed == ({"fullgraph", "export"} if name.startswith("sm-") else set()), name
 
 
+GRAPH = {"fullgraph", "export"}  # the number of cells or masses follows from the data
+KNOWN = {  # docs/systems.md says why
+    **dict.fromkeys(("blob", "cc-dice-bce", "instance"), GRAPH),
+    "hausdorff-dt": {*GRAPH, "gradient"},
+    "ssl": {"gradient", "order"},
+    "density-asp": {"gradient", "order"},
+    "rmi": {"3-D", "flip"},
+}
+
+
 @pytest.mark.long
-def test_every_variant_passes():
-    names = [name for name in LOSSES if name.startswith("sm-")]
-    assert all(failed == {"fullgraph", "export"} for failed in failures(*names).values())
+def test_every_loss_passes_but_for_what_is_known():
+    for name, failed in failures("all").items():
+        assert failed == (GRAPH if name.startswith("sm-") else KNOWN.get(name, set())), name
 
 
 def test_the_command(tmp_path):

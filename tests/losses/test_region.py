@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from massmatch.losses.region import RMI, SSIM, SSL, gaussian, standardised
+from massmatch.losses.region import RMI, SSIM, SSL, gaussian, local_mean, standardised
 
 
 def example(side=30, seed=0):
@@ -120,8 +120,10 @@ def test_what_they_refuse():
 
 
 def test_windows():
-    window = gaussian(11, 1.5, 2, torch.zeros(1, dtype=torch.float64))
-    assert window.sum().item() == pytest.approx(1)
-    assert window.shape == (11, 11)
-    assert (window == window.T).all()
+    line = gaussian(11, 1.5, torch.zeros(1, dtype=torch.float64))
+    assert line.sum().item() == pytest.approx(1)
+    assert (line == line.flip(0)).all()
+    point = torch.zeros(1, 1, 21, 21, dtype=torch.float64)
+    point[..., 10, 10] = 1
+    torch.testing.assert_close(local_mean(point, line)[0, 0], torch.outer(line, line))
     assert torch.isfinite(standardised(torch.ones(1, 1, 5, 5))).all()

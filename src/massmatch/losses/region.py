@@ -23,20 +23,20 @@ def pixel_entropy(logits: Tensor, target: Tensor, from_logits: bool) -> Tensor:
     return function(logits, target, reduction="none")
 
 
-def gaussian(side: int, sigma: float, axes: int, like: Tensor) -> Tensor:
-    """A window of `side` pixels along each of the axes that adds up to 1."""
+def gaussian(side: int, sigma: float, like: Tensor) -> Tensor:
+    """A line of `side` weights that add up to 1: the window along each axis."""
     distance = torch.arange(side, dtype=like.dtype, device=like.device) - (side - 1) / 2
     line = (-(distance**2) / (2 * sigma**2)).exp()
-    window = line
-    for _ in range(axes - 1):
-        window = window[..., None] * line
-    return window / window.sum()
+    return line / line.sum()
 
 
-def local_mean(x: Tensor, window: Tensor) -> Tensor:
-    """(B, C, *spatial) averaged with the window, where it fits wholly."""
-    flat = x.flatten(0, 1)[:, None]
-    return CONVOLUTIONS[window.ndim](flat, window[None, None]).unflatten(0, x.shape[:2]).squeeze(2)
+def local_mean(x: Tensor, line: Tensor) -> Tensor:
+    """(B, C, *spatial) averaged with the window, where it fits wholly; axis by axis, since a Gaussian separates."""
+    axes = x.ndim - 2
+    found = x.flatten(0, 1)[:, None]
+    for axis in range(axes):
+        found = CONVOLUTIONS[axes](found, line.view(1, 1, *(len(line) if a == axis else 1 for a in range(axes))))
+    return found.unflatten(0, x.shape[:2]).squeeze(2)
 
 
 def refuse_mask(name: str, valid: Tensor | None) -> None:
@@ -73,7 +73,7 @@ class SSIM(ImageLoss):
         refuse_mask("SSIM", valid)
         if min(logits.shape[2:]) < self.side:
             raise ValueError(f"SSIM needs images of at least {self.side} pixels, but has {tuple(logits.shape[2:])}")
-        window = gaussian(self.side, self.sigma, logits.ndim - 2, logits)
+        window = gaussian(self.side, self.sigma, logits)
         p = probabilities(logits, self.from_logits)
         mean_p, mean_y = local_mean(p, window), local_mean(target, window)
         var_p = local_mean(p * p, window) - mean_p**2
@@ -132,7 +132,7 @@ def structural_loss(p: Tensor, target: Tensor, entropy: Tensor, beta: float | in
 def standardised(x: Tensor, c: float | int = 0.01) -> Tensor:
     """(x - local mean + c) / (local deviation + c) over windows of 3 pixels."""
     axes = x.ndim - 2
-    window = gaussian(3, 1.5, axes, x)
+    window = gaussian(3, 1.5, x)
     wide = F.pad(x, (1, 1) * axes, mode="replicate")
     mean = local_mean(wide, window)
     variance = (local_mean(wide * wide, window) - mean**2).clamp(min=0)
