@@ -75,7 +75,7 @@ def test_row_39_however_it_is_spelt(root, name):
 
 
 @pytest.mark.parametrize(
-    "point", ["(nan, 3.0)", "(1.0)", "1, 2", "(a, b)", "__import__('os')", "(1, 2, 3, 4)", "(inf, 1)"]
+    "point", ["(nan, 3.0)", "(1.0)", "1, 2", "(a, b)", "__import__('os')", "(1, 2, 3, 4)", "(inf, 1)", "(1e999, 3)"]
 )
 def test_row_39_points_that_are_none(root, point):
     good = twin.plist(twin.roi("Mass", twin.box(20, 30, 20, 20)))
@@ -103,6 +103,13 @@ def test_row_39_areas_that_do_not_agree_are_told(root):
     ]
 
 
+def test_row_39_a_mass_drawn_twice_counts_once(root):
+    (root / "AllXML/20000001.xml").write_text(twin.plist(*[twin.roi("Mass", twin.box(20, 30, 20, 20))] * 2))
+    samples, told = read(inbreast(root))
+    assert np.bincount(samples["20000001"].instances.ravel())[1:].tolist() == [400]
+    assert told["20000001"] == ["AllXML/20000001.xml: mass 2 is the same as one before; left out"]
+
+
 def test_row_40_no_xml_is_no_mass_with_bi_rads_1_only(root):
     twin.without_annotation(root)
     listing = inbreast(root)
@@ -111,6 +118,21 @@ def test_row_40_no_xml_is_no_mass_with_bi_rads_1_only(root):
     samples, _ = read(listing)
     assert "20000001" not in samples
     assert not samples["20000008"].mask.any()
+
+
+@pytest.mark.parametrize(
+    ("id", "old", "new", "told"),
+    [
+        ("20000009", "", "", "has Bi-Rads 2"),
+        ("20000008", ";1;1", ";1;", "has Bi-Rads ,"),
+        ("20000008", "20000008", "20000099", "has no row in the table"),
+    ],
+)
+def test_row_40_any_other_without_xml_is_a_fault(root, id, old, new, told):
+    (root / f"AllXML/{id}.xml").unlink(missing_ok=True)
+    (root / "INbreast.csv").write_text(twin.csv_text().replace(old, new) if old else twin.csv_text(), newline="")
+    (fault,) = inbreast(root).faults.values()
+    assert fault.startswith(f"AllXML/{id}.xml: no such annotation, but the image {told}")
 
 
 def test_row_40_without_a_table_one_must_decide(tmp_path):
@@ -129,6 +151,7 @@ XMLS = {
     "binary plist": b"bplist00\xd1\x01\x02",
     "malformed": b"<plist><dict><key>Images</key><array>",
     "wrong root": b"<plist><array><string>Images</string></array></plist>",
+    "points that are no list": twin.plist(twin.roi("Mass", [])).replace("<array></array>", "<real>5</real>").encode(),
     "no ROIs": b"<plist><dict><key>Images</key><array><dict/></array></dict></plist>",
     "empty": b"",
     "50 MB": b" " * 50_000_000,
@@ -152,6 +175,7 @@ def test_row_41_the_table(tmp_path, table):
     assert [s.density for s in samples.values()] == [2, 2, None, 3, 4, 1, 1, 1, 2, 2, 2, 3]
     assert [s.facts["birads"] for s in samples.values()] == [*"5", "4a", "2", "5", "4c", *"32126", "2", "4b"]
     assert samples["20000001"].facts["acquisition"] == "201001"
+    assert samples["20000010"].facts["acquisition"] == "200902"
 
 
 @pytest.mark.parametrize(
@@ -167,9 +191,40 @@ def test_row_41_the_table(tmp_path, table):
     ids=["BOM", "LF", "commas", "newline in a quoted cell", "blanks in the header", "totals"],
 )
 def test_row_41_as_it_was_saved(root, change):
-    (root / "INbreast.csv").write_text(change(twin.csv_text()), newline="")
+    (root / "INbreast.csv").write_text(change(twin.csv_text()), newline="", encoding="utf-8")
     samples, _ = read(inbreast(root))
     assert [s.density for s in samples.values()][:4] == [2, 2, None, 3]
+
+
+def test_row_41_unicode_text(root):
+    (root / "INbreast.csv").write_text(twin.csv_text(delimiter="\t"), newline="", encoding="utf-16")
+    assert [s.density for s in read(inbreast(root))[0].values()][:4] == [2, 2, None, 3]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>Not found</html>", b"\xd0\xcf\x11\xe0 cut off"])
+@pytest.mark.parametrize("name", ["INbreast.csv", "INbreast.xls"])
+def test_row_41_a_table_that_is_none(root, name, content):
+    (root / "INbreast.csv").unlink()
+    (root / name).write_bytes(content)
+    with pytest.raises(CohortError, match=rf"^{name}: (must have the columns|cannot be read)"):
+        inbreast(root)
+
+
+def test_row_41_the_table_beside_the_images_counts(root):
+    for name in ("A", "B"):
+        (root / name).mkdir()
+        (root / name / "INbreast.csv").write_text(twin.csv_text().replace(";2;5", ";4;5"))
+    assert inbreast(root).items[0].read().density == 2
+    (root / "INbreast.csv").unlink()
+    with pytest.raises(CohortError, match=r"^A/INbreast\.csv, B/INbreast\.csv: must be one table"):
+        inbreast(root)
+
+
+def test_row_49_an_image_is_made_from_its_table_too(root):
+    files = {item.id: item.files for item in inbreast(root).items}
+    image = f"AllDICOMs/20000001_{twin.P1}_MG_L_CC_ANON.dcm"
+    assert files["20000001"] == (image, "AllXML/20000001.xml", "INbreast.csv")
+    assert files["20000008"] == (f"AllDICOMs/20000008_{twin.P3}_MG_R_ML_ANON.dcm", "INbreast.csv")
 
 
 @pytest.mark.parametrize(
@@ -245,10 +300,51 @@ def test_a_copy_with_other_cases_and_deeper_folders(tmp_path):
     assert len(read(inbreast(tmp_path / "archive"))[0]) == 12
 
 
+def test_row_35_two_annotations_of_one_id(root):
+    twin.doubled_annotation(root)
+    (fault,) = inbreast(root).faults.values()
+    assert fault.startswith("AllXML/20000001.xml: has the id 20000001, as has AllXML/20000001.XML")
+
+
+def test_row_35_annotations_and_rows_without_image(root):
+    next((root / "AllDICOMs").glob("20000003*")).unlink()
+    remarks = inbreast(root).remarks[1:]
+    assert remarks == ["annotations without image: 20000003", "the table has rows without image: 20000003"]
+
+
+def test_outlines_of_the_muscle_are_none_of_a_mass(root):
+    text = (root / "PectoralMuscle/Pectoral Muscle XML/20000002_muscle.xml").read_text()
+    (root / "AllXML/20000008_muscle.xml").write_text(text.replace("Pectoral", "Mass"))
+    samples, _ = read(inbreast(root))
+    assert not samples["20000008"].mask.any()
+
+
+@pytest.mark.parametrize("closed", ["MedicalReports", "medical reports", "__MACOSX"])
+def test_reports_and_what_macos_adds_are_not_looked_into(tmp_path, closed):
+    twin.write(tmp_path / "inbreast")
+    for folder in ("AllDICOMs", "AllXML"):
+        (tmp_path / closed / folder).mkdir(parents=True)
+    (tmp_path / closed / "INbreast.csv").write_text("SENTINEL")
+    assert len(inbreast(tmp_path).items) == 12
+
+
+def test_two_releases_are_not_mixed(tmp_path):
+    for name in ("a", "b"):
+        twin.write(tmp_path / name)
+    with pytest.raises(CohortError, match=r"^a/AllDICOMs, b/AllDICOMs: must be one folder.*give the folder of one"):
+        inbreast(tmp_path)
+    assert len(inbreast(tmp_path / "b").items) == 12
+
+
 def test_what_is_no_release(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         inbreast(tmp_path / "nowhere")
     with pytest.raises(CohortError, match=r"^AllDICOMs/: no such folder"):
+        inbreast(tmp_path)
+    (tmp_path / "AllXML").mkdir()
+    (tmp_path / "AllDICOMs").mkdir()
+    (tmp_path / "AllDICOMs/1.dcm").write_bytes(b"")
+    with pytest.raises(CohortError, match=r"^AllDICOMs/: must hold files such as.*holds none \(AllDICOMs/1\.dcm\)"):
         inbreast(tmp_path)
 
 
@@ -259,6 +355,23 @@ def test_row_50_links_that_lead_out_are_faults(root, tmp_path):
     (root / "AllXML/20000001.xml").symlink_to(outside)
     assert "leads out of the source folder" in inbreast(root).faults["AllXML/20000001.xml"]
     assert inbreast(root, allow_outside_root=True).faults == {}
+
+
+@pytest.mark.parametrize("name", ["INbreast.csv", "AllDICOMs", "AllXML"])
+def test_row_50_so_do_the_table_and_the_folders(root, tmp_path, name):
+    (root / name).rename(tmp_path / "elsewhere")
+    (root / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CohortError, match=rf"^{name}: leads out of the source folder"):
+        inbreast(root)
+    assert len(read(inbreast(root, allow_outside_root=True))[0]) == 12
+
+
+def test_row_35_loops_of_links(root):
+    (root / "loop").symlink_to(root)
+    (root / "AllDICOMs/loop").symlink_to(root / "AllDICOMs/loop")
+    listing = inbreast(root)
+    assert len(listing.items) == 12
+    assert list(listing.left_out) == ["AllDICOMs/loop"]
 
 
 def test_row_35_broken_links_and_missing_rights(root):

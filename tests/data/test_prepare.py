@@ -17,12 +17,16 @@ from PIL import Image
 
 from mammograms import listing
 from massmatch.data import CohortError, open_cohort
+from massmatch.data.cbis_ddsm import cbis_ddsm
 from massmatch.data.cohort import read_json
+from massmatch.data.inbreast import inbreast
 from massmatch.data.listing import Item, Listing, inside, named
-from massmatch.data.prepare import prepare
+from massmatch.data.prepare import _digest, prepare
 from massmatch.data.preprocess import Preprocessing
 from massmatch.losses import LOSSES
 from massmatch.training.batches import Samples
+from twins import cbis_ddsm as cbis_ddsm_twin
+from twins import inbreast as inbreast_twin
 
 HOW = Preprocessing(crop="breast", flip="right", size=(32, 24))
 
@@ -320,3 +324,16 @@ def test_row_35_a_loop_of_links(tmp_path):
 def test_names_are_cut_after_twenty():
     assert named(["b", "a"]) == "a, b"
     assert named([f"{n:03}" for n in range(25)]).endswith("019 and 5 more (25 in all)")
+
+
+def test_row_49_a_corrected_table_is_another_source(tmp_path):
+    """The csv of a folder and the tables of the datasets are among the files of their images."""
+    cbis_ddsm_twin.write(tmp_path / "cb")
+    inbreast_twin.write(tmp_path / "in")
+    for listing_of, table in (
+        (lambda: cbis_ddsm(tmp_path / "cb"), "cb/mass_case_description_train_set.csv"),
+        (lambda: inbreast(tmp_path / "in"), "in/INbreast.csv"),
+    ):
+        before = _digest(listing_of())
+        os.utime(tmp_path / table, (1, 1))
+        assert _digest(listing_of()) != before

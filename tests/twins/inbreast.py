@@ -96,7 +96,8 @@ def write(root, *, table="csv"):
     (root / "AllXML/.DS_Store").write_bytes(b"\0")
     muscle = plist(roi("Pectoral", box(0, 0, 20, 30), style="{{{:.6f}, {:.6f}}}"))
     (root / "PectoralMuscle/Pectoral Muscle XML/20000002_muscle.xml").write_text(muscle)
-    (root / f"MedicalReports/{P1}.txt").write_text("SENTINEL report")
+    for name in (P1, f"{P4}_2009_02"):
+        (root / f"MedicalReports/{name}.txt").write_text("SENTINEL report")
     (root / "README.txt").write_text("the release")
     if table == "csv":
         (root / "INbreast.csv").write_bytes(csv_text().encode())
@@ -116,7 +117,8 @@ def write_image(root, id, patient, side, view, size, *, spacing=False):
 
 def rows():
     for id, (_, side, view, _, acr, birads, _) in IMAGES.items():
-        yield ["removed", "removed", side, "MLO" if view == "ML" else view, "201001", id, acr, birads]
+        date = "200902" if id == "20000010" else "201001"  # the second exam of P4
+        yield ["removed", "removed", side, "MLO" if view == "ML" else view, date, id, acr, birads]
 
 
 def csv_text(*, newline="\r\n", delimiter=";"):
@@ -141,6 +143,11 @@ def write_xls(path):
 def without_annotation(root):
     """(j): Bi-Rads 5 and no XML."""
     (root / "AllXML/20000001.xml").unlink()
+
+
+def doubled_annotation(root):
+    """Two files of one id where the file system tells cases apart."""
+    (root / "AllXML/20000001.XML").write_text(plist())
 
 
 def outside(root):

@@ -62,18 +62,18 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
     items, faults, left_out = [], dict[str, str](), dict[str, str]()
     for id, own in sorted(images.items()):
         try:
-            files = _files_of(series, own, allow_outside_root)
+            paths = _files_of(series, own, allow_outside_root)
         except CohortError as error:
             faults[id] = str(error)
             continue
-        file = relative(source, files[0][0])
-        if (why := _misfit(source, files)) is not None:
-            left_out[file] = why
+        if (why := _misfit(source, paths)) is not None:
+            left_out[relative(source, paths[0][0])] = why
             continue
-        names = [[relative(source, path) for path in paths] for paths in files]
+        names = [[relative(source, path) for path in each] for each in paths]
         split = "train" if own[0].patient in both else own[0].split
         read = partial(read_image, source, id, own, names, split)
-        items.append(Item(id, own[0].patient, tuple(name for each in names for name in each), read))
+        files = (*(name for each in names for name in each), own[0].table)
+        items.append(Item(id, own[0].patient, files, read))
     return Listing(
         source,
         items,

@@ -56,9 +56,8 @@ def _entries(source: Path, folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if is_data(path))
     except OSError as error:
-        raise CohortError(
-            f"{relative(source, folder)}/: cannot be listed ({type(error).__name__}): give yourself the right to read it"
-        ) from None
+        where = f"{relative(source, folder)}/"
+        raise CohortError(f"{where}: cannot be listed ({type(error).__name__}): give yourself the right to") from None
 
 
 def _folders(source: Path, folder: Path | None = None, depth: int = DEPTH) -> Iterator[Path]:

@@ -19,6 +19,7 @@ POINT = re.compile(rf"\s*[({{]\s*({NUMBER})\s*,\s*({NUMBER})\s*(?:,\s*{NUMBER}\s
 MASS = ("mass", "masses")
 LARGEST_XML = 16 * 2**20  # bytes; real ones have 15 to 115 kB
 LEAST_AREA = 1.0  # px2: less is a click, no outline
+FURTHEST = 1e6  # pixels from the first one; 1e999 is infinite
 MOST_LOST = 0.5  # share of a mass off its image: more means swapped axes or another image
 AREA_AGREES = 0.05  # relative
 
@@ -62,21 +63,25 @@ def _rois(image: Any, file: str) -> list[Any]:
 
 def _region(roi: dict[str, Any], file: str) -> Region:
     name = " ".join(str(roi.get("Name", "")).split()).casefold()
-    points = [_point(text, file, name) for text in roi.get("Point_px") or []] if name in MASS else []
+    texts = roi.get("Point_px", []) if name in MASS else []
+    if not isinstance(texts, list):
+        raise CohortError(f"{file}: Point_px of {name!r} must be a list of points, but is none: mend it")
+    points = [_point(text, file, name) for text in texts]
     area_cm2, counted = roi.get("Area"), roi.get("NumberOfPoints")
     return Region(
         name,
         np.array(points, np.float64).reshape(-1, 2),
-        float(area_cm2) if isinstance(area_cm2, int | float) else None,
+        area_cm2 if isinstance(area_cm2, float) else None,
         counted if isinstance(counted, int) else None,
     )
 
 
 def _point(text: Any, file: str, name: str) -> tuple[float, float]:
     match = POINT.fullmatch(str(text))
-    if match is None:
+    column, row = (float(match[1]), float(match[2])) if match else (np.inf, np.inf)
+    if max(abs(column), abs(row)) > FURTHEST:
         raise CohortError(f"{file}: points of {name!r} must be (column, row), but one is {str(text)[:40]!r}: mend it")
-    return float(match[1]), float(match[2])
+    return column, row
 
 
 def is_outline(region: Region) -> bool:
@@ -85,8 +90,8 @@ def is_outline(region: Region) -> bool:
 
 
 def masses(regions: Iterable[Region], shape: tuple[int, int], file: str) -> list[NDArray[np.bool_]]:
-    """(H, W) bool per mass. Warns of dropped, clipped and miscounted outlines; CohortError for one outside."""
-    found = []
+    """(H, W) bool per mass. Warns of dropped, doubled, clipped and miscounted outlines; CohortError for one outside."""
+    found: list[NDArray[np.bool_]] = []
     for number, region in enumerate((r for r in regions if r.name in MASS), start=1):
         count = len(region.points)
         if region.counted is not None and region.counted != count:
@@ -104,10 +109,12 @@ def masses(regions: Iterable[Region], shape: tuple[int, int], file: str) -> list
             )
         if lost > 0:
             _warn(f"{file}: {100 * lost:.1f} % of mass {number} lies outside of the image and is cut off")
-        if mask.any():
-            found.append(mask)
-        else:
+        if not mask.any():
             _warn(f"{file}: mass {number} encloses no pixel's centre; left out")
+        elif any(np.array_equal(mask, other) for other in found):
+            _warn(f"{file}: mass {number} is the same as one before; left out")
+        else:
+            found.append(mask)
     return found
 
 

@@ -1,8 +1,8 @@
 """The table of INbreast, as csv or as xls; patients' names are on its second sheet, which is not opened."""
 
+import codecs
 import csv
 import io
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from python_calamine import CalamineError, CalamineWorkbook
 from massmatch.data.errors import CohortError
 from massmatch.data.listing import relative
 
-NAMES = ("inbreast.csv", "inbreast.xls")  # in this order: the csv is the simpler
 FILE, ACR, BIRADS, DATE = "file name", "acr", "bi-rads", "acquisition date"
 
 
@@ -24,12 +23,8 @@ class Row:
     acquisition: str | None  # year and semester, such as 201001
 
 
-def read_table(source: Path, folders: Iterable[Path]) -> dict[str, Row] | None:
-    """Rows by image id from the first table found in the folders, or None. CohortError for one that is damaged."""
-    files = {path.name.casefold(): path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()}
-    path = next((files[name] for name in NAMES if name in files), None)
-    if path is None:
-        return None
+def read_table(source: Path, path: Path) -> dict[str, Row]:
+    """Rows by image id from the csv or xls. CohortError for one that is damaged."""
     file = relative(source, path)
     cells = _cells_of_csv(path, file) if path.suffix.lower() == ".csv" else _cells_of_xls(path, file)
     header = [" ".join(str(cell).split()).casefold() for cell in cells[0]] if cells else []
@@ -58,12 +53,20 @@ def _density(text: str, file: str, id: str) -> int | None:
     raise CohortError(f"{file}: ACR must be 1, 2, 3, 4 or blank, but is {text[:20]!r} for the image {id}: mend it")
 
 
-def _cells_of_csv(path: Path, file: str) -> list[list[str]]:
-    data = path.read_bytes()
+def _decoded(data: bytes) -> str:
+    """Text as spreadsheets save it: UTF-8, with or without mark, "Unicode text" or a code page."""
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError:
-        text = data.decode("latin-1")  # any byte is a letter there
+        return data.decode("latin-1")  # any byte is a letter there
+
+
+def _cells_of_csv(path: Path, file: str) -> list[list[str]]:
+    try:
+        text = _decoded(path.read_bytes())
+    except OSError as error:
+        raise CohortError(f"{file}: cannot be read ({type(error).__name__}): restore the file") from None
     first = text.partition("\n")[0]
     delimiter = max(";,\t", key=first.count)
     try:

@@ -204,7 +204,8 @@ def _item(
     names = [relative(source, path) for path in masks]
     patient = str(patient or id)
     read = partial(read_pair, source, id, patient, file, names, known, allow_for_processing)
-    return Item(id, patient, (file, *names), read)
+    csv = [path.name for path in _sorted(source) if path.suffix.lower() == ".csv"]  # another one gives other facts
+    return Item(id, patient, (file, *names, *csv), read)
 
 
 # --- one image: in the worker ----------------------------------------------------------------------------------------
