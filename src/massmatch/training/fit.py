@@ -22,8 +22,8 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from massmatch.data import Cohort, CohortError, Split, split
 from massmatch.losses import ImageLoss
 from massmatch.metrics import Counts
-from massmatch.training.adversary import make_adversary
-from massmatch.training.batches import Samples, batch_sizes, shuffled
+from massmatch.training.adversary import Adversary, make_adversary
+from massmatch.training.batches import Batch, Samples, batch_sizes, shuffled
 from massmatch.training.evaluate import evaluate, probabilities, write_rows
 from massmatch.training.experiment import Experiment, make_loss, make_model
 from massmatch.training.files import load_checkpoint, save_checkpoint, write_atomic
@@ -163,6 +163,7 @@ def _fit(
     loss.to(fabric.device)
     adversary = make_adversary(experiment, fabric.device)
     critics = (None, None) if adversary is None else (adversary.critics, adversary.optimizer)
+    step = Step(fabric, network, loss, optimizer, schedule, adversary, layout)
     state = Progressed(model, loss, optimizer, schedule, *critics)
     history = state.resume(out / "last.ckpt")
     best = max((row["val_dsc_pooled"] for row in history), default=-math.inf)
@@ -171,35 +172,12 @@ def _fit(
         network.train()
         loss.set_epoch(epoch, experiment.epochs)
         total, seen = 0.0, 0
-        for step, batch in enumerate(shuffled(train, experiment.batch_size, experiment.seed, epoch)):
-            images = fabric.to_device(batch.images.to(memory_format=layout))
-            optimizer.zero_grad(set_to_none=True)
-            outputs, target = network(images), fabric.to_device(batch.target)
-            value = over_outputs(loss, outputs, target, batch.facts)
-            if adversary is not None:
-                value = value + adversary.penalty(images, main_output(outputs))
-            if not torch.isfinite(value):
-                raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1} on the images {batch.ids}")
-            fabric.backward(value)
-            optimizer.step()
-            if adversary is not None:
-                adversary.learn(images, main_output(outputs), target)
-            if schedule is not None:
-                schedule.step()
-            total, seen = total + value.item() * len(batch.ids), seen + len(batch.ids)
+        for number, batch in enumerate(shuffled(train, experiment.batch_size, experiment.seed, epoch), start=1):
+            total += step(batch, epoch) * len(batch.ids)
+            seen += len(batch.ids)
             dsc = history[-1]["val_dsc_pooled"] if history else math.nan
-            done = epoch * per_epoch + step + 1
-            watch(
-                Progress(
-                    "train",
-                    done,
-                    per_epoch * experiment.epochs,
-                    epoch + 1,
-                    experiment.epochs,
-                    total / seen,
-                    dsc,
-                )
-            )
+            done, steps = epoch * per_epoch + number, per_epoch * experiment.epochs
+            watch(Progress("train", done, steps, epoch + 1, experiment.epochs, total / seen, dsc))
         counts = validated(network, validation, experiment.threshold)
         row = {
             "epoch": epoch + 1,
@@ -216,6 +194,37 @@ def _fit(
             save_weights(out / "best.safetensors", model, experiment, train.samples[0].image.shape, cohort)
         state.save(out / "last.ckpt", history)
         write_history(out / "history.csv", history)
+
+
+class Step(NamedTuple):
+    """One step of the training: everything that moves."""
+
+    fabric: Fabric
+    network: nn.Module
+    loss: ImageLoss
+    optimizer: Any
+    schedule: LRScheduler | None
+    adversary: Adversary | None
+    layout: torch.memory_format
+
+    def __call__(self, batch: Batch, epoch: int) -> float:
+        """Learn from a batch; the loss of it before. FloatingPointError names the images where it is not finite."""
+        images = self.fabric.to_device(batch.images.to(memory_format=self.layout))
+        target = self.fabric.to_device(batch.target)
+        self.optimizer.zero_grad(set_to_none=True)
+        outputs = self.network(images)
+        value = over_outputs(self.loss, outputs, target, batch.facts)
+        if self.adversary is not None:
+            value = value + self.adversary.penalty(images, main_output(outputs))
+        if not torch.isfinite(value):
+            raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1} on the images {batch.ids}")
+        self.fabric.backward(value)
+        self.optimizer.step()
+        if self.adversary is not None:
+            self.adversary.learn(images, main_output(outputs), target)
+        if self.schedule is not None:
+            self.schedule.step()
+        return float(value.item())
 
 
 def main_output(outputs: Tensor | list[Tensor]) -> Tensor:
