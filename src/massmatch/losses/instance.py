@@ -3,6 +3,7 @@
 Instances are those handed over, or the 8-connected components of the truth (26 in 3-D); `facts` holds their labels.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,9 +86,9 @@ class InstanceWise(ImageLoss):
         ]
         return torch.stack(rows)
 
+    @abstractmethod
     def one(self, logits: Tensor, target: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
         """The loss of one channel of one image, all of (*spatial)."""
-        raise NotImplementedError
 
 
 def expanded(valid: Tensor | None, like: Tensor) -> Sequence[Sequence[Tensor | None]]:

@@ -1,5 +1,7 @@
 """What several networks are built of."""
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -10,7 +12,7 @@ from massmatch.models.aunet import conv_bn_relu
 __all__ = ["Gate", "PaddedNet", "conv_bn_relu", "double", "enlarged", "hidden", "joined", "pooled", "separate"]
 
 
-class PaddedNet(nn.Module):
+class PaddedNet(nn.Module, ABC):
     """A network for images of any size: they are padded to a multiple by repeating the border, the logits cropped.
 
     Subclasses implement `logits`. With deep supervision it gives, in training mode only, a list: the main output
@@ -37,9 +39,9 @@ class PaddedNet(nn.Module):
         outputs = [each[..., :height, :width] for each in found]
         return outputs if self.training else outputs[0]
 
+    @abstractmethod
     def logits(self, x: Tensor) -> Tensor | list[Tensor]:
         """Of padded images, in their size."""
-        raise NotImplementedError
 
 
 def double(inputs: int, outputs: int) -> nn.Sequential:
