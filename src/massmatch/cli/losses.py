@@ -90,7 +90,7 @@ def details(results: "list[Result]") -> None:
     """A line per probe."""
     from massmatch.losses.conformance import PROBES
 
-    colours = {"pass": "green", "fail": "red", "n/a": "dim"}
+    colours = {"pass": "green", "fail": "red"}
     for r in results:
         what = (PROBES[r.probe].__doc__ or "").splitlines()[0]
         screen.print(
