@@ -1,0 +1,32 @@
+"""The command `compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from massmatch.cli.arguments import CohortArgument
+from massmatch.cli.screen import screen, show, told
+
+
+def compare(
+    cohort: CohortArgument,
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs on this cohort, such as runs/*/fold0.")],
+    page: Annotated[Path | None, typer.Option(help="An HTML file to write, with table, contours and curves.")] = None,
+    table: Annotated[Path | None, typer.Option(help="A Markdown file to write, with the table.")] = None,
+) -> None:
+    """Put finished runs side by side: a table on the screen, in a file, and a page."""
+    with told():
+        import pandas as pd
+
+        from massmatch.data import open_cohort
+        from massmatch.reporting.page import write_page
+        from massmatch.reporting.tables import NOTE, comparison, markdown
+
+        named = show(runs)
+        if table is not None:
+            rows = {name: pd.read_csv(folder / "rows.csv") for name, folder in named.items()}
+            table.write_text(f"{markdown(comparison(rows))}\n{NOTE}\n", encoding="utf-8")
+        if page is not None:
+            write_page(page, "Losses side by side", open_cohort(cohort), named)
+            screen.print(f"{page}", soft_wrap=True)

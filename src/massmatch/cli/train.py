@@ -1,0 +1,91 @@
+"""The command `train`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from massmatch.cli.arguments import CohortArgument, Runs
+from massmatch.cli.screen import screen, show, told, watching
+
+if TYPE_CHECKING:
+    from massmatch.training.experiment import Experiment
+
+
+def train(
+    cohort: CohortArgument,
+    loss: Annotated[
+        str, typer.Option(help="A name of `massmatch losses`, options behind it as in name:a=1,b=2.")
+    ] = "sm-tversky-s-a",
+    model: Annotated[str, typer.Option(help="A name of `massmatch models`.")] = "aunet",
+    width: Annotated[int, typer.Option(help="Channels of the first level; 64 is the paper's, 8 suits a CPU.")] = 64,
+    fold: Annotated[int, typer.Option(help="Which fold, from 0.")] = 0,
+    folds: Annotated[int, typer.Option(help="How many folds.")] = 5,
+    scheme: Annotated[str, typer.Option(help="kfold, paper (80/10/10), split or official.")] = "kfold",
+    epochs: Annotated[int, typer.Option(help="Rounds through the training images.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of folds, first weights and order.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Images per step (the paper's 4).")] = 4,
+    optimizer: Annotated[str, typer.Option(help="adam or adamw.")] = "adam",
+    schedule: Annotated[
+        str, typer.Option(help="constant, or one-cycle, which learns far faster in a short run.")
+    ] = "constant",
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Peak of one-cycle. By default 1e-4 (the paper's), 2e-3 with one-cycle."),
+    ] = None,
+    adversarial: Annotated[
+        float, typer.Option(help="Weight of critics that learn to tell predictions from truth; 0: none.")
+    ] = 0.0,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster, by a short timing.")] = "auto",
+    memory: Annotated[str, typer.Option(help="contiguous, channels-last, or auto.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threshold: Annotated[float, typer.Option(help="A pixel above it is predicted mass.")] = 0.5,
+    out: Runs = Path("runs"),
+) -> None:
+    """Train on one fold and measure it on its test part. The same command again goes on, or shows the result."""
+    with told():
+        from massmatch.data import open_cohort
+        from massmatch.training.experiment import PEAK
+        from massmatch.training.fit import run
+
+        opened = open_cohort(cohort)
+        experiment = resolved(
+            cohort=opened.name,
+            fingerprint=opened.fingerprint,
+            loss=loss,
+            model=model,
+            width=width,
+            scheme=scheme,
+            folds=folds,
+            seed=seed,
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            schedule=schedule,
+            learning_rate=learning_rate if learning_rate is not None else PEAK.get(schedule, 1e-4),
+            adversarial=adversarial,
+            precision=precision,
+            memory=memory,
+            threads=threads,
+            threshold=threshold,
+        )
+        with watching(loss) as watch:
+            folder = run(experiment, opened, fold, out, watch)
+        show([folder])
+        screen.print(f"{folder}", soft_wrap=True)
+
+
+def resolved(**fields: Any) -> "Experiment":
+    """The experiment, with wrong values in one line each and names checked before anything runs."""
+    from pydantic import ValidationError
+
+    from massmatch.training.experiment import Experiment, make_loss, make_model
+
+    try:
+        experiment = Experiment(**fields)
+    except ValidationError as error:
+        lines = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}, but is {e['input']!r}" for e in error.errors()]
+        raise ValueError("\n".join(lines)) from None
+    make_loss(experiment.loss)
+    make_model(experiment.model, 1)
+    return experiment
