@@ -20,6 +20,7 @@ from massmatch.losses import WholeImageLoss
 from massmatch.metrics import image_metrics
 from massmatch.training import fit
 from massmatch.training.batches import Samples, batch_sizes, shuffled
+from massmatch.training.evaluate import evaluate_run
 from massmatch.training.experiment import Experiment, make_loss
 from massmatch.training.files import load_checkpoint
 from massmatch.training.precision import FABRIC, LAYOUTS, fastest
@@ -135,7 +136,7 @@ def test_a_changed_cohort_is_not_measured_in_silence(trained, cohort):
 
     changed = Cohort(cohort.root, cohort.table.iloc[1:], cohort.masks, cohort.licence)
     with pytest.raises(ValueError, match="has changed: its fingerprint is"):
-        fit.evaluate_run(trained, changed)
+        evaluate_run(trained, changed)
 
 
 def test_training_lowers_the_loss_and_finds_something(cohort, tmp_path):

@@ -20,7 +20,7 @@ def evaluate(
         from massmatch.data import open_cohort
         from massmatch.inference.predict import load_network
         from massmatch.training import evaluate as measuring
-        from massmatch.training.fit import evaluate_run
+        from massmatch.training.evaluate import evaluate_run
 
         opened = open_cohort(cohort)
         if out is None:

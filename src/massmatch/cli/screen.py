@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from massmatch.training.fit import Progress
+    from massmatch.training.progress import Progress
 
 screen, errors = Console(), Console(stderr=True, soft_wrap=True)
 FAILURE, USAGE, DATA, INTERRUPTED = 1, 2, 3, 130

@@ -1,5 +1,6 @@
 """Measuring a network: one image after the other, so that the rows do not depend on how they were batched."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from PIL import Image
 from torch import nn
 
 from massmatch.data import Cohort, Sample
 from massmatch.metrics import image_metrics, lesion_counts
 from massmatch.training.batches import normalised
+from massmatch.training.experiment import Experiment, parts_of
 from massmatch.training.files import write_atomic
+from massmatch.training.progress import Progress, Watch
+from massmatch.training.weights import load_weights
 
 Tick = Callable[[], None]
 
@@ -64,3 +69,37 @@ def evaluate(
 def write_rows(path: Path, rows: pd.DataFrame) -> None:
     """rows.csv, whole or not at all."""
     write_atomic(path, rows.to_csv(index=False).encode())
+
+
+def evaluate_run(out: Path, cohort: Cohort, watch: Watch = lambda progress: None) -> pd.DataFrame:
+    """Measure a run's best weights on its test part: `predictions/` and `rows.csv` in its folder.
+
+    Raises FileNotFoundError for a run without weights, ValueError if the cohort has changed since.
+    """
+    model, facts = load_weights(out / "best.safetensors")
+    experiment = Experiment(**facts["experiment"])
+    if cohort.fingerprint != experiment.fingerprint:
+        raise ValueError(
+            f"{cohort.root} has changed: its fingerprint is {cohort.fingerprint}, but the run was trained on "
+            f"{experiment.fingerprint}; give the cohort of the run, or `evaluate WEIGHTS COHORT` for another one"
+        )
+    fold = yaml.safe_load((out / "experiment.yaml").read_text())["fold"]
+    parts = parts_of(experiment, cohort, fold)
+    images = iter(range(1, len(parts.test) + 1))
+
+    def tick() -> None:
+        watch(
+            Progress(
+                "test",
+                next(images),
+                len(parts.test),
+                experiment.epochs,
+                experiment.epochs,
+                math.nan,
+                math.nan,
+            )
+        )
+
+    rows = evaluate(model, cohort, parts.test, experiment.threshold, out=out / "predictions", tick=tick)
+    write_rows(out / "rows.csv", rows)
+    return rows

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from massmatch.data import Cohort, Split, split
 from massmatch.losses import LOSSES, ImageLoss
 from massmatch.models import MODELS
 
@@ -119,3 +120,9 @@ def _option(part: str, spec: str) -> tuple[str, Any]:
 def make_model(name: str, width: int) -> nn.Module:
     """A network with one input channel and one logit per pixel. ValueError for an unknown name."""
     return named("model", name, MODELS)(1, 1, width)
+
+
+def parts_of(experiment: Experiment, cohort: Cohort, fold: int) -> Split:
+    """Which images train, choose and are measured in this run."""
+    scheme, folds, seed = experiment.scheme, experiment.folds, experiment.seed
+    return split(cohort.table, cohort.mass_fraction, scheme=scheme, fold=fold, folds=folds, seed=seed)

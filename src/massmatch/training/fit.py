@@ -6,46 +6,31 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import torch
 import yaml
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
-from massmatch.data import Cohort, CohortError, Split, split
+from massmatch.data import Cohort, CohortError, Split
 from massmatch.losses import ImageLoss
 from massmatch.metrics import Counts
 from massmatch.training.adversary import Adversary, make_adversary
 from massmatch.training.batches import Batch, Samples, batch_sizes, shuffled
-from massmatch.training.evaluate import evaluate, probabilities, write_rows
-from massmatch.training.experiment import Experiment, make_loss, make_model
+from massmatch.training.evaluate import evaluate_run, probabilities
+from massmatch.training.experiment import Experiment, make_loss, make_model, parts_of
 from massmatch.training.files import load_checkpoint, save_checkpoint, write_atomic
 from massmatch.training.precision import FABRIC, LAYOUTS, Speed, arranged, fastest
-from massmatch.training.weights import load_weights, save_weights
+from massmatch.training.progress import Progress, Watch
+from massmatch.training.weights import save_weights
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the number format at every start
-
-
-class Progress(NamedTuple):
-    """What a run tells whoever watches it, after every batch."""
-
-    phase: str  # "train", "validate" or "test"
-    done: int  # batches of the whole training, or images
-    of: int
-    epoch: int
-    epochs: int
-    loss: float
-    dsc: float  # pooled, on the validation part; NaN before the first
-
-
-Watch = Callable[[Progress], None]
 
 
 def run(experiment: Experiment, cohort: Cohort, fold: int, runs: Path, watch: Watch = lambda progress: None) -> Path:
@@ -69,12 +54,6 @@ def run(experiment: Experiment, cohort: Cohort, fold: int, runs: Path, watch: Wa
         evaluate_run(out, cohort, watch)
     (out / "DONE").touch()
     return out
-
-
-def parts_of(experiment: Experiment, cohort: Cohort, fold: int) -> Split:
-    """Which images train, choose and are measured in this run."""
-    scheme, folds, seed = experiment.scheme, experiment.folds, experiment.seed
-    return split(cohort.table, cohort.mass_fraction, scheme=scheme, fold=fold, folds=folds, seed=seed)
 
 
 def seeded_model(experiment: Experiment) -> nn.Module:
@@ -283,37 +262,3 @@ def write_history(path: Path, history: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(history)
     write_atomic(path, text.getvalue().encode())
-
-
-def evaluate_run(out: Path, cohort: Cohort, watch: Watch = lambda progress: None) -> pd.DataFrame:
-    """Measure a run's best weights on its test part: `predictions/` and `rows.csv` in its folder.
-
-    Raises FileNotFoundError for a run without weights, ValueError if the cohort has changed since.
-    """
-    model, facts = load_weights(out / "best.safetensors")
-    experiment = Experiment(**facts["experiment"])
-    if cohort.fingerprint != experiment.fingerprint:
-        raise ValueError(
-            f"{cohort.root} has changed: its fingerprint is {cohort.fingerprint}, but the run was trained on "
-            f"{experiment.fingerprint}; give the cohort of the run, or `evaluate WEIGHTS COHORT` for another one"
-        )
-    fold = yaml.safe_load((out / "experiment.yaml").read_text())["fold"]
-    parts = parts_of(experiment, cohort, fold)
-    images = iter(range(1, len(parts.test) + 1))
-
-    def tick() -> None:
-        watch(
-            Progress(
-                "test",
-                next(images),
-                len(parts.test),
-                experiment.epochs,
-                experiment.epochs,
-                math.nan,
-                math.nan,
-            )
-        )
-
-    rows = evaluate(model, cohort, parts.test, experiment.threshold, out=out / "predictions", tick=tick)
-    write_rows(out / "rows.csv", rows)
-    return rows
