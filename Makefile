@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ENV := .venv/.installed
 IN := .venv/bin
 
-.PHONY: demo test test-long lint bench clean
+.PHONY: demo test test-long test-nnunet lint bench clean
 
 demo: $(ENV)  ## made-up mammograms, two trained networks, one page
 	$(IN)/massmatch demo
@@ -13,6 +13,9 @@ test: $(ENV)  ## the suite
 
 test-long: $(ENV)  ## what takes longer
 	$(IN)/pytest -m long
+
+test-nnunet: .venv-nnunet/.installed  ## a whole run within nnU-Net, apart: its torchvision does not load beside a torch for the CPU
+	.venv-nnunet/bin/pytest -m long tests/integrations/test_nnunet_trainer.py
 
 lint: $(ENV)
 	$(IN)/ruff check .
@@ -28,5 +31,12 @@ $(ENV): pyproject.toml constraints.txt
 	$(IN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+.venv-nnunet/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-nnunet
+	.venv-nnunet/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	.venv-nnunet/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[nnunet]' pytest hypothesis beartype
+	touch $@
+
 clean:
-	rm -rf .venv demo runs
+	rm -rf .venv .venv-nnunet demo runs

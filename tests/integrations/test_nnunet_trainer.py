@@ -106,7 +106,7 @@ def test_a_whole_run_in_nnunet(cohort, tmp_path):
     The trainer is taken from its file, as nnU-Net does once it has found it: its own search imports trainers that need
     torchvision, which does not work beside a torch for the CPU.
     """
-    pytest.importorskip("nnunetv2", reason="nnU-Net (extra nnunet) is not installed: it brings torchvision")
+    pytest.importorskip("nnunetv2", reason="nnU-Net is not installed here: `make test-nnunet` runs this")
     from massmatch.data.nnunet_export import export_nnunet
 
     export_nnunet(cohort, tmp_path / "raw/Dataset101_Mass", folds=3)
