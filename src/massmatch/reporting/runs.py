@@ -1,6 +1,7 @@
 """Run folders as data: which are finished, which are not and why, and which may be compared with each other."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -249,10 +250,10 @@ def differing(one: Group, other: Group) -> dict[str, tuple[Any, Any]]:
 
 
 def tidy(runs: Sequence[Run], part: Literal["rows", "history", "candidates"] = "rows") -> pd.DataFrame:
-    """One table of a part of all runs, with the columns system, loss, model, width, seed, fold and scheme in front.
+    """One table of a part of all runs; in front system, loss, model, width, seed, fold, scheme and train_images.
 
     `system` is what is compared: the loss, with network and width behind it where the runs differ in them.
-    Runs without candidates add nothing to them.
+    `train_images`: how many the run learned from (NaN where it does not say). Runs without candidates add nothing.
     """
     several = len({(run.model, run.width) for run in runs}) > 1
     tables = []
@@ -261,6 +262,7 @@ def tidy(runs: Sequence[Run], part: Literal["rows", "history", "candidates"] = "
             continue
         known = {name: getattr(run, name) for name in ("loss", "model", "width", "seed", "fold")}
         system = f"{run.loss} ({run.model}-w{run.width})" if several else run.loss
-        head = {"system": system, **known, "scheme": run.facts["scheme"]}
+        images = run.experiment.get("resolved", {}).get("images", {})
+        head = {"system": system, **known, "scheme": run.facts["scheme"], "train_images": images.get("train", math.nan)}
         tables.append(pd.concat([pd.DataFrame(head, index=table.index), table], axis=1))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -1,37 +1,316 @@
-"""How sure one may be of a difference between two runs on the same test images."""
+"""How sure one may be of a number and of a difference: intervals over patients and over trainings, tests, Holm.
 
+Every function takes tidy rows (`runs.tidy`): a row per test image of every run, with system, seed, fold, id, patient
+and the metrics. A *run* is one seed and fold of a system. The value of a system is the mean over its runs of the value
+of each run, as in a cross-validation.
+
+Two kinds of chance, two intervals:
+
+    patients   which women were tested. Whole patients are drawn with replacement, and all their images in all runs
+               come along, so that neither views, folds nor seeds pass for more women. The networks stay as they are.
+    trainings  what another training would have given: other training patients, another order, other first weights
+               (these only with several seeds). A t interval over runs with the variance of Nadeau and Bengio
+               (Machine Learning 52, 2003), since runs share training images. No interval covers another hospital.
+"""
+
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+DRAWS = 10_000
+KEY = ["seed", "fold", "id"]  # the same image, tested by networks that learned from the same images
+LOWER_IS_BETTER = ("delta_a", "hau", "assd", "missed", "prediction_empty", "pieces", "fp_area")
 
 
-class Difference(NamedTuple):
-    """A mean difference over images with its 95 % interval."""
+class Estimate(NamedTuple):
+    """A value with its 95 % interval, and what it rests on. NaN: undefined, or too little to draw from."""
 
-    mean: float
+    value: float
     low: float
     high: float
+    patients: int
+    images: int  # counted once per run
+    runs: int
+    undefined: int = 0  # images left out since the metric is undefined for them
+    unpaired: int = 0  # images left out since only one of two systems has them
+
+
+def ratio(rows: pd.DataFrame, metric: str) -> tuple[pd.Series, pd.Series]:
+    """Numerator and denominator of each image: every metric is the sum of the first over the sum of the second.
+
+    dsc_pooled, sen_pooled, acc_pooled, delta_a_pooled (its numerator is signed: P - G): pixels. masses_found and its
+    like: found over present. hau_px_hits and its like: over images where mass was found. All others: the mean of the
+    column. The numerator is NaN where the column is undefined. KeyError for an unknown column.
+    """
+    tp, fp, fn, tn = (rows[name].astype(float) for name in ("tp", "fp", "fn", "tn"))
+    pooled = {
+        "dsc_pooled": (2 * tp, 2 * tp + fp + fn),
+        "sen_pooled": (tp, tp + fn),
+        "acc_pooled": (tp + tn, tp + fp + fn + tn),
+        "delta_a_pooled": (fp - fn, tp + fn),
+    }
+    if metric in pooled:
+        return pooled[metric]
+    if metric.startswith("masses_found"):
+        return rows[metric].astype(float), rows["masses"].astype(float)
+    one = pd.Series(1.0, rows.index)
+    if metric.endswith("_hits"):
+        hits = ~rows["truth_empty"].astype(bool) & ~rows["missed"].astype(bool)
+        return rows[metric.removesuffix("_hits")].where(hits), one
+    return rows[metric].astype(float), one
+
+
+def is_mean(metric: str) -> bool:
+    """Whether the metric is a mean over images, so that a patient has a value too."""
+    return not metric.endswith("_pooled") and not metric.startswith("masses_found")
+
+
+def sense(metric: str) -> int:
+    """1 where more is better, -1 where less is."""
+    return -1 if metric.startswith(LOWER_IS_BETTER) else 1
+
+
+def estimate(rows: pd.DataFrame, metric: str = "dsc", *, draws: int = DRAWS, seed: int = 0) -> Estimate:
+    """A metric of one system, with the interval over patients (percentile bootstrap, Efron and Tibshirani 1993).
+
+    Images for which the metric is undefined are left out and counted. One patient has no interval.
+    """
+    rows, undefined = _defined(_ordered(rows), metric)
+    if rows.empty:
+        return Estimate(np.nan, np.nan, np.nan, 0, 0, 0, undefined)
+    totals = _totals(rows, metric)
+    value = _value(totals.sum(axis=0), metric)
+    low, high = _limits(_value(_redrawn(totals, draws, seed), metric), len(totals))
+    return Estimate(float(value), low, high, len(totals), len(rows), totals.shape[1], undefined)
 
 
 def paired_difference(
-    rows: pd.DataFrame, others: pd.DataFrame, column: str = "dsc", *, draws: int = 10_000, seed: int = 0
-) -> Difference:
-    """Mean of `column` in `rows` minus that in `others`, image by image; the interval by bootstrap over patients.
+    rows: pd.DataFrame, others: pd.DataFrame, metric: str = "dsc", *, draws: int = DRAWS, seed: int = 0
+) -> Estimate:
+    """The metric of one system minus that of another on the images that both tested, with the interval over patients.
 
-    Images of one woman go together: whole patients are drawn, as many as there are, and all their images count
-    (percentile interval, Efron and Tibshirani 1993). It covers the choice of the test patients, not the training.
-
-    Raises ValueError unless both hold the same images, or where the column is undefined for some.
+    Images go together by seed, fold and id. Those that only one has, and those for which the metric is undefined in
+    one, are left out and counted.
     """
-    both = rows.merge(others, on="id", suffixes=("", "_other"), validate="one_to_one")
-    if not len(rows) == len(others) == len(both):
-        raise ValueError(f"both runs must have the same images, but share {len(both)} of {len(rows)} and {len(others)}")
-    difference = both[column] - both[f"{column}_other"]
-    if difference.isna().any():
-        raise ValueError(f"{column} is undefined for {int(difference.isna().sum())} images: take another column")
-    by_patient = difference.groupby(both["patient"]).agg(["sum", "count"]).to_numpy()
-    drawn = np.random.default_rng(seed).integers(len(by_patient), size=(draws, len(by_patient)))
-    sums, counts = by_patient[drawn].sum(axis=1).T
-    low, high = np.quantile(sums / counts, [0.025, 0.975])
-    return Difference(float(difference.mean()), float(low), float(high))
+    one, other, unpaired, undefined = paired(rows, others, metric)
+    if one.empty:
+        return Estimate(np.nan, np.nan, np.nan, 0, 0, 0, undefined, unpaired)
+    totals = [_totals(each, metric) for each in (one, other)]
+    value = _value(totals[0].sum(axis=0), metric) - _value(totals[1].sum(axis=0), metric)
+    drawn = [_value(_redrawn(each, draws, seed), metric) for each in totals]  # the same patients in both
+    low, high = _limits(drawn[0] - drawn[1], len(totals[0]))
+    return Estimate(float(value), low, high, len(totals[0]), len(one), totals[0].shape[1], undefined, unpaired)
+
+
+def over_trainings(rows: pd.DataFrame, others: pd.DataFrame | None = None, metric: str = "dsc") -> Estimate:
+    """The same value or difference with the interval over trainings; NaN limits with fewer than two runs.
+
+    Also NaN where the rows do not say how many images the runs learned from (`train_images`).
+    """
+    unpaired = 0
+    if others is None:
+        one, undefined = _defined(_ordered(rows), metric)
+        values = by_run(one, metric).dropna()
+    else:
+        one, other, unpaired, undefined = paired(rows, others, metric)
+        values = (by_run(one, metric) - by_run(other, metric)).dropna()
+    value, count = float(values.mean()), len(values)
+    half = np.nan if count < 2 else _half_over_runs(values.to_numpy(), _test_share(one))
+    return Estimate(value, value - half, value + half, one["patient"].nunique(), len(one), count, undefined, unpaired)
+
+
+def _test_share(rows: pd.DataFrame) -> float:
+    """Images tested per image learned from, mean over runs; NaN where it is not known."""
+    if "train_images" not in rows:
+        return np.nan
+    runs = rows.groupby(["seed", "fold"])
+    return float((runs.size() / runs["train_images"].first()).mean())
+
+
+def _half_over_runs(values: np.ndarray, test_share: float) -> float:
+    """Half the width of the corrected t interval: s^2 (1/n + tested/trained) in place of s^2 / n."""
+    variance = values.var(ddof=1) * (1 / len(values) + test_share)
+    return float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.sqrt(variance))
+
+
+def by_run(rows: pd.DataFrame, metric: str = "dsc") -> pd.Series:
+    """The metric of each run of one system, by seed and fold; NaN where it is undefined for all images of a run."""
+    rows = _ordered(rows)
+    runs = rows.groupby(["seed", "fold"]).size().index
+    rows, _ = _defined(rows, metric)
+    values = pd.Series(np.nan, runs)
+    if not rows.empty:
+        values[rows.groupby(["seed", "fold"]).size().index] = _per_run(_totals(rows, metric).sum(axis=0), metric)
+    return values
+
+
+def patient_means(rows: pd.DataFrame, metric: str = "dsc") -> pd.Series:
+    """The mean over each patient's images in all runs of one system, by patient; undefined images are left out.
+
+    Raises ValueError for a metric of sums over images: it has no mean.
+    """
+    if not is_mean(metric):
+        raise ValueError(f"{metric} adds up images and has no mean per patient: take a metric of images, such as dsc")
+    rows = _ordered(rows)
+    return ratio(rows, metric)[0].groupby(rows["patient"]).mean().dropna()
+
+
+def paired(
+    rows: pd.DataFrame, others: pd.DataFrame, metric: str = "dsc"
+) -> tuple[pd.DataFrame, pd.DataFrame, int, int]:
+    """The rows of both systems for the images that both tested, in the same order; how many are unpaired, undefined."""
+    one, other = (_ordered(each).set_index(KEY, drop=False) for each in (rows, others))
+    shared = one.index.intersection(other.index)
+    unpaired = len(one) + len(other) - 2 * len(shared)
+    one, other = (each.loc[shared].reset_index(drop=True) for each in (one, other))
+    known = ratio(one, metric)[0].notna() & ratio(other, metric)[0].notna()
+    return one[known], other[known], unpaired, int((~known).sum())
+
+
+def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Sorted, since floats are added up in order. Rows of a single run need not say seed and fold."""
+    rows = rows.assign(**{name: 0 for name in ("seed", "fold") if name not in rows})
+    if (twice := rows.duplicated(KEY)).any():
+        raise ValueError(f"{rows.loc[twice, 'id'].iloc[0]} comes twice in a run: give the rows of one system")
+    return rows.sort_values(KEY)
+
+
+def _defined(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, int]:
+    known = ratio(rows, metric)[0].notna()
+    return rows[known], int((~known).sum())
+
+
+def _totals(rows: pd.DataFrame, metric: str) -> np.ndarray:
+    """(patients, runs, 2): numerator and denominator of each patient in each run, 0 where she was not tested."""
+    patient, patients = pd.factorize(rows["patient"], sort=True)
+    run = rows.groupby(["seed", "fold"]).ngroup().to_numpy()
+    totals = np.zeros((len(patients), run.max() + 1, 2))
+    np.add.at(totals, (patient, run), np.stack(ratio(rows, metric), axis=1))
+    return totals
+
+
+def _per_run(sums: np.ndarray, metric: str) -> np.ndarray:
+    """(..., runs) from (..., runs, 2). Nothing to find and nothing found is a pooled DSC of 1, as in `Counts`."""
+    over, under = sums[..., 0], sums[..., 1]
+    empty = 1.0 if metric == "dsc_pooled" else np.nan
+    values = np.divide(over, under, out=np.full(over.shape, empty), where=under > 0)
+    return np.abs(values) if metric == "delta_a_pooled" else values
+
+
+def _value(sums: np.ndarray, metric: str) -> np.ndarray:
+    """The mean over the runs that have a value; NaN where none has."""
+    values = _per_run(sums, metric)
+    known = ~np.isnan(values)
+    count = known.sum(axis=-1)
+    return np.divide(np.where(known, values, 0).sum(axis=-1), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def _redrawn(totals: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """(draws, runs, 2): the sums over as many patients as there are, drawn with replacement."""
+    patients, runs, _ = totals.shape
+    weights = _weights(patients, draws, seed).astype(float)
+    return (weights @ totals.reshape(patients, -1)).reshape(draws, runs, 2)
+
+
+@lru_cache(maxsize=2)  # a table asks for the same draws for each of its cells
+def _weights(patients: int, draws: int, seed: int) -> np.ndarray:
+    """(draws, patients): how often each was drawn."""
+    drawn = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=draws)
+    return drawn.astype(np.uint16)
+
+
+def _limits(drawn: np.ndarray, patients: int) -> tuple[float, float]:
+    """The middle 95 % of the draws. A single patient says nothing about others."""
+    drawn = drawn[~np.isnan(drawn)]
+    if patients < 2 or not len(drawn):
+        return np.nan, np.nan
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def signed_rank(differences: pd.Series) -> float:
+    """p of Wilcoxon's signed-rank test, two-sided, of the patients' differences; NaN without a patient.
+
+    Zeros keep their ranks (Pratt 1959): patients whom both systems miss speak for no difference. All zeros: p = 1.
+    """
+    values = differences.dropna().to_numpy().round(12)  # what is equal but for the order of adding is equal
+    if not len(values):
+        return float("nan")
+    return 1.0 if not values.any() else float(stats.wilcoxon(values, zero_method="pratt").pvalue)
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Holm's corrected p values (Scandinavian Journal of Statistics 6, 1979); NaN is no test and counts for none."""
+    ordered = p.dropna().sort_values(kind="stable")
+    corrected = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
+    return corrected.reindex(p.index)
+
+
+def against(
+    rows: pd.DataFrame, baseline: str, metric: str = "dsc", *, draws: int = DRAWS, seed: int = 0
+) -> pd.DataFrame:
+    """Every other system against the baseline: a row each, highest difference first.
+
+    Columns: system, metric, baseline; difference with low and high (over patients) and training_low and training_high
+    (over trainings); p of Wilcoxon's signed-rank test of the patients' mean differences and p_holm, corrected over
+    the family of all rows of this table that hold a test (`tests` of them); better, worse, equal (patients);
+    patients, images, runs, seeds, folds, unpaired, undefined. p is NaN for metrics that have no value per patient.
+
+    Raises ValueError for a baseline that is not there.
+    """
+    systems = list(dict.fromkeys(rows["system"]))
+    if baseline not in systems:
+        raise ValueError(f"the baseline must be one of {', '.join(systems)}, but is {baseline!r}")
+    base = rows[rows["system"] == baseline]
+    lines = [_line(rows[rows["system"] == s], base, metric, draws, seed) for s in systems if s != baseline]
+    if not lines:
+        return pd.DataFrame(columns=["system", "metric", "baseline", "difference", "p", "p_holm"])
+    table = pd.DataFrame(lines).assign(metric=metric, baseline=baseline)
+    table = table.assign(p_holm=holm(table["p"]), tests=int(table["p"].count()))
+    return table.sort_values("difference", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def _line(rows: pd.DataFrame, base: pd.DataFrame, metric: str, draws: int, seed: int) -> dict[str, object]:
+    found = paired_difference(rows, base, metric, draws=draws, seed=seed)
+    trained = over_trainings(rows, base, metric)
+    one, other, *_ = paired(rows, base, metric)
+    own = patient_differences(one, other, metric) if is_mean(metric) else pd.Series(dtype=float)
+    sign = sense(metric) * np.sign(own.round(12))
+    return {
+        "system": rows["system"].iloc[0],
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "training_low": trained.low,
+        "training_high": trained.high,
+        "p": signed_rank(own),
+        "better": int((sign > 0).sum()),
+        "worse": int((sign < 0).sum()),
+        "equal": int((sign == 0).sum()),
+        "patients": found.patients,
+        "images": found.images,
+        "runs": found.runs,
+        "seeds": one["seed"].nunique(),
+        "folds": one["fold"].nunique(),
+        "unpaired": found.unpaired,
+        "undefined": found.undefined,
+    }
+
+
+def patient_differences(rows: pd.DataFrame, others: pd.DataFrame, metric: str = "dsc") -> pd.Series:
+    """The mean over each patient's images, in all runs, of one system minus the other on the same image."""
+    one, other, *_ = paired(rows, others, metric)
+    return (ratio(one, metric)[0] - ratio(other, metric)[0]).groupby(one["patient"]).mean()
+
+
+def usual_baseline(systems: list[str]) -> str:
+    """The hybrid loss (the paper's AU-Net) if it is there, else a plain core loss, else the first."""
+    for name in ("hybrid", "bce", "tversky", "dice"):
+        for system in systems:
+            if system.split(" ")[0].partition(":")[0] == name:
+                return system
+    return systems[0]
