@@ -1,4 +1,4 @@
-"""Metrics against hand-computed numbers, brute force, SciPy and MONAI; every empty case has its own line."""
+"""Metrics against hand-computed numbers, brute force, SciPy and MONAI; every empty case is a line."""
 
 import math
 
@@ -10,21 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, directed_hausdorff
 
-from massmatch.metrics import Counts, boundary, image_metrics, lesion_counts, summary
+from massmatch.metrics import Counts, boundary, image_metrics, summary
+from shapes import EMPTY, drawn, square
 
-
-def drawn(*rows):
-    assert len({len(row) for row in rows}) == 1
-    return np.array([[pixel == "#" for pixel in row] for row in rows])
-
-
-def square(corner, side=10, size=64):
-    mask = np.zeros((size, size), bool)
-    mask[corner[0] : corner[0] + side, corner[1] : corner[1] + side] = True
-    return mask
-
-
-EMPTY = np.zeros((64, 64), bool)
 TRUTH = drawn("......", ".###..", ".###..", "......")
 FOUND = drawn("......", "..###.", "..###.", "..#...")
 
@@ -161,20 +149,6 @@ def test_wrong_masks_are_named():
     with pytest.raises(ValueError, match=r"prediction must hold 0 and 1 only, but ranges from 0 to 255"):
         image_metrics(255 * FOUND.astype(np.uint8), TRUTH)
     assert image_metrics(FOUND.astype(np.uint8), torch.from_numpy(TRUTH))["dsc"] == pytest.approx(8 / 13)
-
-
-def test_lesions_by_hand():
-    instances = square((5, 5)).astype(np.uint8) + 2 * square((40, 40)) + 3 * square((5, 40))
-    prediction = square((5, 5)) | square((45, 45)) | square((30, 10), 3) | square((5, 45), 3)
-    # found well; a quarter (IoU 25 / 175); missed; 9 of 100 pixels inside the third; one piece on nothing
-    assert lesion_counts(prediction, instances) == {
-        "masses": 3,
-        "masses_found": 1,
-        "masses_found_centre": 2,
-        "pieces": 4,
-        "pieces_false": 1,
-    }
-    assert lesion_counts(EMPTY, instances)["pieces"] == 0
 
 
 def test_the_summary_pools_and_averages_by_hand():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from massmatch.metrics.counts import Counts
-from massmatch.metrics.surface import distances
+from massmatch.metrics.surface import between, distances, named, surface_distances
 
 
 def image_metrics(
@@ -16,23 +16,26 @@ def image_metrics(
         spacing_mm: height and width of a pixel; without it the columns in mm are NaN.
 
     Returns:
-        dsc, iou, sen, precision, specificity, acc, delta_a (absolute), delta_a_signed; hau_px, hau95_px (maximum of
-        the two directed 95th percentiles), assd_px (mean over both directions) and their twins in mm; hau_raw_px
-        (inf where one mask is empty); tp, fp, fn, tn; rows, cols (the size at which this was measured);
-        truth_empty, prediction_empty, missed (there is mass, and no pixel of it was found).
+        dsc, iou, sen, precision, specificity, acc, delta_a (absolute), delta_a_signed; hau_px, hau95_px, assd_px,
+        nsd_2px (see `distances`) and their twins in mm; hau_raw_px (inf where one mask is empty);
+        fp_area_px, fp_area_mm2 (what is predicted on an image without mass; NaN where there is mass);
+        tp, fp, fn, tn (pixels); rows, cols (the size at which this was measured); truth_empty, prediction_empty,
+        missed (there is mass, and no pixel of it was found), false_positive (there is none, and some was predicted).
 
     Raises:
-        ValueError: masks of different shapes, of more or fewer than two axes, or with other values.
+        ValueError: masks of different shapes, of more or fewer than two axes, or with other values; a spacing that
+            is not positive.
     """
     prediction, truth = as_mask("prediction", prediction), as_mask("truth", truth)
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction must have the shape of truth, {truth.shape}, but has {prediction.shape}")
+    if spacing_mm is not None and not (np.isfinite(spacing_mm).all() and min(spacing_mm) > 0):
+        raise ValueError(f"spacing_mm must be two positive lengths (row, column), but is {spacing_mm}")
     counts = Counts.of(prediction, truth)
-    millimetres = dict.fromkeys(("hau_mm", "hau95_mm", "assd_mm"), np.nan)
-    if spacing_mm is not None:
-        millimetres = distances(prediction, truth, spacing_mm, "mm")
-    empty = bool(prediction.any()) != bool(truth.any())
-    pixels = distances(prediction, truth, (1.0, 1.0), "px")
+    with_mass, predicted = counts.tp + counts.fn > 0, counts.tp + counts.fp > 0
+    pixels, millimetres = in_both_units(prediction, truth, spacing_mm)
+    false_area = np.nan if with_mass else float(counts.fp)
+    pixel_mm2 = np.nan if spacing_mm is None else spacing_mm[0] * spacing_mm[1]
     return {
         "dsc": counts.dice,
         "iou": counts.iou,
@@ -43,15 +46,31 @@ def image_metrics(
         "delta_a": abs(counts.area_difference),
         "delta_a_signed": counts.area_difference,
         **pixels,
-        "hau_raw_px": np.inf if empty else pixels["hau_px"],
+        "hau_raw_px": pixels["hau_px"] if with_mass == predicted else np.inf,
         **millimetres,
+        "fp_area_px": false_area,
+        "fp_area_mm2": false_area * pixel_mm2,
         **counts._asdict(),
         "rows": truth.shape[0],
         "cols": truth.shape[1],
-        "truth_empty": not truth.any(),
-        "prediction_empty": not prediction.any(),
-        "missed": bool(truth.any()) and counts.tp == 0,
+        "truth_empty": not with_mass,
+        "prediction_empty": not predicted,
+        "missed": with_mass and counts.tp == 0,
+        "false_positive": not with_mass and predicted,
     }
+
+
+def in_both_units(
+    prediction: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, float] | None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """`distances` in px and in mm; NaN in mm where the spacing is not known."""
+    if spacing_mm is None:
+        return distances(prediction, truth, (1.0, 1.0), "px"), named(np.nan, np.nan, np.nan, np.nan, "mm")
+    square = spacing_mm[0] == spacing_mm[1]
+    if not square or not prediction.any() or not truth.any():
+        return distances(prediction, truth, (1.0, 1.0), "px"), distances(prediction, truth, spacing_mm, "mm")
+    there, back = surface_distances(prediction, truth)  # once is enough: mm are these, scaled
+    return between(there, back, "px"), between(there * spacing_mm[0], back * spacing_mm[0], "mm")
 
 
 def as_mask(name: str, mask: np.ndarray) -> np.ndarray:
@@ -61,4 +80,4 @@ def as_mask(name: str, mask: np.ndarray) -> np.ndarray:
         raise ValueError(f"{name} must be a mask of two axes, (H, W), but has the shape {mask.shape}")
     if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
         raise ValueError(f"{name} must hold 0 and 1 only, but ranges from {mask.min()} to {mask.max()}: threshold it")
-    return mask.astype(bool)
+    return mask.astype(bool, copy=False)

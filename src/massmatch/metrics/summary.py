@@ -16,19 +16,28 @@ MEASURED = [
     "hau_px",
     "hau95_px",
     "assd_px",
+    "nsd_2px",
     "hau_mm",
     "hau95_mm",
     "assd_mm",
+    "nsd_2mm",
+    "fp_area_px",
+    "fp_area_mm2",
 ]
+ON_HITS = ("hau_px", "hau95_px", "hau_mm", "hau95_mm")
+LESIONS = ("masses", "pieces")  # and all columns whose names go on from these
 
 
 def summary(rows: pd.DataFrame) -> dict[str, float]:
     """Rows of `image_metrics` in one line.
 
     For each metric m: `m` (mean over images), `m_sd`, `m_median`, `m_n` (images for which it is defined);
-    `dsc_pooled`, `sen_pooled`, `acc_pooled`, `delta_a_pooled` = |sum P - sum G| / sum G from counts added up;
-    `hau_px_hits` and `hau95_px_hits` over the `hits_n` images where mass is and was found; counts of images:
-    n, truth_empty, prediction_empty, both_empty, missed. The plain `hau_px` includes the misses, penalised.
+    `dsc_pooled`, `sen_pooled`, `acc_pooled`, `delta_a_pooled` = |sum P - sum G| / sum G from counts added up.
+    HAU and HAU95 have two means each: the plain one is over all images, with the diagonal where one mask is empty;
+    `hau_px_hits` and its like are over the `hits_n` images where mass is and was found (`hits_mm_n` of them with a
+    known spacing). Counts of images: n, truth_empty, prediction_empty, both_empty, missed, false_positive. Of masses
+    and pieces: the sums of `lesion_counts`; `pieces_false_per_image` and `pieces_false_per_normal` (per image without
+    mass; NaN if there is none).
     """
     line: dict[str, float] = {"n": len(rows)}
     for name in [name for name in MEASURED if name in rows]:
@@ -39,18 +48,40 @@ def summary(rows: pd.DataFrame) -> dict[str, float]:
             f"{name}_median": values.median(),
             f"{name}_n": int(values.count()),
         }
-    pooled = Counts(*(int(rows[name].sum()) for name in Counts._fields))
-    line |= {"dsc_pooled": pooled.dice, "sen_pooled": pooled.sensitivity, "acc_pooled": pooled.accuracy}
-    line["delta_a_pooled"] = abs(pooled.area_difference)
-    truth, predicted = ~rows["truth_empty"].astype(bool), ~rows["prediction_empty"].astype(bool)
-    hits = truth & ~rows["missed"].astype(bool)
-    line |= {
-        "hits_n": int(hits.sum()),
-        **{f"{m}_hits": rows.loc[hits, m].mean() for m in ("hau_px", "hau95_px")},
+    return line | _pooled(rows) | _hits(rows) | _images(rows) | _lesions(rows)
+
+
+def _pooled(rows: pd.DataFrame) -> dict[str, float]:
+    counts = Counts(*(int(rows[name].sum()) for name in Counts._fields))
+    return {
+        "dsc_pooled": counts.dice,
+        "sen_pooled": counts.sensitivity,
+        "acc_pooled": counts.accuracy,
+        "delta_a_pooled": abs(counts.area_difference),
     }
-    line |= {"truth_empty": int((~truth).sum()), "prediction_empty": int((~predicted).sum())}
-    line |= {"both_empty": int((~truth & ~predicted).sum()), "missed": int(rows["missed"].astype(bool).sum())}
-    lesions = [
-        name for name in ("masses", "masses_found", "masses_found_centre", "pieces", "pieces_false") if name in rows
-    ]
-    return line | {name: int(rows[name].sum()) for name in lesions}
+
+
+def _hits(rows: pd.DataFrame) -> dict[str, float]:
+    hits = rows[~rows["truth_empty"].astype(bool) & ~rows["missed"].astype(bool)]
+    known = {name: hits[name].astype(float) for name in ON_HITS if name in rows}
+    with_mm = {"hits_mm_n": int(known["hau_mm"].count())} if "hau_mm" in known else {}
+    return {"hits_n": len(hits), **with_mm, **{f"{name}_hits": values.mean() for name, values in known.items()}}
+
+
+def _images(rows: pd.DataFrame) -> dict[str, float]:
+    truth_empty, prediction_empty = rows["truth_empty"].astype(bool), rows["prediction_empty"].astype(bool)
+    return {
+        "truth_empty": int(truth_empty.sum()),
+        "prediction_empty": int(prediction_empty.sum()),
+        "both_empty": int((truth_empty & prediction_empty).sum()),
+        "missed": int(rows["missed"].astype(bool).sum()),
+        "false_positive": int((truth_empty & ~prediction_empty).sum()),
+    }
+
+
+def _lesions(rows: pd.DataFrame) -> dict[str, float]:
+    sums: dict[str, float] = {str(name): int(rows[name].sum()) for name in rows if str(name).startswith(LESIONS)}
+    if "pieces_false" in rows:
+        normal = rows.loc[rows["truth_empty"].astype(bool), "pieces_false"]
+        sums |= {"pieces_false_per_image": rows["pieces_false"].mean(), "pieces_false_per_normal": normal.mean()}
+    return sums

@@ -1,20 +1,43 @@
-"""Distances between the boundaries of two masks."""
+"""Distances between the boundaries of two masks: HAU, HAU95, ASSD and NSD from the same two lists of distances."""
 
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+TOLERANCE = 2.0  # of the NSD, in px or mm: some two pixels at 256 x 256, about how far two readers' contours differ
+MANY = 200_000  # boundary pixels beyond which a distance transform is faster than a tree (benchmarks/metrics.py)
+
 
 def distances(prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float], unit: str) -> dict[str, float]:
-    """Hausdorff distance, its 95th percentile and the mean, with the empties as in the table above."""
-    names = (f"hau_{unit}", f"hau95_{unit}", f"assd_{unit}")
+    """`hau_<unit>`, `hau95_<unit>`, `assd_<unit>` and `nsd_2<unit>` of two (H, W) bool masks.
+
+    HAU is the maximum of both directed distances, HAU95 the maximum of their 95th percentiles (interpolated
+    linearly), ASSD the mean over the pixels of both boundaries, NSD the share of those pixels that lie at most 2 px
+    (or 2 mm) from the other boundary (Metrics Reloaded). Both empty: 0, and NSD 1; one empty: the diagonal of the
+    image, and NSD 0.
+    """
     if not prediction.any() or not truth.any():
-        diagonal = float(np.hypot(truth.shape[0] * spacing[0], truth.shape[1] * spacing[1]))
-        return dict.fromkeys(names, 0.0 if not prediction.any() and not truth.any() else diagonal)
-    there, back = surface_distances(prediction, truth, spacing)
+        same = not prediction.any() and not truth.any()
+        far = 0.0 if same else float(np.hypot(truth.shape[0] * spacing[0], truth.shape[1] * spacing[1]))
+        return named(far, far, far, float(same), unit)
+    return between(*surface_distances(prediction, truth, spacing), unit)
+
+
+def between(there: np.ndarray, back: np.ndarray, unit: str) -> dict[str, float]:
+    """The four from the distances of each boundary's pixels to the other boundary."""
     percentile = max(np.percentile(there, 95), np.percentile(back, 95))
-    mean = np.concatenate([there, back]).mean()
-    return dict(zip(names, map(float, (max(there.max(), back.max()), percentile, mean)), strict=True))
+    both = np.concatenate([there, back])
+    return named(both.max(), percentile, both.mean(), (both <= TOLERANCE).mean(), unit)
+
+
+def named(hau: float, hau95: float, assd: float, nsd: float, unit: str) -> dict[str, float]:
+    """The four under the names of their columns."""
+    return {
+        f"hau_{unit}": float(hau),
+        f"hau95_{unit}": float(hau95),
+        f"assd_{unit}": float(assd),
+        f"nsd_{TOLERANCE:g}{unit}": float(nsd),
+    }
 
 
 def surface_distances(
@@ -24,13 +47,35 @@ def surface_distances(
 
     Both masks must hold something. Distances are between pixel centres, in the unit of `spacing`.
     """
-    p, y = boundary(prediction) * np.asarray(spacing), boundary(truth) * np.asarray(spacing)
-    return np.asarray(cKDTree(y).query(p)[0]), np.asarray(cKDTree(p).query(y)[0])
+    p, y = boundary(prediction), boundary(truth)
+    nearest = by_tree if len(p) + len(y) <= MANY else by_transform
+    return nearest(p, y, spacing), nearest(y, p, spacing)
+
+
+def by_tree(points: np.ndarray, others: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """(n,) distances of (n, 2) pixels to the nearest of (m, 2) others."""
+    return np.asarray(cKDTree(others * np.asarray(spacing)).query(points * np.asarray(spacing))[0])
+
+
+def by_transform(points: np.ndarray, others: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """The same through a map of the nearest other pixel: its cost follows the area, not the number of points."""
+    corner = np.minimum(points.min(0), others.min(0))
+    away = np.ones(np.maximum(points.max(0), others.max(0)) - corner + 1, bool)
+    away[tuple((others - corner).T)] = False
+    nearest = ndimage.distance_transform_edt(away, sampling=spacing, return_distances=False, return_indices=True)
+    rows, cols = (points - corner).T
+    return np.hypot((nearest[0, rows, cols] - rows) * spacing[0], (nearest[1, rows, cols] - cols) * spacing[1])
 
 
 def boundary(mask: np.ndarray) -> np.ndarray:
     """(n, 2) indices of the pixels with one of their 4 neighbours outside the mask, or outside the image."""
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    corner = np.array([rows[0], cols[0]])
-    box = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    return np.argwhere(box & ~ndimage.binary_erosion(box)) + corner
+    box = box_of(mask)
+    inside = mask[box]
+    return np.argwhere(inside & ~ndimage.binary_erosion(inside)) + [side.start for side in box]
+
+
+def box_of(mask: np.ndarray) -> tuple[slice, slice]:
+    """The smallest window that holds all of a (H, W) bool mask; an empty one for an empty mask."""
+    sides = (np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0)))
+    rows, cols = (slice(int(side[0]), int(side[-1]) + 1) if len(side) else slice(0) for side in sides)
+    return rows, cols
