@@ -10,6 +10,7 @@ from massmatch.cli.losses import losses
 from massmatch.cli.models import models
 from massmatch.cli.nnunet import nnunet
 from massmatch.cli.predict import predict
+from massmatch.cli.sweep import ManyValues, status, sweep
 from massmatch.cli.train import train
 
 app = typer.Typer(
@@ -27,6 +28,8 @@ app.command()(check)
 app.command("export-nnunet")(export_nnunet)
 app.command()(phantom)
 app.command()(train)
+app.command(cls=ManyValues)(sweep)
+app.command()(status)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(compare)

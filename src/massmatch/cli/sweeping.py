@@ -1,0 +1,189 @@
+"""What `sweep` and `status` do."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.live import Live
+
+from massmatch.cli.board import Board, duration, line, name_of, plainly, summary, table
+from massmatch.cli.screen import errors, screen
+from massmatch.data import open_cohort
+from massmatch.training.files import write_atomic
+from massmatch.training.sweep.cost import Cost, cost_of
+from massmatch.training.sweep.drive import Engine, drive
+from massmatch.training.sweep.job import LOG, Job, Outcome
+from massmatch.training.sweep.local import Local, visible_gpus
+from massmatch.training.sweep.planfile import checked, read_plan, runs_of, systems_of
+from massmatch.training.sweep.plans import Planned
+from massmatch.training.sweep.status import Status, all_statuses, record_of, statuses, time_left
+
+ENGINES = ("local", "ray")
+
+
+class Where(NamedTuple):
+    """The machines that do the runs."""
+
+    engine: str
+    jobs: int
+    address: str
+    cpus: int
+    gpus: float
+    cores: int
+
+    @property
+    def threads(self) -> int:
+        """Of a run that was not given any: its share of the cores."""
+        return self.cpus if self.engine == "ray" else max(1, self.cores // self.jobs)
+
+    def opened(self, runs: Path) -> Engine:
+        """The engine, ready. ValueError where there is none."""
+        if self.engine == "local":
+            return Local(self.jobs, visible_gpus())
+        from massmatch.training.sweep.cluster import Cluster
+
+        return Cluster(self.address, self.cpus, self.gpus, runs)
+
+
+def sweep(
+    path: Path,
+    file: Path | None,
+    content: dict[str, Any],
+    fields: dict[str, Any],
+    where: Where,
+    options: dict[str, Any],
+    out: Path,
+    *,
+    dry_run: bool,
+) -> bool:
+    """All of it; whether some runs are not done at the end.
+
+    Raises ValueError, FileNotFoundError and CohortError for mistakes in what was asked for, before anything runs.
+    """
+    if where.engine not in ENGINES:
+        raise ValueError(f"--engine: must be one of {', '.join(ENGINES)}, but is {where.engine!r}")
+    from_file = read_plan(file) if file else {}
+    if file:
+        checked(from_file, str(file))
+    plan = checked({**from_file, **content, "training": {**from_file.get("training", {}), **fields}})
+    cohort = open_cohort(path)
+    systems, left_out = systems_of(plan, cohort)
+    for line in left_out:
+        errors.print(line, style="yellow", markup=False, highlight=False)
+    planned = runs_of(plan, systems, cohort, where.threads)
+    states = statuses(out, planned)
+    cost = cost_of(planned, states, out, cohort)
+    if dry_run:
+        show_all(states, None)
+    announce(planned, states, cost, where, threads_given=plan.training.get("threads") is not None)
+    if dry_run:
+        return False
+    write_record(planned, out)
+    todo = [Job(run, cohort.root.resolve(), out.resolve(), options) for run in planned if not done(run, out)]
+    outcomes = drive_shown(todo, planned, cost, where.opened(out.resolve()) if todo else None, out)
+    return tell(outcomes, planned, out)
+
+
+def done(run: Planned, out: Path) -> bool:
+    """Whether a run needs nothing more."""
+    return (run.folder(out) / "DONE").is_file()
+
+
+def announce(
+    planned: Sequence[Planned], states: Sequence[Status], cost: Cost, where: Where, *, threads_given: bool
+) -> None:
+    """How many runs, what they will take, and where."""
+    finished = sum(each.state == "done" for each in states)
+    plainly(f"{len(planned)} runs, {finished} done, {len(planned) - finished} to do")
+    if finished == len(planned):
+        return
+    places = where.jobs if where.engine == "local" else 1
+    how = f"{places} at a time on this machine" if where.engine == "local" else "if there were room for one at a time"
+    plainly(f"about {duration(time_left(states, places, cost.epochs))}, {how}, by {cost.source}")
+    if not threads_given:
+        threads = planned[0].experiment.threads
+        plainly(
+            f"each with {threads} CPU thread{'s' * (threads != 1)}, its share of the cores. Threads are part of an "
+            f"experiment: give --threads {threads} to go on with these runs under another --jobs or on another machine"
+        )
+
+
+def write_record(planned: Sequence[Planned], out: Path) -> None:
+    """The sweep's runs, so that `status` knows those that have not begun."""
+    out.mkdir(parents=True, exist_ok=True)
+    name, content = record_of(planned, out)
+    write_atomic(out / name, content)
+
+
+def drive_shown(
+    todo: Sequence[Job], planned: Sequence[Planned], cost: Cost, engine: Engine | None, out: Path
+) -> list[tuple[Job, Outcome]]:
+    """Do the runs and show how far they are."""
+    if engine is None:
+        return []
+    with Board(statuses(out, planned)) as board:
+
+        def look() -> None:
+            states = statuses(out, planned)
+            board.show(states, time_left(states, engine.places, cost.epochs))
+
+        return drive(todo, engine, look)
+
+
+def tell(outcomes: Sequence[tuple[Job, Outcome]], planned: Sequence[Planned], out: Path) -> bool:
+    """The end: what is done, and why the rest is not. True if there is a rest."""
+    states = statuses(out, planned)
+    if screen.is_terminal:
+        show_all(states, None)
+    rest = [(job, outcome) for job, outcome in outcomes if outcome.state != "done"]
+    names = {each.folder: name_of(each, with_seed=len({s.seed for s in states}) > 1) for each in states}
+    for job, outcome in rest:
+        head = f"{names[job.run.folder(out)]}: {outcome.state}: {outcome.reason}"
+        errors.print(head, style="red", markup=False, highlight=False)
+        errors.print(f"    {job.folder / LOG}", markup=False, highlight=False)
+    count = sum(each.state == "done" for each in states)
+    screen.print(f"{count} of {len(states)} runs are done in {out}", highlight=False, soft_wrap=True)
+    return bool(rest)
+
+
+def status(runs: Path, *, watch: bool, as_json: bool) -> None:
+    """The table of a folder of runs, once or live."""
+    if not runs.is_dir():
+        raise FileNotFoundError(f"no such folder: {runs}")
+    states = all_statuses(runs)
+    if as_json:
+        facts = {"runs": [each.to_dict(runs) for each in states], "seconds_left": left_of(states)}
+        print(json.dumps(facts, indent=1, allow_nan=False))
+        return
+    if not states:
+        raise FileNotFoundError(f"{runs} holds no runs")
+    if not (watch and screen.is_terminal):
+        show_all(states, left_of(states))
+        return
+    with Live(console=screen, auto_refresh=False) as live:
+        while True:
+            states = all_statuses(runs)
+            live.update(table(states, left_of(states), max(3, screen.height - 5)), refresh=True)
+            if all(each.state in ("done", "failed") for each in states):
+                return
+            time.sleep(2)
+
+
+def left_of(states: Sequence[Status]) -> float | None:
+    """Time left if as many run at a time as now."""
+    return time_left(states, max(1, sum(each.state == "running" for each in states)))
+
+
+def show_all(states: Sequence[Status], left: float | None) -> None:
+    """The table on a terminal, a line per run elsewhere; and the reasons of what has failed."""
+    if not screen.is_terminal:
+        for each in states:
+            plainly(line(each))
+        plainly(summary(states, left))
+        return
+    screen.print(table(states, left))
+    for each in states:
+        if each.state == "failed":
+            screen.print(f"{name_of(each)}: {each.reason}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,135 @@
+"""Runs as tasks on a Ray cluster. A task whose machine dies is begun again on another, from its last checkpoint.
+
+Ray is the extra massmatch[ray]. All machines need massmatch, and must see the cohort and the folder of runs under the
+same paths.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import time
+import uuid
+import warnings
+from pathlib import Path
+from typing import Any
+
+from massmatch.training.sweep import launch
+from massmatch.training.sweep.job import Job, Outcome, write_failure
+from massmatch.training.sweep.local import TICK
+
+RETRIES = 3  # of a task whose machine died; Ray's own default
+PATIENCE = 90.0  # seconds in which the process of a dead attempt must have let go of its folder (see lock.py)
+
+
+class Cluster:
+    """A Ray cluster that is running at `address`; Ray decides which machine does what."""
+
+    has_room = True  # Ray queues
+
+    def __init__(self, address: str, cpus: int, gpus: float, runs: Path) -> None:
+        self.ray = connected(address)
+        self.places = self.count(cpus, gpus)
+        self.token = runs / f".sweep-{uuid.uuid4().hex}"  # a machine that does not see it does not share the folder
+        self.token.touch()
+        options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "retry_exceptions": False}
+        self.attend = self.ray.remote(**options)(attend)
+        self.running: dict[Any, Job] = {}
+
+    def count(self, cpus: int, gpus: float) -> int:
+        """How many runs the cluster has room for now. ValueError if there is none: they would wait for ever."""
+        machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        if places := sum(room(each, cpus, gpus) for each in machines):
+            return places
+        there = "; ".join(f"{each.get('CPU', 0):g} CPUs, {each.get('GPU', 0):g} GPUs" for each in machines)
+        self.ray.shutdown()
+        raise ValueError(
+            f"no machine of the cluster has --cpus-per-run {cpus} and --gpus-per-run {gpus:g}; they have: {there}"
+        )
+
+    def start(self, job: Job) -> None:
+        """Hand a run to Ray."""
+        self.running[self.attend.remote(job.to_json(), str(self.token))] = job
+
+    def ended(self) -> list[tuple[Job, Outcome]]:
+        """Runs that have ended since the last call; waits a moment."""
+        over, _ = self.ray.wait(list(self.running), num_returns=len(self.running), timeout=TICK)
+        return [(job, self.outcome(task, job)) for task in over for job in [self.running.pop(task)]]
+
+    def outcome(self, task: Any, job: Job) -> Outcome:
+        """What the task says, or why Ray gave it up."""
+        try:
+            return Outcome(*self.ray.get(task))
+        except self.ray.exceptions.RayError as error:
+            reason = next(iter(str(error).splitlines()), "")
+            return write_failure(job.folder, f"Ray gave the run up ({type(error).__name__}): {reason}", error)
+
+    def stop(self) -> None:
+        """Stop all tasks, wait until they have, and leave the cluster."""
+        for task in self.running:
+            self.ray.cancel(task, force=False)
+        if self.running:
+            self.ray.wait(list(self.running), num_returns=len(self.running), timeout=launch.GRACE)
+        self.token.unlink(missing_ok=True)
+        self.ray.shutdown()
+
+
+def room(resources: dict[str, float], cpus: int, gpus: float) -> int:
+    """For how many runs a machine has CPUs and GPUs."""
+    by_cpu = int(resources.get("CPU", 0) // cpus)
+    return by_cpu if gpus == 0 else min(by_cpu, int(resources.get("GPU", 0) // gpus))
+
+
+def connected(address: str) -> Any:
+    """Ray, connected. ValueError where it is not installed, or no cluster answers."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; otherwise it warns
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            import ray
+    except ModuleNotFoundError:
+        raise ValueError("--engine ray needs Ray: pip install 'massmatch[ray]'") from None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"--address {address}: no Ray cluster answers there ({reason})") from None
+    return ray
+
+
+def attend(line: str, token: str) -> tuple[str, str]:
+    """The task: one run in a process of its own, which stops when this one is cancelled or dies."""
+    job = Job.from_json(line)
+    if missing := unseen(job, Path(token)):
+        return write_failure(job.folder, missing) if job.runs.is_dir() else Outcome("failed", missing)
+    end = time.monotonic() + PATIENCE
+    while True:
+        found = attended(job)
+        if found.state != "held" or time.monotonic() > end:
+            return found
+        time.sleep(1)
+
+
+def attended(job: Job) -> Outcome:
+    """The run, from its start to its end, or to that of this task."""
+    process = launch.start(job)
+    try:
+        while process.poll() is None:  # and no wait(), which a cancelled task would not leave
+            time.sleep(TICK)
+        return launch.outcome(job, process.returncode)
+    finally:
+        launch.stop([process])
+
+
+def unseen(job: Job, token: Path) -> str:
+    """What this machine does not see of the files that all must share, in a line; empty if all is there."""
+    for path, what in ((job.cohort, "the cohort"), (token.parent, "the folder of runs"), (token, "the folder of runs")):
+        with contextlib.suppress(OSError):
+            if path.exists():
+                continue
+        shown = path if path != token else token.parent
+        return (
+            f"{socket.gethostname()} does not see {what}, {shown}, as the machine of the sweep does: cohort and --out "
+            "must be in folders that all machines of the cluster share"
+        )
+    return ""

@@ -1,0 +1,103 @@
+"""What a sweep will take, from runs that are done or begun, or else from one timed step of each network."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import yaml
+
+from massmatch.data import Cohort
+from massmatch.losses import LOSSES
+from massmatch.training.experiment import Experiment, make_model, parts_of
+from massmatch.training.sweep.plans import Planned
+from massmatch.training.sweep.status import Status, history_of
+
+SAME = ("fingerprint", "model", "width", "batch_size", "threads", "scheme", "folds", "adversarial")  # decide the time
+
+
+class Cost(NamedTuple):
+    """Seconds of an epoch of each run, and where they come from."""
+
+    epochs: list[float]
+    source: str
+
+
+def cost_of(planned: Sequence[Planned], states: Sequence[Status], runs: Path, cohort: Cohort) -> Cost:
+    """What an epoch of each planned run takes; NaN for those that are done."""
+    past = epochs_so_far(runs)
+    timed: dict[tuple[object, ...], float] = {}
+    epochs = []
+    for run, status in zip(planned, states, strict=True):
+        if status.state == "done":
+            epochs.append(math.nan)
+            continue
+        key = what_decides(run.experiment.model_dump())
+        if key not in past and key not in timed:
+            timed[key] = timed_epoch(run.experiment, cohort, run.fold)
+        epochs.append(past[key] if key in past else timed[key])
+    return Cost(epochs, "one timed step of each network" if timed else "the epochs of runs in this folder")
+
+
+def what_decides(facts: dict[str, object]) -> tuple[object, ...]:
+    """The fields of an experiment that its time depends on most; the loss counts little beside a network."""
+    return tuple(facts.get(name, Experiment.model_fields[name].default) for name in SAME)
+
+
+def epochs_so_far(runs: Path) -> dict[tuple[object, ...], float]:
+    """Median seconds of an epoch, for each kind of run that the folder holds."""
+    found: dict[tuple[object, ...], list[float]] = {}
+    for path in runs.glob("*/fold*/experiment.yaml"):
+        if not (history := history_of(path.parent)).empty:
+            key = what_decides(yaml.safe_load(path.read_text()))
+            found.setdefault(key, []).extend(history["seconds"])
+    return {key: statistics.median(times) for key, times in found.items()}
+
+
+def timed_epoch(experiment: Experiment, cohort: Cohort, fold: int) -> float:
+    """Seconds of an epoch: one step of the network with the hybrid loss times the number of steps, and validation."""
+    parts = parts_of(experiment, cohort, fold)
+    images = torch.from_numpy(cohort.load(parts.train[0]).image.astype("float32"))[None, None]
+    batch = images.expand(experiment.batch_size, -1, -1, -1).contiguous() / images.max().clamp(min=1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(experiment.threads or before)
+    try:
+        step, look = time_of_a_step(experiment, batch)
+    finally:
+        torch.set_num_threads(before)
+    return step * len(parts.train) / experiment.batch_size + look * len(parts.validation)
+
+
+def time_of_a_step(experiment: Experiment, batch: torch.Tensor) -> tuple[float, float]:
+    """Seconds of a training step on the batch and of a prediction of its first image, each the second of two."""
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    model, loss = make_model(experiment.model, experiment.width).to(device), LOSSES["hybrid"]()
+    optimizer = torch.optim.Adam(model.parameters())
+    batch = batch.to(device)
+    target = (batch > 0.5).float()
+
+    def step() -> None:
+        outputs = model(batch)
+        value = loss((outputs if isinstance(outputs, torch.Tensor) else outputs[0]).float(), target)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        value.item()  # waits for a GPU
+
+    def look() -> None:
+        with torch.inference_mode():
+            model.eval()(batch[:1]).max().item()
+
+    with torch.autocast(device.type, torch.bfloat16, enabled=experiment.precision == "bfloat16"):
+        return second_time(step), second_time(look)
+
+
+def second_time(action: Callable[[], None]) -> float:
+    """Seconds of the second call; the first one warms up."""
+    action()
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start

@@ -1,0 +1,174 @@
+"""How far runs are, read from their folders alone, so that any process on any machine that sees them may ask."""
+
+import hashlib
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from massmatch.training.lock import BEAT, BEATS, holder
+from massmatch.training.sweep.job import failure
+from massmatch.training.sweep.plans import Planned, System, label
+
+State = Literal["done", "running", "interrupted", "failed", "not begun"]
+STATES: tuple[State, ...] = ("done", "running", "interrupted", "failed", "not begun")
+
+
+@dataclass(frozen=True)
+class Status:
+    """One run. Seconds and the best DSC (pooled, on the validation part) are None before the first epoch's end."""
+
+    folder: Path
+    label: str
+    seed: int
+    fold: int
+    state: State
+    epoch: int  # that are done
+    epochs: int
+    best_dsc: float | None = None
+    epoch_seconds: float | None = None
+    seconds_left: float | None = None
+    reason: str = ""  # why it failed
+
+    def to_dict(self, root: Path) -> dict[str, Any]:
+        """For JSON: the folder as it is called below `root`."""
+        return {**vars(self), "folder": self.folder.relative_to(root).as_posix()}
+
+
+def status_of(folder: Path, name: str, seed: int, fold: int, epochs: int) -> Status:
+    """How far the run in a folder is; the folder need not exist."""
+    state, reason = state_of(folder)
+    history = history_of(folder)
+    found = Status(folder, name, seed, fold, state, len(history), epochs, reason=reason)
+    if history.empty:
+        return found
+    best, seconds = history["val_dsc_pooled"].max(), float(history["seconds"].median())
+    left = max(0.0, seconds * (epochs - len(history)))
+    if state == "running":
+        left = max(0.0, left - age(folder / "history.csv"))
+    return Status(
+        **{
+            **vars(found),
+            "best_dsc": None if pd.isna(best) else float(best),
+            "epoch_seconds": seconds,
+            "seconds_left": 0.0 if state == "done" else left,
+        }
+    )
+
+
+def state_of(folder: Path) -> tuple[State, str]:
+    """Which of STATES, and the reason of a failure."""
+    if (folder / "DONE").is_file():
+        return "done", ""
+    if is_held(folder):
+        return "running", ""
+    if (reason := failure(folder)) is not None:
+        return "failed", reason
+    begun = any((folder / name).exists() for name in ("experiment.yaml", "history.csv", "last.ckpt"))
+    return ("interrupted", "") if begun else ("not begun", "")
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a living process holds the run. On another machine, one that has just shown a sign of life."""
+    facts = holder(folder / "LOCK")
+    if not facts:
+        return False
+    if facts.get("host") == socket.gethostname():
+        return lives(facts.get("pid"))
+    return age(folder / "LOCK") < BEAT * BEATS
+
+
+def lives(pid: object) -> bool:
+    """Whether there is such a process here that is not merely waiting to be buried."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # no such files on this system
+        return True
+
+
+def age(path: Path) -> float:
+    """Seconds since a file was written; infinite if it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def history_of(folder: Path) -> pd.DataFrame:
+    """A row per epoch that is done; empty before the first."""
+    try:
+        return pd.read_csv(folder / "history.csv")
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return pd.DataFrame()
+
+
+def statuses(runs: Path, planned: Iterable[Planned]) -> list[Status]:
+    """Those of the runs of a sweep."""
+    return [
+        status_of(each.folder(runs), each.label, each.experiment.seed, each.fold, each.experiment.epochs)
+        for each in planned
+    ]
+
+
+def all_statuses(runs: Path) -> list[Status]:
+    """Every run in a folder of runs: those that a sweep has planned there, in its order, then all others."""
+    known: dict[Path, Status] = {}
+    for path in sorted(runs.glob("sweep_*.json")):
+        for fact in json.loads(path.read_text()):
+            folder = runs / fact["folder"]
+            known.setdefault(folder, status_of(folder, fact["label"], fact["seed"], fact["fold"], fact["epochs"]))
+    for path in sorted(runs.glob("*/fold*/experiment.yaml")):
+        if path.parent not in known:
+            facts = yaml.safe_load(path.read_text())
+            name = label(System(facts["loss"], facts["model"]))
+            known[path.parent] = status_of(path.parent, name, facts["seed"], facts["fold"], facts["epochs"])
+    return list(known.values())
+
+
+def time_left(states: Sequence[Status], places: int, epochs: Sequence[float] | None = None) -> float | None:
+    """Seconds until all that can go on is done, so many at a time; None while nothing is known of it.
+
+    `epochs`: seconds of an epoch of each run, as estimated; by default the median of those that were timed.
+    """
+    timed = [each.epoch_seconds for each in states if each.epoch_seconds is not None]
+    guesses = epochs or [float(np.median(timed)) if timed else math.nan] * len(states)
+    left = [
+        each.seconds_left if each.seconds_left is not None else guess * each.epochs
+        for each, guess in zip(states, guesses, strict=True)
+        if each.state not in ("done", "failed")
+    ]
+    total = max(sum(left) / places, max(left, default=0.0))
+    return None if math.isnan(total) else total
+
+
+def record_of(planned: Sequence[Planned], runs: Path) -> tuple[str, bytes]:
+    """Name and content of the file by which a folder of runs knows those that a sweep has not begun."""
+    facts = [
+        {
+            "label": each.label,
+            "folder": each.folder(runs).relative_to(runs).as_posix(),
+            "seed": each.experiment.seed,
+            "fold": each.fold,
+            "epochs": each.experiment.epochs,
+        }
+        for each in planned
+    ]
+    content = json.dumps(facts, indent=1).encode()
+    return f"sweep_{hashlib.sha256(content).hexdigest()[:8]}.json", content
