@@ -18,24 +18,28 @@ from conftest import tiny
 from massmatch.data import CohortError, Sample, split, write_cohort
 from massmatch.losses import WholeImageLoss
 from massmatch.metrics import image_metrics
-from massmatch.training import fit
-from massmatch.training.batches import Samples, batch_sizes, shuffled
+from massmatch.training import epochs, fit
+from massmatch.training.batches import Loader, Samples, batch_sizes
+from massmatch.training.checkpoint import load_checkpoint
+from massmatch.training.epochs import seeded_model
 from massmatch.training.evaluate import evaluate_run
 from massmatch.training.experiment import Experiment, make_loss
-from massmatch.training.files import load_checkpoint
 from massmatch.training.precision import FABRIC, LAYOUTS, fastest
+from massmatch.training.recorded import recorded
 from massmatch.training.weights import load_weights
 
 
 def test_a_run_holds_what_it_promises(trained, cohort):
-    names = {path.name for path in trained.iterdir()}
+    names = {path.name for path in trained.iterdir() if not path.name.startswith(".")}
     assert names == {
         "experiment.yaml",
         "history.csv",
+        "history.jsonl",
         "last.ckpt",
         "best.safetensors",
         "predictions",
         "rows.csv",
+        "candidates.csv",
         "DONE",
     }
     rows = pd.read_csv(trained / "rows.csv")
@@ -85,12 +89,12 @@ def test_number_format_and_layout_are_timed_once_and_written_down(cohort, tmp_pa
     resolved = yaml.safe_load((run / "experiment.yaml").read_text())["resolved"]
     assert resolved["precision"] in FABRIC
     assert resolved["memory"] in LAYOUTS
-    again = fit.recorded_speed(run, experiment, 0, None, None, None, 1)  # nothing is timed: there is no network
-    assert again == (resolved["precision"], resolved["memory"])
+    again = recorded(run, experiment, 0, None, None, None)  # nothing is timed: there is no network
+    assert again == ((resolved["precision"], resolved["memory"]), resolved["threads"])
 
 
 def test_timing_leaves_the_network_as_it_was(cohort):
-    timed, fresh = (fit.seeded_model(tiny(cohort)) for _ in range(2))
+    timed, fresh = (seeded_model(tiny(cohort)) for _ in range(2))
     assert fastest(timed, "auto", "auto", torch.device("cpu")).precision in FABRIC
     assert all(torch.equal(a, b) for a, b in zip(timed.state_dict().values(), fresh.state_dict().values(), strict=True))
     assert fastest(timed, "float32", "contiguous", torch.device("cpu")) == ("float32", "contiguous")
@@ -124,7 +128,7 @@ def test_nan_stops_the_run_and_names_the_images(cohort, tmp_path, monkeypatch):
             return super().per_image(logits, target, **context) * torch.nan
 
     loss = make_loss("bce")
-    monkeypatch.setattr(fit, "make_loss", lambda spec: Bad(loss.core))
+    monkeypatch.setattr(epochs, "make_loss", lambda spec: Bad(loss.core))
     with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1 on the images \['phantom_"):
         fit.run(tiny(cohort, loss="bce"), cohort, 0, tmp_path)
     assert not list(tmp_path.rglob("best.safetensors"))
@@ -149,22 +153,23 @@ def test_training_lowers_the_loss_and_finds_something(cohort, tmp_path):
 def test_every_loss_has_a_finite_first_step(cohort):
     from massmatch.losses import LOSSES
 
-    network = fit.seeded_model(tiny(cohort))
+    network = seeded_model(tiny(cohort))
     for name in LOSSES:
         loss = make_loss(name)
         loss.fit([torch.from_numpy(cohort.load(id).mask)[None] for id in cohort.ids], [None] * len(cohort))
-        batch = next(shuffled(Samples(cohort, cohort.ids[:4], loss), 4, 0, 0))
+        batch = next(Loader(Samples(cohort, cohort.ids[:4], loss), 4, 0).epoch(0))
         value = loss(network(batch.images), batch.target, facts=batch.facts)
         assert torch.isfinite(value), name
 
 
 def test_an_epoch_has_every_image_once_in_an_order_of_its_own(cohort):
     samples = Samples(cohort, cohort.ids[:9], make_loss("bce"))
-    orders = [[id for batch in shuffled(samples, 4, 0, epoch) for id in batch.ids] for epoch in (0, 0, 1)]
+    orders = [[id for batch in Loader(samples, 4, 0).epoch(epoch) for id in batch.ids] for epoch in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert len(set(orders[0])) == len(orders[0]) == 8  # a last batch of one image is left out
     for images in range(1, 12):
-        sizes = [len(b.ids) for b in shuffled(Samples(cohort, cohort.ids[:images], make_loss("bce")), 4, 0, 0)]
+        some = Samples(cohort, cohort.ids[:images], make_loss("bce"))
+        sizes = [len(batch.ids) for batch in Loader(some, 4, 0).epoch(0)]
         assert sizes == list(batch_sizes(images, 4))
 
 
@@ -200,7 +205,7 @@ def test_an_experiment_refuses_what_it_does_not_know():
 def test_a_damaged_checkpoint_is_refused(trained, tmp_path, change):
     path = tmp_path / "last.ckpt"
     path.write_bytes(change((trained / "last.ckpt").read_bytes()))
-    with pytest.raises(ValueError, match="is damaged or no checkpoint of massmatch"):
+    with pytest.raises(ValueError, match=r"is damaged: its \d+ bytes|is no checkpoint of massmatch"):
         load_checkpoint(path)
 
 

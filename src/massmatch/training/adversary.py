@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from massmatch.models.critics import MultiScaleCritics, adversarial_loss, critic_loss
 from massmatch.training.experiment import Experiment
+from massmatch.training.together import averaged
 
 RATE = 1e-4  # of the critics' Adam; ours, as its betas, which are those of Wasserstein critics (Gulrajani et al. 2017)
 BETAS = (0.0, 0.9)
@@ -23,10 +25,12 @@ class Adversary(NamedTuple):
         """What a prediction costs that the critics see through."""
         return self.weight * adversarial_loss(self.critics, images, logits.float().sigmoid())
 
-    def learn(self, images: Tensor, logits: Tensor, target: Tensor) -> None:
-        """One step of the critics on a batch and its prediction."""
+    def learn(self, fabric: Fabric, images: Tensor, logits: Tensor, target: Tensor, weight: float) -> None:
+        """One step of the critics on a batch (of which this process has a part of that weight) and its prediction."""
         self.optimizer.zero_grad(set_to_none=True)
-        critic_loss(self.critics, images, logits.detach().float().sigmoid(), target.float()).backward()
+        value = critic_loss(self.critics, images, logits.detach().float().sigmoid(), target.float())
+        (value * weight).backward()
+        averaged(fabric, self.critics.parameters())
         self.optimizer.step()
 
 

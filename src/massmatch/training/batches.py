@@ -1,15 +1,17 @@
 """From a cohort's files to batches on the device."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from massmatch.data import Cohort
 from massmatch.losses import ImageLoss
+from massmatch.training.share import ALONE, Share
 
 
 class Batch(NamedTuple):
@@ -19,6 +21,10 @@ class Batch(NamedTuple):
     target: Tensor
     facts: list[dict[str, Tensor]]
     ids: list[str]
+    weight: float = 1.0  # of its mean loss, where several processes share a batch; 0: a stand-in
+
+
+Item = tuple[Tensor, Tensor, dict[str, Tensor], str]
 
 
 def normalised(image: np.ndarray, how: str = "min-max") -> Tensor:
@@ -33,10 +39,10 @@ def normalised(image: np.ndarray, how: str = "min-max") -> Tensor:
     return (pixels - low) / (high - low).clamp(min=1)
 
 
-class Samples(Dataset[tuple[Tensor, Tensor, dict[str, Tensor], str]]):
+class Samples(Dataset[Item]):
     """Some images of a cohort, kept in memory as they are on disk (8 or 16 bit).
 
-    Raises ValueError if they differ in size, since they are to share batches.
+    Raises ValueError if they differ in size, since they are to share batches. Even images are warned of by name.
     """
 
     def __init__(self, cohort: Cohort, ids: Sequence[str], loss: ImageLoss) -> None:
@@ -45,11 +51,13 @@ class Samples(Dataset[tuple[Tensor, Tensor, dict[str, Tensor], str]]):
         sizes = {sample.image.shape: sample.id for sample in self.samples}
         if len(sizes) > 1:
             raise ValueError(f"images must have one size to share a batch, but have {sizes}: prepare them with one")
+        if even := [sample.id for sample in self.samples if sample.image.min() == sample.image.max()]:
+            warnings.warn(f"images of a single grey level, which a network sees as 0: {', '.join(even)}", stacklevel=2)
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, dict[str, Tensor], str]:
+    def __getitem__(self, index: int) -> Item:
         sample = self.samples[index]
         target = torch.from_numpy(sample.mask)[None]
         instances = torch.from_numpy(sample.instances.astype(np.int64))[None]
@@ -61,31 +69,70 @@ class Samples(Dataset[tuple[Tensor, Tensor, dict[str, Tensor], str]]):
         return normalised(sample.image, self.normalise), target, facts, sample.id
 
 
-def collate(items: Sequence[tuple[Tensor, Tensor, dict[str, Tensor], str]]) -> Batch:
+def collate(items: Sequence[Item]) -> Batch:
     """Samples to a batch; facts stay a list, since every image has its own grid."""
     images, targets, facts, ids = zip(*items, strict=True)
     return Batch(torch.stack(images), torch.stack(targets), list(facts), list(ids))
 
 
-def shuffled(samples: Samples, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
-    """The batches of one epoch, in an order that follows from seed and epoch alone, so that a resumed run repeats it.
+class Order(Sampler[list[int]]):
+    """Which images make up which batch: it follows from seed and epoch alone, so that a resumed run repeats it.
 
-    A last batch of one image is left out: batch normalisation of a small network is unsteady on it.
+    A last batch of one image is left out: batch normalisation of a small network is unsteady on it. Where several
+    processes train together, each has its share of every batch; one without a share gets an image that weighs nothing.
     """
-    order = torch.Generator().manual_seed(seed * 100_003 + epoch)
-    left_over = len(samples) % batch_size == 1 and len(samples) > 1
-    yield from DataLoader(
-        samples,
-        batch_size,
-        shuffle=True,
-        generator=order,
-        collate_fn=collate,
-        drop_last=left_over and batch_size > 1,
-    )
+
+    def __init__(self, images: int, batch_size: int, seed: int, share: Share = ALONE) -> None:
+        self.images, self.batch_size, self.seed, self.share, self.epoch = images, batch_size, seed, share, 0
+
+    def whole(self) -> list[list[int]]:
+        """The batches of this epoch, as all processes together see them."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        torch.empty((), dtype=torch.int64).random_(generator=generator)  # PyTorch's loader drew one: old runs go on
+        order = torch.randperm(self.images, generator=generator).tolist()
+        sizes, start = batch_sizes(self.images, self.batch_size), 0
+        batches = []
+        for size in sizes:
+            batches.append(order[start : start + size])
+            start += size
+        return batches
+
+    def __len__(self) -> int:
+        return sum(1 for _ in batch_sizes(self.images, self.batch_size))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.whole():
+            yield self.share.part(batch) or batch[:1]
+
+    def weights(self) -> list[float]:
+        """What the mean loss of this process's part counts, so that the mean over processes is that of the batch."""
+        sizes = batch_sizes(self.images, self.batch_size)
+        return [self.share.of * len(self.share.part(range(size))) / size for size in sizes]
+
+
+class Loader:
+    """The batches of each epoch. With workers, so many processes make them, and live until the end of the training."""
+
+    def __init__(self, samples: Samples, batch_size: int, seed: int, *, share: Share = ALONE, workers: int = 0) -> None:
+        self.order = Order(len(samples), batch_size, seed, share)
+        self.loader = DataLoader(
+            samples,
+            batch_sampler=self.order,
+            collate_fn=collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),  # the loader's own draws leave those of the network alone
+        )
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of one epoch, from 0."""
+        self.order.epoch = number
+        for batch, weight in zip(self.loader, self.order.weights(), strict=True):
+            yield batch._replace(weight=weight)
 
 
 def batch_sizes(images: int, batch_size: int) -> Iterator[int]:
-    """Sizes of the batches of one epoch, as `shuffled` makes them."""
+    """Sizes of the batches of one epoch."""
     for start in range(0, images, batch_size):
         size = min(batch_size, images - start)
         if size > 1 or batch_size == 1 or images == 1:

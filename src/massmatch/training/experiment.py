@@ -39,7 +39,7 @@ class Experiment(BaseModel):
     schedule: Literal["constant", "one-cycle"] = "constant"
     learning_rate: float = Field(default=1e-4, gt=0)  # the peak of a one-cycle schedule
     adversarial: float = Field(default=0, ge=0)  # weight of critics (Chen et al. 2020); 0: none
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the network; the loss has float32 always
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of the network; the loss has float32 always
     memory: Literal["auto", "contiguous", "channels-last"] = "auto"
     threads: int | None = Field(default=None, ge=1)  # None: PyTorch's choice
     threshold: float = Field(default=0.5, gt=0, lt=1)  # a pixel above it is predicted mass

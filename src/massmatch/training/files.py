@@ -1,38 +1,85 @@
 """Writing files so that a crash leaves the old one or the new one, never half of one."""
 
-import hashlib
-import io
+import errno
 import os
+import shutil
 from pathlib import Path
-from typing import Any
 
-import torch
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+Piece = bytes | memoryview
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write beside `path`, force it to the disk, then take its name."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def write_atomic(path: Path, *pieces: Piece) -> None:
+    """Write beside `path`, force it to the disk, then take its name.
+
+    Raises OSError; where the disk is full, with what is needed and what is there.
+    """
+    part = part_of(path)
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
+        try:
+            _write(part, pieces)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _explained(error, path, sum(len(piece) for piece in pieces)) from error
+    sync_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    """Where a process writes what is to become `path`: in the same folder, since only there a rename is atomic."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete what killed writers left in a folder in which no one else is writing; what was deleted."""
+    parts = sorted(folder.glob(".*.part"))
+    for part in parts:
         part.unlink(missing_ok=True)
+    return parts
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """A line with the SHA-256 of what follows, then the state as torch.save writes it."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    content = buffer.getvalue()
-    write_atomic(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk: without it, a rename may be undone by a power cut."""
+    if os.name == "nt":  # Windows opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state. ValueError for a file that is damaged or no checkpoint of massmatch; runs no code from it."""
-    digest, _, content = path.read_bytes().partition(b"\n")
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        raise ValueError(f"{path} is damaged or no checkpoint of massmatch: remove it to start this run again")
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+def need_space(folder: Path, needed: int) -> None:
+    """Raise OSError where a folder that is to hold `needed` bytes in all cannot."""
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    free = shutil.disk_usage(folder).free
+    if needed - there > free:
+        raise OSError(
+            f"disk full: training needs about {megabytes(needed - there)} in {folder}, has {megabytes(free)}: "
+            "make room, or give another --out"
+        )
+
+
+def megabytes(size: int) -> str:
+    """How sizes are written."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def _write(part: Path, pieces: tuple[Piece, ...]) -> None:
+    with part.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _explained(error: OSError, path: Path, size: int) -> OSError:
+    """The same error in words that say what to do."""
+    if error.errno not in FULL:
+        return type(error)(f"cannot write {path}: {error.strerror or error}")
+    free = shutil.disk_usage(path.parent).free
+    return OSError(
+        f"disk full: {path} needs {megabytes(size)}, has {megabytes(free)}; files written before are whole: "
+        "make room, and the same command goes on"
+    )

@@ -15,7 +15,7 @@ class Speed(NamedTuple):
 
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
-FABRIC = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+FABRIC = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 
 
 def fastest(model: nn.Module, precision: str, memory: str, device: torch.device, side: int = 64) -> Speed:

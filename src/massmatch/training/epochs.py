@@ -1,0 +1,186 @@
+"""The epochs of one run: train, validate, keep the best, write the checkpoint."""
+
+import math
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from massmatch.data import Cohort, CohortError
+from massmatch.losses import ImageLoss
+from massmatch.metrics import Counts
+from massmatch.training.adversary import make_adversary
+from massmatch.training.batches import Loader, Samples
+from massmatch.training.evaluate import probabilities
+from massmatch.training.experiment import Experiment, make_loss, make_model, parts_of
+from massmatch.training.history import Row, best_so_far, write_history
+from massmatch.training.precision import LAYOUTS, arranged
+from massmatch.training.progress import Progress, Watch
+from massmatch.training.progressed import Progressed
+from massmatch.training.recorded import Recorded
+from massmatch.training.share import Share
+from massmatch.training.signals import Stop, StoppedError
+from massmatch.training.step import Step
+from massmatch.training.together import share_statistics, summed
+from massmatch.training.tracking import Trackers
+from massmatch.training.weights import save_weights
+
+
+class Job(NamedTuple):
+    """One run, as it is handed to the processes that train it."""
+
+    experiment: Experiment
+    cohort: Cohort
+    fold: int
+    out: Path
+    recorded: Recorded
+    workers: int
+    track: tuple[str, ...]
+    strict_resume: bool
+
+
+def seeded_model(experiment: Experiment) -> nn.Module:
+    """The network with the first weights of its seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.seed)
+        return make_model(experiment.model, experiment.width)
+
+
+def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
+    """The epochs that are left, on every process of a run; the first one writes and watches.
+
+    Raises CohortError for a training part without a mass, FloatingPointError as `Step` does, StoppedError after the
+    step in which a signal came; the checkpoint of the epoch before is there then.
+    """
+    experiment, out, share = job.experiment, job.out, Share(fabric.global_rank, fabric.world_size)
+    parts = parts_of(experiment, job.cohort, job.fold)
+    loss = make_loss(experiment.loss)
+    train, validation = (Samples(job.cohort, ids, loss) for ids in (parts.train, share.part(parts.validation)))
+    loader = Loader(train, experiment.batch_size, experiment.seed, share=share, workers=job.workers)
+    step, state = moving(fabric, job, loss, train, steps=len(loader.order) * experiment.epochs)
+    history = state.resume(out / "last.ckpt", strict=job.strict_resume)
+    best = best_so_far(history)
+    with Trackers(job.track if share.leads else (), experiment, out) as trackers:
+        for epoch in range(len(history), experiment.epochs):
+            row = one_epoch(step, loader, epoch, history, job, watch, stop)
+            row |= validated(fabric, step.network, validation, experiment.threshold)
+            row |= {"learning_rate": step.optimizer.param_groups[0]["lr"], "skipped_steps": step.skipped}
+            row["seconds"] = round(time.perf_counter() - row.pop("start"), 2)
+            history.append(row)
+            if row["val_dsc_pooled"] >= best:  # a tie goes to the longer training: at first, all predict nothing
+                best = row["val_dsc_pooled"]
+                if share.leads:
+                    size = train.samples[0].image.shape
+                    save_weights(out / "best.safetensors", state.model, experiment, size, job.cohort)
+            state.save(out / "last.ckpt", history)
+            if share.leads:
+                write_history(out, history)
+                trackers.log(history)
+        if share.leads:
+            write_history(out, history)  # a kill may have come between the last checkpoint and its row
+            trackers.log(history)
+    if math.isinf(best):
+        raise FloatingPointError(f"no epoch of {out} gave numbers on the validation part: there are no weights to keep")
+
+
+def moving(fabric: Fabric, job: Job, loss: ImageLoss, train: Samples, steps: int) -> tuple[Step, Progressed]:
+    """The step of a training, and what of it a checkpoint holds."""
+    experiment = job.experiment
+    if not any(sample.mask.any() for sample in train.samples):
+        raise CohortError(f"masks/: none of the {len(train)} training images has a mass: look with massmatch check")
+    loss.fit((torch.from_numpy(s.mask)[None] for s in train.samples), [s.density for s in train.samples])
+    model = seeded_model(experiment)
+    if fabric.world_size > 1:
+        model = share_statistics(model)
+    model = arranged(model, job.recorded.speed.memory)
+    learned = [p for p in loss.parameters() if p.requires_grad]
+    optimizer = make_optimizer(experiment, [*model.parameters(), *learned])
+    schedule = make_schedule(experiment, optimizer, steps)
+    network, optimizer = fabric.setup(model, optimizer)
+    loss.to(fabric.device)
+    adversary = make_adversary(experiment, fabric.device)
+    critics = (None, None) if adversary is None else (adversary.critics, adversary.optimizer)
+    step = Step(fabric, network, loss, optimizer, schedule, adversary, LAYOUTS[job.recorded.speed.memory])
+    return step, Progressed(fabric, what(job), model, loss, optimizer, schedule, *critics)
+
+
+def what(job: Job) -> dict[str, Any]:
+    """What a checkpoint of a run belongs to, and the versions that write it."""
+    of = {name: getattr(job.experiment, name) for name in ("model", "width", "loss", "seed", "cohort", "fingerprint")}
+    return {**of, "fold": job.fold, "versions": {name: version(name) for name in ("massmatch", "torch")}}
+
+
+def one_epoch(
+    step: Step, loader: Loader, epoch: int, history: list[Row], job: Job, watch: Watch, stop: Stop
+) -> dict[str, Any]:
+    """Learn from every batch; epoch, mean loss and when it began."""
+    start, per_epoch, epochs = time.perf_counter(), len(loader.order), job.experiment.epochs
+    step.network.train()
+    step.loss.set_epoch(epoch, epochs)
+    step.skipped = 0
+    total, seen = 0.0, 0.0
+    dsc = history[-1]["val_dsc_pooled"] if history else math.nan
+    try:
+        for number, batch in enumerate(loader.epoch(epoch), start=1):
+            own = len(batch.ids) if batch.weight else 0
+            value, images, signum = summed(step.fabric, (step(batch, epoch) * own, own, stop.signum))
+            total, seen = total + value, seen + images
+            if signum:
+                raise StoppedError(stop.signum or 15)
+            done = epoch * per_epoch + number
+            watch(Progress("train", done, per_epoch * epochs, epoch + 1, epochs, total / seen, dsc))
+    except RuntimeError as error:
+        stop.raise_if_asked()  # Ctrl-C reaches the workers too
+        raise worker_died(error, epoch, job.workers) or error from None
+    return {"epoch": epoch + 1, "loss": total / seen, "start": start}
+
+
+def worker_died(error: RuntimeError, epoch: int, workers: int) -> OSError | None:
+    """The death of a worker, in words that help; None for any other error."""
+    if "DataLoader worker" not in str(error):
+        return None
+    return OSError(
+        f"one of the {workers} workers that load images died in epoch {epoch + 1} ({str(error).splitlines()[0]}): "
+        "perhaps memory or /dev/shm ran out; the same command with --workers 0 goes on from the last finished epoch"
+    )
+
+
+def validated(fabric: Fabric, network: Any, samples: Samples, threshold: float) -> dict[str, Any]:
+    """Pixels of all validation images added up. Pooled, so that images without mass reward no empty prediction.
+
+    NaN, with a warning that names the images, where the network gave no numbers.
+    """
+    network.eval()
+    counts, bad = Counts(0, 0, 0, 0), []
+    for sample in samples.samples:
+        found = probabilities(network, sample.image, samples.normalise)
+        counts = Counts(*map(sum, zip(counts, Counts.of(found > threshold, sample.mask), strict=True)))
+        bad += [sample.id] if not torch.from_numpy(found).isfinite().all() else []
+    if bad:
+        warnings.warn(f"no numbers on the validation images {bad[:5]}: this epoch is never the best", stacklevel=2)
+    *pixels, lost = summed(fabric, (*counts, len(bad)))
+    counts = Counts(*(int(n) for n in pixels))
+    return {
+        "val_dsc_pooled": math.nan if lost else counts.dice,
+        "val_sen_pooled": math.nan if lost else counts.sensitivity,
+        "val_predicted_px": counts.tp + counts.fp,
+    }
+
+
+def make_optimizer(experiment: Experiment, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Adam, or AdamW with PyTorch's weight decay of 0.01."""
+    kind = torch.optim.AdamW if experiment.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=experiment.learning_rate)
+
+
+def make_schedule(experiment: Experiment, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler | None:
+    """PyTorch's one-cycle (Smith and Topin 2018) over all steps of the training, or none."""
+    if experiment.schedule == "constant":
+        return None
+    return OneCycleLR(optimizer, max_lr=experiment.learning_rate, total_steps=steps)

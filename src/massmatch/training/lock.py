@@ -1,0 +1,103 @@
+"""One process at a time writes a run's folder."""
+
+import json
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+BEAT = 10.0  # seconds between two signs of life
+BEATS = 3  # without one for so many, a holder on another machine is taken for dead
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder. The operating system ends the hold with the process, however it dies.
+
+    Raises BlockingIOError with process and machine of whoever holds it.
+
+    Some network file systems lock for each machine apart: so a holder also writes who it is into LOCK and touches that
+    file while it lives, and a LOCK of another machine is watched before it is taken over.
+    """
+    who = folder / "LOCK"
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise _held(folder, holder(who)) from None
+    try:
+        _take_over(folder, who)
+        who.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.ctime()}))
+        try:
+            with _alive(who):
+                yield
+        finally:
+            who.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def holder(who: Path) -> dict[str, object]:
+    """What LOCK says; empty if there is none, or it was cut off."""
+    try:
+        facts = json.loads(who.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _take_over(folder: Path, who: Path) -> None:
+    """Go past the LOCK of a dead process, and say so; BlockingIOError if it lives on another machine."""
+    if not (facts := holder(who)):
+        return
+    if facts.get("host") != socket.gethostname() and _beats(who):
+        raise _held(folder, facts)
+    warnings.warn(
+        f"{folder}: process {facts.get('pid')} on {facts.get('host')} left its LOCK and is no longer running; going on",
+        stacklevel=4,
+    )
+
+
+def _beats(who: Path) -> bool:
+    """Whether the file is touched while one watches: needs no clocks that agree."""
+    first = who.stat().st_mtime_ns
+    for _ in range(BEATS * 2):
+        time.sleep(BEAT / 2)
+        try:
+            if who.stat().st_mtime_ns != first:
+                return True
+        except FileNotFoundError:  # it has just ended
+            return False
+    return False
+
+
+@contextmanager
+def _alive(who: Path) -> Iterator[None]:
+    """Touch the file in the background."""
+    end = threading.Event()
+
+    def touch() -> None:
+        while not end.wait(BEAT):
+            if who.exists():
+                who.touch()
+
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+def _held(folder: Path, facts: dict[str, object]) -> BlockingIOError:
+    return BlockingIOError(
+        f"{folder} is in use: process {facts.get('pid', '?')} on {facts.get('host', '?')} has written it since "
+        f"{facts.get('since', '?')}; wait for it or stop it"
+    )

@@ -1,0 +1,25 @@
+"""Several processes that train one network together, and what falls to each."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Share(NamedTuple):
+    """One process of several: its number, from 0, and how many there are."""
+
+    rank: int = 0
+    of: int = 1
+
+    def part(self, items: Sequence[T]) -> list[T]:
+        """Every `of`-th item, from the `rank`-th: each item falls to one process."""
+        return list(items[self.rank :: self.of])
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return self.rank == 0
+
+
+ALONE = Share()

@@ -1,0 +1,141 @@
+"""One step of the training, which ends at the first number that is none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from massmatch.losses import ImageLoss
+from massmatch.training.adversary import Adversary
+from massmatch.training.batches import Batch
+from massmatch.training.together import averaged, let_count
+
+SMALLEST_SCALE, PATIENCE = 1.0, 20  # a float16 run whose gradients still overflow unscaled, for so many steps
+
+
+class Step:
+    """Everything that moves, and how it moves."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        network: Any,  # as Fabric wraps it
+        loss: ImageLoss,
+        optimizer: Any,
+        schedule: LRScheduler | None,
+        adversary: Adversary | None,
+        layout: torch.memory_format,
+    ) -> None:
+        self.fabric, self.network, self.loss, self.optimizer = fabric, network, loss, optimizer
+        self.schedule, self.adversary, self.layout = schedule, adversary, layout
+        self.learned = [p for p in loss.parameters() if p.requires_grad]
+        self.skipped = 0  # steps of this epoch whose gradient overflowed in float16
+        self.hopeless = 0  # steps in a row with a scale below SMALLEST_SCALE
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """What keeps small gradients of float16 from becoming 0; None in other number formats."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
+    def __call__(self, batch: Batch, epoch: int) -> float:
+        """Learn from a batch; the loss of it before.
+
+        Raises FloatingPointError, before anything is learned, with the images and with what is not finite: the
+        network's output (and from which layer on), the loss, or the gradient.
+        """
+        if self.fabric.world_size > 1:
+            let_count(self.network, batch.weight > 0)
+        images = self.fabric.to_device(batch.images.to(memory_format=self.layout))
+        target = self.fabric.to_device(batch.target)
+        self.optimizer.zero_grad(set_to_none=True)
+        outputs = self.network(images)
+        where = f"in epoch {epoch + 1} on the images {batch.ids}"
+        if not torch.isfinite(main_output(outputs)).all():
+            raise FloatingPointError(f"the network's output is not finite {where}{self.culprit(images)}")
+        value = over_outputs(self.loss, outputs, target, batch.facts)
+        if self.adversary is not None:
+            value = value + self.adversary.penalty(images, main_output(outputs))
+        if not torch.isfinite(value):
+            raise FloatingPointError(f"the loss is {value.item()} {where}")
+        self.fabric.backward(value * batch.weight)
+        averaged(self.fabric, self.learned)
+        self.move(where)
+        if self.adversary is not None:
+            self.adversary.learn(self.fabric, images, main_output(outputs), target, batch.weight)
+        return float(value.item())
+
+    def move(self, where: str) -> None:
+        """Change the weights by their gradient, or skip the step where float16 overflowed."""
+        self.fabric.strategy.precision.unscale_gradients(getattr(self.optimizer, "optimizer", self.optimizer))
+        finite = self.gradient_is_finite()
+        if not finite and self.scaler is None:
+            raise FloatingPointError(f"the gradient of {self.first_bad_gradient()} is not finite {where}")
+        self.optimizer.step()  # which the scaler leaves out itself
+        self.skipped += not finite
+        if self.schedule is not None and finite:
+            self.schedule.step()
+        if self.scaler is not None:
+            self.hopeless = self.hopeless + 1 if self.scaler.get_scale() < SMALLEST_SCALE else 0
+            if self.hopeless >= PATIENCE:
+                raise FloatingPointError(
+                    f"float16 overflows even where the loss is scaled by {self.scaler.get_scale():g}, for {PATIENCE} "
+                    f"steps, the last {where}: take --precision bfloat16 or float32"
+                )
+
+    def gradient_is_finite(self) -> bool:
+        """Of all weights."""
+        gradients = [p.grad for p in (*self.network.parameters(), *self.learned) if p.grad is not None]
+        return bool(torch.isfinite(nn.utils.get_total_norm(gradients, norm_type=torch.inf)))
+
+    def first_bad_gradient(self) -> str:
+        """The first weight whose gradient is not finite."""
+        named = ((n, p.grad) for module in (self.network.module, self.loss) for n, p in module.named_parameters())
+        return next(name for name, gradient in named if gradient is not None and not torch.isfinite(gradient).all())
+
+    def culprit(self, images: Tensor) -> str:
+        """The first layer whose output is not finite, found by running the network again; "" among several processes.
+
+        There, layers that share statistics would wait for processes whose images are sound.
+        """
+        if self.fabric.world_size > 1:
+            return ""
+        with watched(self.network.module) as found, torch.no_grad():
+            self.network(images)
+        return f": the first layer is {found[0]}" if found else ""
+
+
+@contextmanager
+def watched(network: nn.Module) -> Iterator[list[str]]:
+    """The names of the layers whose outputs are not finite, in the order in which they ran."""
+    found: list[str] = []
+
+    def hook(name: str) -> Any:
+        def look(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and not torch.isfinite(output).all():
+                found.append(f"{name} ({type(module).__name__})")
+
+        return look
+
+    hooks = [m.register_forward_hook(hook(n)) for n, m in network.named_modules() if not list(m.children())]
+    try:
+        yield found
+    finally:
+        for each in hooks:
+            each.remove()
+
+
+def main_output(outputs: Tensor | list[Tensor]) -> Tensor:
+    """The first of several outputs is the main one."""
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
+
+
+def over_outputs(
+    loss: ImageLoss, outputs: Tensor | list[Tensor], target: Tensor, facts: list[dict[str, Tensor]]
+) -> Tensor:
+    """The loss of a network's output, or its mean over the outputs of a network with deep supervision."""
+    logits = [outputs] if isinstance(outputs, Tensor) else outputs
+    return torch.stack([loss(each.contiguous(), target, facts=facts) for each in logits]).mean()
