@@ -24,7 +24,12 @@ def train(
     scheme: Annotated[str, typer.Option(help="kfold, paper (80/10/10), split or official.")] = "kfold",
     epochs: Annotated[int, typer.Option(help="Rounds through the training images.")] = 50,
     seed: Annotated[int, typer.Option(help="Of folds, first weights and order.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Images per step (the paper's 4).")] = 4,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            help="Images per step (the paper's 4), of all processes together: so --devices needs no other rate."
+        ),
+    ] = 4,
     optimizer: Annotated[str, typer.Option(help="adam or adamw.")] = "adam",
     schedule: Annotated[
         str, typer.Option(help="constant, or one-cycle, which learns far faster in a short run.")
@@ -36,10 +41,34 @@ def train(
     adversarial: Annotated[
         float, typer.Option(help="Weight of critics that learn to tell predictions from truth; 0: none.")
     ] = 0.0,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: the faster, by a short timing.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, float16 (scaled), or auto: the faster of the first two, timed.")
+    ] = "auto",
     memory: Annotated[str, typer.Option(help="contiguous, channels-last, or auto.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    threshold: Annotated[float, typer.Option(help="A pixel above it is predicted mass.")] = 0.5,
+    threshold: Annotated[
+        str, typer.Option(help="A pixel above it is predicted mass; validation: the best on the validation part.")
+    ] = "0.5",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that load images for each device. Changes no result.")
+    ] = 0,
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="GPUs (or processes, on a machine without) that share each batch: its images and its statistics in "
+            "batch normalisation. Results change by rounding only.",
+        ),
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines with so many devices each, started by torchrun or srun.")
+    ] = 1,
+    track: Annotated[
+        list[str] | None, typer.Option(help="tensorboard or mlflow, besides history.csv; may be given twice.")
+    ] = None,
+    strict_resume: Annotated[
+        bool, typer.Option("--strict-resume", help="Go on from a sound last.ckpt, or not at all.")
+    ] = False,
     out: Runs = Path("runs"),
 ) -> None:
     """Train on one fold and measure it on its test part. The same command again goes on, or shows the result."""
@@ -47,6 +76,7 @@ def train(
         from massmatch.data import open_cohort
         from massmatch.training.experiment import PEAK
         from massmatch.training.fit import run
+        from massmatch.training.processes import Processes
 
         opened = open_cohort(cohort)
         experiment = resolved(
@@ -70,7 +100,20 @@ def train(
             threshold=threshold,
         )
         with watching(loss) as watch:
-            folder = run(experiment, opened, fold, out, watch)
+            folder = run(
+                experiment,
+                opened,
+                fold,
+                out,
+                watch,
+                devices=devices,
+                nodes=nodes,
+                workers=workers,
+                track=tuple(track or ()),
+                strict_resume=strict_resume,
+            )
+        if not Processes(devices, nodes).leads:
+            return
         show([folder])
         screen.print(f"{folder}", soft_wrap=True)
 

@@ -64,7 +64,7 @@ def _picture_row(cohort: Cohort, id: str, runs: Mapping[str, Path], rows: Mappin
     sample = cohort.load(id)
     cells = []
     for name, run in runs.items():
-        threshold = yaml.safe_load((run / "experiment.yaml").read_text())["threshold"]
+        threshold = rows[name]["threshold"].iloc[0]
         with Image.open(run / "predictions" / f"{id}.png") as stored:
             prediction = np.asarray(stored) / 65535 > threshold
         dsc = dict(zip(rows[name]["id"], rows[name]["dsc"], strict=True))[id]

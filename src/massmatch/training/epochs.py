@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -77,7 +78,9 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
                 best = row["val_dsc_pooled"]
                 if share.leads:
                     size = train.samples[0].image.shape
-                    save_weights(out / "best.safetensors", state.model, experiment, size, job.cohort)
+                    save_weights(
+                        out / "best.safetensors", state.model, experiment, row["val_threshold"], size, job.cohort
+                    )
             state.save(out / "last.ckpt", history)
             if share.leads:
                 write_history(out, history)
@@ -151,26 +154,42 @@ def worker_died(error: RuntimeError, epoch: int, workers: int) -> OSError | None
     )
 
 
-def validated(fabric: Fabric, network: Any, samples: Samples, threshold: float) -> dict[str, Any]:
-    """Pixels of all validation images added up. Pooled, so that images without mass reward no empty prediction.
+THRESHOLDS = tuple(n / 20 for n in range(1, 20))  # 0.05 to 0.95; finer steps would fit a few validation images
 
+
+def validated(fabric: Fabric, network: Any, samples: Samples, threshold: float | str) -> dict[str, Any]:
+    """Pixels of all validation images added up, at the given threshold or at that of THRESHOLDS with the best DSC.
+
+    Pooled, so that images without mass reward no empty prediction; of equally good thresholds the one nearest to 0.5.
     NaN, with a warning that names the images, where the network gave no numbers.
     """
     network.eval()
-    counts, bad = Counts(0, 0, 0, 0), []
+    tried = np.array(THRESHOLDS if isinstance(threshold, str) else (threshold,))
+    (mass, rest), bad = np.zeros((2, len(tried) + 1), int), []  # pixels by how many of the thresholds they exceed
     for sample in samples.samples:
         found = probabilities(network, sample.image, samples.normalise)
-        counts = Counts(*map(sum, zip(counts, Counts.of(found > threshold, sample.mask), strict=True)))
-        bad += [sample.id] if not torch.from_numpy(found).isfinite().all() else []
+        exceeded = np.searchsorted(tried, found, side="left")
+        mass += np.bincount(exceeded[sample.mask], minlength=len(tried) + 1)
+        rest += np.bincount(exceeded[~sample.mask], minlength=len(tried) + 1)
+        bad += [sample.id] if not np.isfinite(found).all() else []
     if bad:
         warnings.warn(f"no numbers on the validation images {bad[:5]}: this epoch is never the best", stacklevel=2)
-    *pixels, lost = summed(fabric, (*counts, len(bad)))
-    counts = Counts(*(int(n) for n in pixels))
+    *pixels, lost = summed(fabric, (*mass.tolist(), *rest.tolist(), len(bad)))
+    counts, at = best_threshold(tried, *np.array(pixels, int).reshape(2, -1))
     return {
         "val_dsc_pooled": math.nan if lost else counts.dice,
         "val_sen_pooled": math.nan if lost else counts.sensitivity,
         "val_predicted_px": counts.tp + counts.fp,
+        "val_threshold": at,
     }
+
+
+def best_threshold(tried: np.ndarray, mass: np.ndarray, rest: np.ndarray) -> tuple[Counts, float]:
+    """The threshold of `tried` (T, ascending) with the highest DSC, from pixels (T + 1) by how many they exceed."""
+    tp, fp = (np.cumsum(of[::-1])[-2::-1] for of in (mass, rest))
+    counts = [Counts(int(t), int(f), int(mass.sum() - t), int(rest.sum() - f)) for t, f in zip(tp, fp, strict=True)]
+    best = max(range(len(tried)), key=lambda n: (counts[n].dice, -abs(tried[n] - 0.5)))
+    return counts[best], float(tried[best])
 
 
 def make_optimizer(experiment: Experiment, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -1,9 +1,10 @@
 """Measuring a network: one image after the other, so that the rows do not depend on how they were batched."""
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from massmatch.data import Cohort, Sample
-from massmatch.metrics import image_metrics, lesion_counts
+from massmatch.metrics import CANDIDATE, image_metrics, lesion_candidates, lesion_counts
 from massmatch.training.batches import normalised
 from massmatch.training.experiment import Experiment, parts_of
 from massmatch.training.files import write_atomic
@@ -30,17 +31,79 @@ def probabilities(model: nn.Module, image: np.ndarray, normalise: str) -> np.nda
     return torch.sigmoid(model(normalised(image, normalise)[None].to(device)).float())[0, 0].cpu().numpy()
 
 
-def measure(sample: Sample, probability: np.ndarray, threshold: float) -> dict[str, Any]:
-    """One row: which image, its facts, every metric, the lesions."""
-    mask = probability > threshold
-    known = {"id": sample.id, "patient": sample.patient, "side": sample.side, "view": sample.view}
+def predicted(model: nn.Module, image: np.ndarray, normalise: str) -> np.ndarray:
+    """`probabilities`; where an accelerator runs out of memory the network moves to the CPU, with a warning.
+
+    It stays there. Not for a network in training, whose optimiser would stay behind.
+    """
+    device = next(model.parameters()).device
+    try:
+        return probabilities(model, image, normalise)
+    except torch.OutOfMemoryError:
+        if device.type == "cpu":
+            raise
+    size = f"{image.shape[0]}x{image.shape[1]}"
+    warnings.warn(f"{device} ran out of memory on an image of {size}: going on on the CPU", RuntimeWarning, 2)
+    model.to("cpu")
+    return probabilities(model, image, normalise)
+
+
+class Measured(NamedTuple):
+    """A row per image, and a row per candidate of `lesion_candidates` with id, patient and area_mm2."""
+
+    rows: pd.DataFrame
+    candidates: pd.DataFrame
+
+    @classmethod
+    def joined(cls, parts: Iterable["Measured"], ids: Sequence[str]) -> "Measured":
+        """Of images measured apart, in the order of `ids`."""
+        rows, candidates = zip(*parts, strict=True)
+        return cls(
+            *(in_order(pd.concat([t for t in tables if len(t)] or tables[:1]), ids) for tables in (rows, candidates))
+        )
+
+    def write(self, out: Path) -> None:
+        """candidates.csv and rows.csv in a folder, each whole or not at all."""
+        write_rows(out / "candidates.csv", self.candidates)
+        write_rows(out / "rows.csv", self.rows)
+
+
+def in_order(table: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
+    """Rows sorted as their images are in `ids`."""
+    place = {id: n for n, id in enumerate(ids)}
+    return table.sort_values("id", key=lambda column: column.map(place), kind="stable", ignore_index=True)
+
+
+def facts_of(sample: Sample) -> dict[str, Any]:
+    """Which image, and what is known about it."""
+    source = sample.facts.get("spacing_source")
     return {
-        **known,
+        "id": sample.id,
+        "patient": sample.patient,
+        "side": sample.side,
+        "view": sample.view,
         "density": sample.density,
-        "mass_fraction": float(sample.mask.mean()),
-        **image_metrics(mask, sample.mask, sample.spacing_mm),
-        **lesion_counts(mask, sample.instances),
+        "spacing_source": source or ("none" if sample.spacing_mm is None else "unknown"),
     }
+
+
+def measure(mask: np.ndarray, instances: np.ndarray, spacing_mm: tuple[float, float] | None) -> dict[str, Any]:
+    """The numbers of one row: share of the image that is mass, every metric, the lesions."""
+    truth = instances > 0
+    return {
+        "mass_fraction": float(truth.mean()),
+        **image_metrics(mask, truth, spacing_mm),
+        **lesion_counts(mask, instances),
+    }
+
+
+def candidates_of(sample: Sample, probability: np.ndarray) -> pd.DataFrame:
+    """`lesion_candidates` of one image with its id and patient, and their areas in mm2 (NaN without spacing)."""
+    found = lesion_candidates(probability, sample.instances)
+    pixel = math.nan if sample.spacing_mm is None else math.prod(sample.spacing_mm)
+    found.insert(0, "id", sample.id)
+    found.insert(1, "patient", sample.patient)
+    return found.assign(area_mm2=found["area_px"] * pixel)
 
 
 def evaluate(
@@ -51,55 +114,105 @@ def evaluate(
     *,
     out: Path | None = None,
     tick: Tick = lambda: None,
-) -> pd.DataFrame:
-    """A row per image; with `out` also its probabilities as 16-bit `<id>.png` (65535 = 1)."""
+) -> Measured:
+    """Rows and candidates; with `out` also the probabilities of each image as 16-bit `<id>.png` (65535 = 1)."""
     model.eval()
-    rows = []
+    rows, candidates = [], [pd.DataFrame(columns=["id", "patient", *CANDIDATE, "area_mm2"])]
     for id in ids:
         sample = cohort.load(id)
-        probability = probabilities(model, sample.image, cohort.normalise)
+        probability = predicted(model, sample.image, cohort.normalise)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.rint(probability * 65535).astype(np.uint16)).save(out / f"{id}.png")
-        rows.append(measure(sample, probability, threshold))
+        rows.append(
+            {
+                **facts_of(sample),
+                "threshold": threshold,
+                **measure(probability > threshold, sample.instances, sample.spacing_mm),
+            }
+        )
+        candidates.append(candidates_of(sample, probability))
+        tick()
+    return Measured(pd.DataFrame(rows), pd.concat([t for t in candidates if len(t)] or candidates[:1]))
+
+
+def evaluate_native(
+    model: nn.Module, cohort: Cohort, ids: Sequence[str], threshold: float, *, tick: Tick = lambda: None
+) -> pd.DataFrame:
+    """Rows measured in the frame in which the images were before they were prepared, with its size and spacing.
+
+    The probabilities are brought back (size, mirror and crop undone; 0 outside the crop) and held against
+    masks_native/, so what a crop has cut off counts as not found.
+
+    Raises CohortError, before anything is predicted, where a cohort has no masks in that frame.
+    """
+    frames = {id: cohort.native_frame(id) for id in ids}
+    model.eval()
+    rows = []
+    for id, frame in frames.items():
+        sample = cohort.load(id)
+        native = frame.undo(predicted(model, sample.image, cohort.normalise))
+        spacing = frame.native_spacing(sample.spacing_mm)
+        rows.append(
+            {
+                **facts_of(sample),
+                "threshold": threshold,
+                **measure(native > threshold, cohort.native_instances(id), spacing),
+            }
+        )
         tick()
     return pd.DataFrame(rows)
 
 
 def write_rows(path: Path, rows: pd.DataFrame) -> None:
-    """rows.csv, whole or not at all."""
+    """A table as csv, whole or not at all."""
     write_atomic(path, rows.to_csv(index=False).encode())
 
 
+class Finished(NamedTuple):
+    """What measuring a run takes: its best weights, its images and the experiment."""
+
+    model: nn.Module
+    experiment: Experiment
+    threshold: float
+    test: list[str]
+
+    @classmethod
+    def of(cls, out: Path, cohort: Cohort) -> "Finished":
+        """FileNotFoundError for a run without weights, ValueError if the cohort has changed since."""
+        model, facts = load_weights(out / "best.safetensors")
+        experiment = Experiment(**facts["experiment"])
+        if cohort.fingerprint != experiment.fingerprint:
+            raise ValueError(
+                f"{cohort.root} has changed: its fingerprint is {cohort.fingerprint}, but the run was trained on "
+                f"{experiment.fingerprint}; give the cohort of the run, or `evaluate WEIGHTS COHORT` for another one"
+            )
+        fold = yaml.safe_load((out / "experiment.yaml").read_text())["fold"]
+        return cls(model, experiment, facts["threshold"], parts_of(experiment, cohort, fold).test)
+
+    def ticking(self, watch: Watch) -> Tick:
+        """Tells `watch` after each image."""
+        images, of, epochs = iter(range(1, len(self.test) + 1)), len(self.test), self.experiment.epochs
+        return lambda: watch(Progress("test", next(images), of, epochs, epochs, math.nan, math.nan))
+
+
 def evaluate_run(out: Path, cohort: Cohort, watch: Watch = lambda progress: None) -> pd.DataFrame:
-    """Measure a run's best weights on its test part: `predictions/` and `rows.csv` in its folder.
+    """Measure a run's best weights on its test part: `predictions/`, `candidates.csv` and `rows.csv` in its folder.
 
     Raises FileNotFoundError for a run without weights, ValueError if the cohort has changed since.
     """
-    model, facts = load_weights(out / "best.safetensors")
-    experiment = Experiment(**facts["experiment"])
-    if cohort.fingerprint != experiment.fingerprint:
-        raise ValueError(
-            f"{cohort.root} has changed: its fingerprint is {cohort.fingerprint}, but the run was trained on "
-            f"{experiment.fingerprint}; give the cohort of the run, or `evaluate WEIGHTS COHORT` for another one"
-        )
-    fold = yaml.safe_load((out / "experiment.yaml").read_text())["fold"]
-    parts = parts_of(experiment, cohort, fold)
-    images = iter(range(1, len(parts.test) + 1))
+    run = Finished.of(out, cohort)
+    found = evaluate(run.model, cohort, run.test, run.threshold, out=out / "predictions", tick=run.ticking(watch))
+    found.write(out)
+    return found.rows
 
-    def tick() -> None:
-        watch(
-            Progress(
-                "test",
-                next(images),
-                len(parts.test),
-                experiment.epochs,
-                experiment.epochs,
-                math.nan,
-                math.nan,
-            )
-        )
 
-    rows = evaluate(model, cohort, parts.test, experiment.threshold, out=out / "predictions", tick=tick)
-    write_rows(out / "rows.csv", rows)
+def evaluate_run_native(out: Path, cohort: Cohort, watch: Watch = lambda progress: None) -> pd.DataFrame:
+    """The same in the native frame (`evaluate_native`): `rows_native.csv` in its folder, and nothing else.
+
+    Raises as `evaluate_run` does, and CohortError for a cohort without masks in that frame.
+    """
+    run = Finished.of(out, cohort)
+    rows = evaluate_native(run.model, cohort, run.test, run.threshold, tick=run.ticking(watch))
+    write_rows(out / "rows_native.csv", rows)
     return rows

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,7 @@ from massmatch.data import Cohort, Split, split
 from massmatch.losses import LOSSES, ImageLoss
 from massmatch.models import MODELS
 
+MAX_NAME = 240  # bytes; file systems take 255
 PEAK = {"constant": 1e-4, "one-cycle": 2e-3}  # section 4.1; what a width-8 AU-Net learned fastest with
 
 
@@ -42,7 +43,8 @@ class Experiment(BaseModel):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of the network; the loss has float32 always
     memory: Literal["auto", "contiguous", "channels-last"] = "auto"
     threads: int | None = Field(default=None, ge=1)  # None: PyTorch's choice
-    threshold: float = Field(default=0.5, gt=0, lt=1)  # a pixel above it is predicted mass
+    # a pixel above it is predicted mass; "validation": the value with the best pooled DSC on the validation part
+    threshold: Literal["validation"] | Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     @property
     def digest(self) -> str:
@@ -55,8 +57,9 @@ class Experiment(BaseModel):
     def folder(self, runs: Path, fold: int) -> Path:
         """Where the run of one fold lives."""
         loss = self.loss.replace(":", "+").replace("/", "-")
-        name = f"{self.cohort}_{self.model}-w{self.width}_{loss}_seed{self.seed}_{self.digest}"
-        return runs / name / f"fold{fold}"
+        before, after = f"{self.cohort}_{self.model}-w{self.width}_{loss}", f"_seed{self.seed}_{self.digest}"
+        kept = before.encode()[: MAX_NAME - len(after)].decode(errors="ignore")  # the digest tells the cut ones apart
+        return runs / (kept + after) / f"fold{fold}"
 
 
 def named(kind: str, name: str, known: "dict[str, Any]") -> Any:

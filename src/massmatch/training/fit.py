@@ -15,7 +15,7 @@ from torch import nn
 
 from massmatch.data import Cohort, Split
 from massmatch.training.epochs import Job, seeded_model, train
-from massmatch.training.evaluate import Measured, evaluate, evaluate_run
+from massmatch.training.evaluate import Finished, Measured, evaluate, evaluate_run
 from massmatch.training.experiment import Experiment, make_loss, parts_of
 from massmatch.training.files import need_space, remove_leftovers
 from massmatch.training.lock import locked
@@ -98,8 +98,8 @@ def measure_together(fabric: Fabric, job: Job, watch: Watch) -> None:
     share = Share(fabric.global_rank, fabric.world_size)
     finished = Finished.of(job.out, job.cohort)
     own = finished._replace(test=share.part(finished.test), model=finished.model.to(fabric.device))
-    threshold, pictures = job.experiment.threshold, job.out / "predictions"
-    found = evaluate(own.model, job.cohort, own.test, threshold, out=pictures, tick=own.ticking(watch))
+    pictures, tick = job.out / "predictions", own.ticking(watch)
+    found = evaluate(own.model, job.cohort, own.test, own.threshold, out=pictures, tick=tick)
     parts = gathered(fabric, found)
     if share.leads:
         Measured.joined(parts, finished.test).write(job.out)
