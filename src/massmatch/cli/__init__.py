@@ -6,6 +6,7 @@ from massmatch.cli.compare import compare
 from massmatch.cli.datasets import check, export_nnunet, prepare
 from massmatch.cli.demo import demo, phantom
 from massmatch.cli.evaluate import evaluate
+from massmatch.cli.explain import explain
 from massmatch.cli.losses import losses
 from massmatch.cli.models import models
 from massmatch.cli.nnunet import nnunet
@@ -33,6 +34,7 @@ app.command()(status)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(compare)
+app.command()(explain)
 app.command()(demo)
 
 

@@ -56,8 +56,8 @@ def window(ledger: Ledger) -> Window:
     if active.empty:
         return Window(0, rows, 0, columns)
     height, width = ledger.cell_size
-    top, left = active["top"].min() - height, active["left"].min() - width
-    bottom, right = (active["top"] + active["height"]).max() + height, (active["left"] + active["width"]).max() + width
+    top, left = int(active["top"].min()) - height, int(active["left"].min()) - width
+    bottom, right = int(active["top"].max()) + 2 * height, int(active["left"].max()) + 2 * width
     side = max(bottom - top, right - left, 6 * min(height, width))  # some six cells at least: a place to look around
     if side > 0.6 * max(rows, columns):
         return Window(0, rows, 0, columns)
@@ -125,13 +125,11 @@ def _panels(ledger: Ledger) -> list[Panel]:
     counted = ledger.map("term") != 0
     losses = np.where(ledger.map("kept"), ledger.map("loss"), np.nan)
     shares = np.where(counted, 100 * ledger.map("share_of_loss"), np.nan)
+    of_image = ledger.share_of_image
+    parts = f"whole image: {percent(of_image)} %, cells: {percent(1 - of_image)} %"
     return [
         Panel("core loss $L_i$ of the kept cells\n", losses, lambda value: f"{value:.2f}"),
-        Panel(
-            f"share of the loss, %\nwhole image: {percent(ledger.share_of_image)} %, cells: {percent(1 - ledger.share_of_image)} %",
-            shares,
-            short,
-        ),
+        Panel(f"share of the loss, %\n{parts}", shares, short),
         *gradients,
     ]
 

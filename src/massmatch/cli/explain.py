@@ -1,0 +1,114 @@
+"""The command `explain`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from massmatch.cli.screen import screen, told
+
+if TYPE_CHECKING:
+    from massmatch.reporting.explain import Ledger
+    from massmatch.reporting.explain_subject import Subject
+
+USAGE = (
+    "give IMAGE TRUTH PREDICTION --loss NAME (three files), or RUN ID --cohort COHORT (a run's folder, and an image)"
+)
+MOST_CELLS = 8  # rows of the table on the screen
+
+
+def explain(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE TRUTH PREDICTION | RUN ID...",
+            help="Three PNG files: the mammogram, its masses (labels, or 0 and one other value), and the prediction "
+            "(probabilities in 8 or 16 bits, or a mask). Or the folder of a run and ids of its test images.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for <id>_explain.png, .html and .csv.")] = Path("explain"),
+    loss: Annotated[
+        str | None, typer.Option(help="A name of `massmatch losses`, options behind it; by default the run's own.")
+    ] = None,
+    cohort: Annotated[Path | None, typer.Option(help="The cohort of the run.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the ledger as <id>_explain.json too.")] = False,
+) -> None:
+    """Take the loss of one image apart: which cells count, with what weight, loss and share of the gradient.
+
+    Three files and a loss:  massmatch explain IMAGE TRUTH PREDICTION --loss sm-tversky-s-a
+
+    A run's own prediction:  massmatch explain RUN ID --cohort COHORT
+    """
+    with told():
+        from massmatch.reporting.explain_files import explain_subject
+
+        subjects, spec = of_run(what, loss, cohort) if Path(what[0]).is_dir() else of_files(what, loss, cohort)
+        for subject in subjects:
+            ledger, written = explain_subject(subject, spec, out, as_json=as_json)
+            show(subject, ledger)
+            for path in written:
+                screen.print(f"{path}", soft_wrap=True)
+
+
+def of_files(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[list[Subject], str]":
+    """The subject of three files, and the loss. ValueError or FileNotFoundError says what is missing."""
+    from massmatch.reporting.explain_subject import from_files
+
+    if len(what) != 3:
+        missing = "" if Path(what[0]).exists() else f"no such file or folder: {what[0]}; "
+        raise (FileNotFoundError if missing else ValueError)(f"{missing}{USAGE}; got {len(what)}: {' '.join(what)}")
+    image, truth, prediction = map(Path, what)
+    if cohort is not None:
+        raise ValueError(f"--cohort belongs to a run, but {image} is no folder: {USAGE}")
+    if loss is None:
+        raise ValueError("files do not say which loss to explain: give --loss NAME, such as --loss sm-tversky-s-a")
+    return [from_files(image, truth, prediction)], loss
+
+
+def of_run(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[list[Subject], str]":
+    """The subjects of a run, and the loss: its own, unless another one is asked for."""
+    from massmatch.data import open_cohort
+    from massmatch.reporting.explain_subject import from_run, read_experiment
+
+    run, ids = Path(what[0]), what[1:]
+    own = read_experiment(run)["loss"]
+    if not ids:
+        raise ValueError(f"give the id of an image after {run}, a test image such as those in {run / 'predictions'}")
+    if cohort is None:
+        raise ValueError(f"a run does not say where its images are: give --cohort COHORT beside {run}")
+    opened = open_cohort(cohort)
+    return [from_run(run, id, opened) for id in ids], loss or own
+
+
+def show(subject: "Subject", ledger: "Ledger") -> None:
+    """The formula with its numbers, and the cells that add most."""
+    from rich.table import Table
+
+    from massmatch.reporting.explain_figure import percent
+
+    screen.print(f"{subject.id}: prediction read as {subject.read_as}", soft_wrap=True, highlight=False)
+    screen.print(f"{ledger.name}: {in_words(ledger)}", soft_wrap=True, highlight=False)
+    sort = "share_of_loss" if ledger.grid_weight else "share_of_gradient_by_logit"
+    title = f"{min(MOST_CELLS, len(ledger.cells))} of {len(ledger.cells)} cells; shares in %, gradient by p and logit"
+    table = Table(title=title, padding=0, collapse_padding=True)
+    for name in ("row, col", "true", "pred", "kept", "d", "w", "L", "loss", "by p", "by logit"):
+        table.add_column(name, justify="right")
+    for cell in ledger.cells.nlargest(MOST_CELLS, sort).to_dict("records"):
+        flags = ("yes" if cell[name] else "" for name in ("true", "predicted", "kept"))
+        numbers = (f"{cell[name]:.3f}" for name in ("distance", "weight", "loss"))
+        gradients = (percent(cell[f"share_of_gradient_by_{by}"]) for by in ("probability", "logit"))
+        table.add_row(f"{cell['row']}, {cell['col']}", *flags, *numbers, percent(cell["share_of_loss"]), *gradients)
+    screen.print(table)
+
+
+def in_words(ledger: "Ledger") -> str:
+    """The loss as a sum."""
+    if not ledger.grid_weight:
+        return f"L(P, Y) = {ledger.loss:.6f} (no grid: cells only divide its gradient)"
+    weight = "" if ledger.grid_weight == 1 else f"{ledger.grid_weight:g} x "
+    counts = f"{int(ledger.cells['kept'].sum())} of {len(ledger.cells)} cells kept"
+    size = " x ".join(map(str, ledger.cell_size))
+    return (
+        f"L_SM = {ledger.image:.6f} + {weight}{ledger.ratio:.6f} x {ledger.grid:.6f} = {ledger.loss:.6f}; "
+        f"S = {ledger.S:.4g}; {counts}, of {size} pixels"
+    )
