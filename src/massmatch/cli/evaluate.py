@@ -1,36 +1,90 @@
 """The command `evaluate`."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from massmatch.cli.screen import show, told, watching
+from massmatch.cli.screen import screen, show, told, watching
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class In(StrEnum):
+    """Where masks are compared."""
+
+    PREPARED = "prepared"
+    NATIVE = "native"
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run, or a weights file.")],
     cohort: Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for rows.csv and predictions of all images of another cohort.")
+        Path | None,
+        typer.Option(help="Folder for rows.csv, candidates.csv and predictions of all images of another cohort."),
     ] = None,
+    frame: Annotated[
+        In,
+        typer.Option(
+            help="Compare masks as the cohort was prepared, or in the native frame: size, mirror and crop undone, mm "
+            "from its spacing; this writes rows_native.csv and leaves rows.csv as it is."
+        ),
+    ] = In.PREPARED,
 ) -> None:
-    """Measure a run's weights again on its test part, or, with --out, on every image of another cohort."""
+    """Measure a run's weights again on its test part, or, with --out, on every image of another cohort.
+
+    rows.csv gets a row of metrics per image, candidates.csv a row per predicted piece with its score, for FROC curves.
+    """
     with told():
         from massmatch.data import open_cohort
         from massmatch.inference.predict import load_network
         from massmatch.training import evaluate as measuring
-        from massmatch.training.evaluate import evaluate_run
 
         opened = open_cohort(cohort)
         if out is None:
             if not (run / "experiment.yaml").is_file():
                 raise FileNotFoundError(f"{run} is no run's folder; for a weights file give --out DIR")
             with watching(run.parent.name) as watch:
-                evaluate_run(run, opened, watch)
-            show([run])
-            return
-        model, facts = load_network(run)
-        rows = measuring.evaluate(model, opened, opened.ids, facts["threshold"], out=out / "predictions")
-        measuring.write_rows(out / "rows.csv", rows)
-        show([out])
+                if frame is In.NATIVE:
+                    rows = measuring.evaluate_run_native(run, opened, watch)
+                else:
+                    measuring.evaluate_run(run, opened, watch)
+        else:
+            model, facts = load_network(run)
+            if frame is In.NATIVE:
+                rows = measuring.evaluate_native(model, opened, opened.ids, facts["threshold"])
+                out.mkdir(parents=True, exist_ok=True)
+                measuring.write_rows(out / "rows_native.csv", rows)
+            else:
+                found = measuring.evaluate(model, opened, opened.ids, facts["threshold"], out=out / "predictions")
+                found.write(out)
+        if frame is In.NATIVE:
+            show_native(rows, (out or run) / "rows_native.csv")
+        else:
+            show([out or run])
+
+
+def show_native(rows: "pd.DataFrame", path: Path) -> None:
+    """The table of rows in the native frame, and their distances in mm where spacings are known."""
+    from massmatch.metrics import summary
+    from massmatch.reporting.tables import comparison, on_screen
+
+    table = on_screen(comparison({"native frame": rows}), f"{len(rows)} test images")
+    table.caption = (
+        "Percent but for HAU (pixels of the native frame of each image). Misses are counted, as in rows.csv."
+    )
+    screen.print(table)
+    line = summary(rows)
+    if known := int(line["hau_mm_n"]):
+        screen.print(
+            f"HAU {line['hau_mm']:.2f} mm, HAU95 {line['hau95_mm']:.2f} mm over the {known} images of known spacing; "
+            f"on the {line['hits_mm_n']} hits among them {line['hau_mm_hits']:.2f} mm and "
+            f"{line['hau95_mm_hits']:.2f} mm",
+            soft_wrap=True,
+        )
+    else:
+        screen.print("no spacing is known, so there are no distances in mm", soft_wrap=True)
+    screen.print(f"rows in {path}", soft_wrap=True)

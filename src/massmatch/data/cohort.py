@@ -96,6 +96,18 @@ class Cohort:
         with Image.open(self.root / row["mask_path"]) as mask:
             return Frame.from_facts(row, (mask.height, mask.width))
 
+    def native_frame(self, id: str) -> Frame:
+        """`frame`, where `native_instances` are its masks. CohortError where they are not known."""
+        frame, path = self.frame(id), f"masks_native/{id}.png"
+        if frame is None:
+            raise CohortError(
+                f"masks_native/: {self.name} was not prepared by massmatch, so its images are known in one frame only: "
+                "measure them in the prepared frame"
+            )
+        if not frame.is_whole and not (self.root / path).is_file():
+            raise CohortError(f"{path}: is missing, so there is no truth in the native frame: prepare the cohort again")
+        return frame
+
     def native_instances(self, id: str) -> np.ndarray:
         """(H, W) labels as `load` gives them, in the native frame: as they were before the image was prepared."""
         path = f"masks_native/{id}.png"

@@ -94,6 +94,12 @@ class Frame:
             return None
         return native[0] * self.crop_rows / self.rows, native[1] * self.crop_cols / self.cols
 
+    def native_spacing(self, prepared: tuple[float, float] | None) -> tuple[float, float] | None:
+        """mm per row and column of the native image: `spacing` undone."""
+        if prepared is None:
+            return None
+        return prepared[0] * self.rows / self.crop_rows, prepared[1] * self.cols / self.crop_cols
+
     def undo(self, array: np.ndarray) -> np.ndarray:
         """A (rows, cols) array in the native frame, 0 outside the window.
 

@@ -15,7 +15,7 @@ from massmatch.data.errors import CohortError
 from massmatch.data.listing import is_data
 from massmatch.data.preprocess import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.resize import resized
-from massmatch.training.evaluate import probabilities
+from massmatch.training.evaluate import predicted
 from massmatch.training.weights import load_weights
 
 
@@ -107,7 +107,7 @@ def segment(model: nn.Module, facts: dict[str, Any], image: np.ndarray, view: st
     how = Preprocessing(**facts["preprocessing"])
     clean = without_pectoral(image, view, name) if how.pectoral == "suppress" else image
     frame = Frame.of(clean, how, name)
-    found = probabilities(model, prepared_pixels(clean, frame, how.bits), how.normalise)
+    found = predicted(model, prepared_pixels(clean, frame, how.bits), how.normalise)
     return frame.undo(found)
 
 
@@ -117,5 +117,5 @@ def _padded(model: nn.Module, facts: dict[str, Any], image: np.ndarray) -> np.nd
     frame = (max(image.shape[0], round(rows * scale)), max(image.shape[1], round(cols * scale)))
     padded = np.zeros(frame, np.float32)
     padded[: image.shape[0], : image.shape[1]] = image
-    probability = resized(probabilities(model, resized(padded, (rows, cols)), facts["normalise"]), frame)
+    probability = resized(predicted(model, resized(padded, (rows, cols)), facts["normalise"]), frame)
     return probability[: image.shape[0], : image.shape[1]]
