@@ -200,8 +200,9 @@ def differences(rows: pd.DataFrame, baseline: str, metric: str = "dsc", *, draws
         "p: Wilcoxon's signed-rank test of patients' means; Holm over the "
         f"{int(table['p'].count())} comparisons of this table. Better, worse, equal: patients."
     )
+    unit = "points" if column.percent else "pixels"
     note = (
-        f"{column.heading} minus that of {baseline}, in {'points' if column.percent else 'pixels'}, on the same images. "
+        f"{column.heading} minus that of {baseline}, in {unit}, on the same images. "
         "Over patients: bootstrap, the networks as trained. Over trainings: corrected t interval over runs (Nadeau and "
         "Bengio 2003), with chance in the training; with one seed, first weights are the same in all runs. "
         f"{test if is_mean(metric) else 'No test: the metric has no mean per patient.'}"
@@ -211,17 +212,20 @@ def differences(rows: pd.DataFrame, baseline: str, metric: str = "dsc", *, draws
 
 def _difference_cells(line: pd.Series, column: Column) -> tuple[str, ...]:
     over = [
-        "–" if math.isnan(line[low]) else f"{_signed(line[low], column)} to {_signed(line[high], column)}"
+        "–" if math.isnan(line[low]) else f"{signed(line[low], column)} to {signed(line[high], column)}"
         for low, high in (("low", "high"), ("training_low", "training_high"))
     ]
     counts = f"{line['better']} / {line['worse']} / {line['equal']}" if is_mean(line["metric"]) else "–"
     tests = [_p(line["p"]), _p(line["p_holm"])]
-    return (_signed(line["difference"], column), *over, *tests, counts, str(line["patients"]), str(line["runs"]))
+    return (signed(line["difference"], column), *over, *tests, counts, str(line["patients"]), str(line["runs"]))
 
 
-def _signed(value: float, column: Column) -> str:
-    text = number(value, column)
-    return f"+{text}" if value > 0 and text.strip("0.") else text
+def signed(value: float, column: Column, digits: int = 1) -> str:
+    """A difference, with + or − unless it is rounded to 0."""
+    text = number(value, column, digits)
+    if not text.strip("−0."):
+        return text.removeprefix("−")
+    return f"+{text}" if value > 0 else text
 
 
 def _p(value: float) -> str:
