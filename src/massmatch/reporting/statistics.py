@@ -235,12 +235,13 @@ def _limits(drawn: np.ndarray, patients: int) -> tuple[float, float]:
 def signed_rank(differences: pd.Series) -> float:
     """p of Wilcoxon's signed-rank test, two-sided, of the patients' differences; NaN without a patient.
 
-    Zeros keep their ranks (Pratt 1959): patients whom both systems miss speak for no difference. All zeros: p = 1.
+    Zeros keep their ranks, half for each side (Demsar, JMLR 7, 2006): patients whom both systems miss speak for no
+    difference. All zeros: p = 1.
     """
     values = differences.dropna().to_numpy().round(12)  # what is equal but for the order of adding is equal
     if not len(values):
         return float("nan")
-    return 1.0 if not values.any() else float(stats.wilcoxon(values, zero_method="pratt").pvalue)
+    return 1.0 if not values.any() else float(stats.wilcoxon(values, zero_method="zsplit").pvalue)
 
 
 def holm(p: pd.Series) -> pd.Series:
