@@ -18,7 +18,7 @@ State = Literal["failed", "interrupted", "never started", "damaged"]
 VARIED = ("loss", "model", "width", "seed", "fold")  # what a comparison may vary; all else must agree
 NEUTRAL = ("cohort", "resolved")  # a folder's name (the fingerprint decides), and where it ran
 NEEDED = ("id", "patient", "dsc", "tp", "fp", "fn", "tn", "truth_empty", "prediction_empty", "missed")  # of rows.csv
-TEXT = {"id": str, "patient": str}  # numbers and "NA" are names too
+TEXT = {"id": str, "patient": str}  # columns in which numbers and "NA" are names
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,8 @@ def _experiment(folder: Path) -> dict[str, Any]:
 def _table(path: Path, needed: Sequence[str], *, may_be_empty: bool = False) -> pd.DataFrame:
     """A CSV file with at least these columns, each image or epoch once."""
     try:
-        table = pd.read_csv(path, converters=TEXT)
+        undefined = {name: ["", "nan"] for name in pd.read_csv(path, nrows=0).columns if name not in TEXT}
+        table = pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values=undefined)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from None
     if lacks := [name for name in needed if name not in table]:
@@ -217,10 +218,16 @@ def _refuse_copies(runs: Sequence[Run]) -> None:
     seen: dict[str, Path] = {}
     for run in runs:
         facts = {k: v for k, v in {**run.experiment, **run.facts}.items() if k not in NEUTRAL}
-        own = json.dumps(facts, sort_keys=True, default=str)
+        own = _key(facts)
         if own in seen:
             raise ValueError(f"{seen[own]} and {run.folder} hold the same run: it would count twice; give one of them")
         seen[own] = run.folder
+
+
+def _key(facts: dict[str, Any]) -> str:
+    """The same for the same facts: 0 and 0.0 are one number."""
+    numbers = {name: float(value) if type(value) is int else value for name, value in facts.items()}
+    return json.dumps(numbers, sort_keys=True, default=str)
 
 
 class Group(NamedTuple):
@@ -238,7 +245,7 @@ def comparable_groups(runs: Sequence[Run]) -> list[Group]:
     groups: dict[str, Group] = {}
     for run in runs:
         facts = run.facts
-        groups.setdefault(json.dumps(facts, sort_keys=True, default=str), Group([], facts)).runs.append(run)
+        groups.setdefault(_key(facts), Group([], facts)).runs.append(run)
     return sorted(groups.values(), key=lambda group: -len(group.runs))
 
 
