@@ -3,7 +3,7 @@
 import numpy as np
 
 from massmatch.metrics.counts import Counts
-from massmatch.metrics.surface import between, distances, named, surface_distances
+from massmatch.metrics.surface import apart, between, boundary, distances, named
 
 
 def image_metrics(
@@ -66,11 +66,14 @@ def in_both_units(
     """`distances` in px and in mm; NaN in mm where the spacing is not known."""
     if spacing_mm is None:
         return distances(prediction, truth, (1.0, 1.0), "px"), named(np.nan, np.nan, np.nan, np.nan, "mm")
-    square = spacing_mm[0] == spacing_mm[1]
-    if not square or not prediction.any() or not truth.any():
+    if not prediction.any() or not truth.any():
         return distances(prediction, truth, (1.0, 1.0), "px"), distances(prediction, truth, spacing_mm, "mm")
-    there, back = surface_distances(prediction, truth)  # once is enough: mm are these, scaled
-    return between(there, back, "px"), between(there * spacing_mm[0], back * spacing_mm[0], "mm")
+    p, y = boundary(prediction), boundary(truth)
+    there, back = apart(p, y, (1.0, 1.0))
+    pixels, height = between(there, back, "px"), spacing_mm[0]
+    if height == spacing_mm[1]:  # then what is nearest is so in both units
+        return pixels, between(height * there, height * back, "mm")
+    return pixels, between(*apart(p, y, spacing_mm), "mm")
 
 
 def as_mask(name: str, mask: np.ndarray) -> np.ndarray:

@@ -47,7 +47,11 @@ def surface_distances(
 
     Both masks must hold something. Distances are between pixel centres, in the unit of `spacing`.
     """
-    p, y = boundary(prediction), boundary(truth)
+    return apart(boundary(prediction), boundary(truth), spacing)
+
+
+def apart(p: np.ndarray, y: np.ndarray, spacing: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Distance from each of (n, 2) pixels to the nearest of (m, 2) others, and the other way round."""
     nearest = by_tree if len(p) + len(y) <= MANY else by_transform
     return nearest(p, y, spacing), nearest(y, p, spacing)
 
@@ -64,14 +68,16 @@ def by_transform(points: np.ndarray, others: np.ndarray, spacing: tuple[float, f
     away[tuple((others - corner).T)] = False
     nearest = ndimage.distance_transform_edt(away, sampling=spacing, return_distances=False, return_indices=True)
     rows, cols = (points - corner).T
-    return np.hypot((nearest[0, rows, cols] - rows) * spacing[0], (nearest[1, rows, cols] - cols) * spacing[1])
+    place = np.ravel_multi_index((rows, cols), away.shape)
+    return np.hypot((nearest[0].take(place) - rows) * spacing[0], (nearest[1].take(place) - cols) * spacing[1])
 
 
 def boundary(mask: np.ndarray) -> np.ndarray:
     """(n, 2) indices of the pixels with one of their 4 neighbours outside the mask, or outside the image."""
     box = box_of(mask)
     inside = mask[box]
-    return np.argwhere(inside & ~ndimage.binary_erosion(inside)) + [side.start for side in box]
+    corner = np.array([side.start for side in box], np.int32)
+    return np.argwhere(inside & ~ndimage.binary_erosion(inside)).astype(np.int32) + corner  # speckle has millions
 
 
 def box_of(mask: np.ndarray) -> tuple[slice, slice]:
