@@ -1,6 +1,7 @@
 """What the commands say: tables, progress, and errors in one line with the right exit code."""
 
 import math
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from massmatch.training.progress import Progress
 
 screen, errors = Console(), Console(stderr=True, soft_wrap=True)
-FAILURE, USAGE, DATA, INTERRUPTED = 1, 2, 3, 130
+FAILURE, USAGE, DATA = 1, 2, 3
 
 
 def show(runs: list[Path]) -> dict[str, Path]:
@@ -101,9 +102,9 @@ def told(unit: str = "finished epoch") -> Iterator[None]:
         stop(error, USAGE)
     except (FloatingPointError, OSError) as error:
         stop(error, FAILURE)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         errors.print(f"interrupted; the same command again goes on from the last {unit}")
-        sys.exit(INTERRUPTED)
+        sys.exit(128 + getattr(end, "signum", signal.SIGINT))  # the training's StoppedError knows of SIGTERM
 
 
 def stop(error: BaseException, code: int) -> NoReturn:

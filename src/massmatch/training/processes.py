@@ -1,11 +1,13 @@
 """From one process to many: which there are, how they start, and how they end together."""
 
 import contextlib
+import logging
 import os
 import signal
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.context import SpawnContext
 from typing import Any, NamedTuple, NoReturn
 
@@ -18,6 +20,8 @@ from lightning_fabric.strategies import DDPStrategy
 from massmatch.training.precision import FABRIC
 from massmatch.training.progress import Progress, Watch
 from massmatch.training.signals import Stop, StoppedError, gently
+
+logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it tells of every process that it ends
 
 Work = Callable[..., None]  # (fabric, watch, stop, *arguments)
 
@@ -104,7 +108,7 @@ def launch(fabric: Fabric, processes: Processes, work: Work, arguments: tuple[An
 
     try:
         with gently(pass_on) as stop:
-            fabric.launch(_spawned, work, arguments, news, asked)  # type: ignore[arg-type]
+            fabric.launch(partial(_spawned, work=work, arguments=arguments, news=news, asked=asked))
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
         _end(news, listener)
         raise_first(heard, stop, error)

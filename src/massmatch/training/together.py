@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed
-import torch.distributed.nn.functional as shared
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -44,6 +43,20 @@ def gathered(fabric: Fabric, own: T) -> list[T]:
     return all_
 
 
+class _Added(torch.autograd.Function):
+    """A tensor added up over the processes; each then has a part in every other's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Added.forward(ctx, gradient.contiguous())
+
+
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation by the statistics of the whole batch, in (B, C, *spatial).
 
@@ -64,10 +77,10 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         axes = [0, *range(2, x.ndim)]
         one_each = (1, -1, *[1] * (x.ndim - 2))
         own = float(self.counts)
-        total = shared.all_reduce(torch.cat([x.sum(axes), x.new_tensor([x.numel() / x.shape[1]])]) * own)
+        total = _Added.apply(torch.cat([x.sum(axes), x.new_tensor([x.numel() / x.shape[1]])]) * own)
         mean, count = total[:-1] / total[-1], total[-1].detach()
         centred = x - mean.view(one_each)
-        variance = shared.all_reduce(centred.square().sum(axes) * own) / count
+        variance = _Added.apply(centred.square().sum(axes) * own) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         scale = (variance + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         shift = 0 if self.bias is None else self.bias.view(one_each)
