@@ -136,5 +136,6 @@ def _why_not(id: str, cohort: Cohort, experiment: dict[str, Any]) -> str:
         return ": the run is not finished; give its `train` command again, or `massmatch evaluate RUN COHORT`"
     others = range(experiment["folds"]) if experiment["scheme"] in ("kfold", "paper") else []
     testing = next((fold for fold in others if id in parts(fold).test), None)
+    part = {"train": "training"}.get(part, part)
     where = "give an image of its test part" if testing is None else f"fold {testing} tests it"
     return f", which is in the {part} part of fold {own}: only test images have one; {where}"
