@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from massmatch.reporting.statistics import KEY, patient_means, sense
+from massmatch.reporting.statistics import KEY, patient_means, ratio, sense
 
 ALPHA = 0.05
 
@@ -49,7 +49,7 @@ def ranking(rows: pd.DataFrame, metric: str = "dsc") -> Ranking:
 
 def _shared(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The rows of images that every system tested and that have a value in each."""
-    known = rows[rows[metric.removesuffix("_hits")].notna()]
+    known = rows[ratio(rows, metric)[0].notna()]
     count = known.groupby(KEY)["system"].transform("nunique")
     return known[count == rows["system"].nunique()]
 
