@@ -1,6 +1,7 @@
 """What the commands say: tables, progress, and errors in one line with the right exit code."""
 
 import math
+import os
 import signal
 import sys
 import warnings
@@ -14,8 +15,19 @@ from rich.console import Console
 if TYPE_CHECKING:
     from massmatch.training.progress import Progress
 
-screen, errors = Console(), Console(stderr=True, soft_wrap=True)
-FAILURE, USAGE, DATA = 1, 2, 3
+FAILURE, USAGE, DATA, CLOSED_PIPE = 1, 2, 3, 128 + 13  # 13: SIGPIPE
+
+
+class Screen(Console):
+    """A console that ends as Unix tools do when the reader of its pipe has gone: quietly, and with 141."""
+
+    def on_broken_pipe(self) -> None:
+        """Nothing is left to be flushed at the exit, which would fail once more."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        raise SystemExit(CLOSED_PIPE)
+
+
+screen, errors = Screen(), Screen(stderr=True, soft_wrap=True)
 
 
 def show(runs: list[Path]) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,10 @@ class ManyValues(TyperCommand):
     """A command whose options MANY take all that follows up to the next option: --losses bce dice --seeds 0 1."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Spread out, then as any command's."""
+        """Spread out, then as those of any command."""
+        for option, following in pairwise([*args, "-"]):
+            if option in MANY and following.startswith("-"):
+                ctx.fail(f"Option {option!r} requires one or more values.")
         return super().parse_args(ctx, spread(args))
 
 
@@ -30,11 +34,10 @@ def spread(arguments: list[str]) -> list[str]:
     """Each value of one of MANY with the option's name before it, as click wants it."""
     result: list[str] = []
     option = ""
-    for number, each in enumerate(arguments):
+    for each in arguments:
         if each.startswith("-"):
             option = each if each in MANY else ""
-            has_value = not (arguments[number + 1 : number + 2] or ["-"])[0].startswith("-")
-            result += [] if option and has_value else [each]
+            result += [] if option else [each]
         else:
             result += [option, each] if option else [each]
     return result
@@ -56,7 +59,7 @@ def sweep(
     cohort: CohortArgument,
     plan: Annotated[
         Path | None,
-        typer.Argument(help="A YAML file: table, figure or losses, models, folds, seeds, training. Options win."),
+        typer.Argument(help="YAML: table, figure or losses, models, folds, seeds, training."),
     ] = None,
     table: Annotated[
         int | None, typer.Option(help="1, 2 or 3 of the paper; 1 and 3 with the plain cores and the hybrid loss.")

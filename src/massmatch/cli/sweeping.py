@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rich.live import Live
 
-from massmatch.cli.board import Board, duration, line, name_of, plainly, summary, table
+from massmatch.cli.board import Board, count_of, duration, line, name_of, plainly, summary, table
 from massmatch.cli.screen import errors, screen
 from massmatch.data import open_cohort
 from massmatch.training.files import write_atomic
@@ -40,11 +40,12 @@ class Where(NamedTuple):
 
     def opened(self, runs: Path) -> Engine:
         """The engine, ready. ValueError where there is none."""
+        runs.mkdir(parents=True, exist_ok=True)
         if self.engine == "local":
             return Local(self.jobs, visible_gpus())
         from massmatch.training.sweep.cluster import Cluster
 
-        return Cluster(self.address, self.cpus, self.gpus, runs)
+        return Cluster(self.address, self.cpus, self.gpus, runs.resolve())
 
 
 def sweep(
@@ -70,19 +71,20 @@ def sweep(
     plan = checked({**from_file, **content, "training": {**from_file.get("training", {}), **fields}})
     cohort = open_cohort(path)
     systems, left_out = systems_of(plan, cohort)
-    for line in left_out:
-        errors.print(line, style="yellow", markup=False, highlight=False)
+    for remark in left_out:
+        errors.print(remark, style="yellow", markup=False, highlight=False)
     planned = runs_of(plan, systems, cohort, where.threads)
     states = statuses(out, planned)
     cost = cost_of(planned, states, out, cohort)
+    todo = [Job(run, cohort.root.resolve(), out.resolve(), options) for run in planned if not done(run, out)]
+    engine = where.opened(out) if todo and not dry_run else None
     if dry_run:
         show_all(states, None)
-    announce(planned, states, cost, where, threads_given=plan.training.get("threads") is not None)
+    announce(planned, states, cost, where, engine, threads_given=plan.training.get("threads") is not None)
     if dry_run:
         return False
     write_record(planned, out)
-    todo = [Job(run, cohort.root.resolve(), out.resolve(), options) for run in planned if not done(run, out)]
-    outcomes = drive_shown(todo, planned, cost, where.opened(out.resolve()) if todo else None, out)
+    outcomes = drive_shown(todo, planned, cost, engine, out) if engine else []
     return tell(outcomes, planned, out)
 
 
@@ -92,44 +94,57 @@ def done(run: Planned, out: Path) -> bool:
 
 
 def announce(
-    planned: Sequence[Planned], states: Sequence[Status], cost: Cost, where: Where, *, threads_given: bool
+    planned: Sequence[Planned],
+    states: Sequence[Status],
+    cost: Cost,
+    where: Where,
+    engine: Engine | None,
+    *,
+    threads_given: bool,
 ) -> None:
     """How many runs, what they will take, and where."""
     finished = sum(each.state == "done" for each in states)
-    plainly(f"{len(planned)} runs, {finished} done, {len(planned) - finished} to do")
+    plainly(f"{count_of(len(planned), 'run')}, {finished} done, {len(planned) - finished} to do")
     if finished == len(planned):
         return
-    places = where.jobs if where.engine == "local" else 1
-    how = f"{places} at a time on this machine" if where.engine == "local" else "if there were room for one at a time"
-    plainly(f"about {duration(time_left(states, places, cost.epochs))}, {how}, by {cost.source}")
+    places = engine.places if engine else where.jobs
+    machines = "on this machine" if where.engine == "local" else "on the cluster"
+    plainly(
+        f"about {duration(time_left(states, places, cost.epochs))} with {places} at a time {machines}, and seconds to "
+        f"begin each; estimated from {cost.source}"
+    )
     if not threads_given:
-        threads = planned[0].experiment.threads
+        threads = where.threads
+        share = "cores // jobs" if where.engine == "local" else "--cpus-per-run"
         plainly(
-            f"each with {threads} CPU thread{'s' * (threads != 1)}, its share of the cores. Threads are part of an "
+            f"each with {count_of(threads, 'CPU thread')} ({share}). Threads are part of an "
             f"experiment: give --threads {threads} to go on with these runs under another --jobs or on another machine"
         )
 
 
 def write_record(planned: Sequence[Planned], out: Path) -> None:
     """The sweep's runs, so that `status` knows those that have not begun."""
-    out.mkdir(parents=True, exist_ok=True)
     name, content = record_of(planned, out)
     write_atomic(out / name, content)
 
 
 def drive_shown(
-    todo: Sequence[Job], planned: Sequence[Planned], cost: Cost, engine: Engine | None, out: Path
+    todo: Sequence[Job], planned: Sequence[Planned], cost: Cost, engine: Engine, out: Path
 ) -> list[tuple[Job, Outcome]]:
-    """Do the runs and show how far they are."""
-    if engine is None:
-        return []
+    """Do the runs and show how far they are. However it ends, no run goes on."""
     with Board(statuses(out, planned)) as board:
 
         def look() -> None:
             states = statuses(out, planned)
             board.show(states, time_left(states, engine.places, cost.epochs))
 
-        return drive(todo, engine, look)
+        try:
+            return drive(todo, engine, look)
+        except KeyboardInterrupt:
+            errors.print("stopping the runs (Ctrl-C again kills them)")
+            raise
+        finally:
+            engine.stop()
 
 
 def tell(outcomes: Sequence[tuple[Job, Outcome]], planned: Sequence[Planned], out: Path) -> bool:
@@ -155,7 +170,7 @@ def status(runs: Path, *, watch: bool, as_json: bool) -> None:
     states = all_statuses(runs)
     if as_json:
         facts = {"runs": [each.to_dict(runs) for each in states], "seconds_left": left_of(states)}
-        print(json.dumps(facts, indent=1, allow_nan=False))
+        plainly(json.dumps(facts, indent=1, allow_nan=False))
         return
     if not states:
         raise FileNotFoundError(f"{runs} holds no runs")

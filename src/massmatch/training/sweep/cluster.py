@@ -88,6 +88,7 @@ def connected(address: str) -> Any:
             import ray
     except ModuleNotFoundError:
         raise ValueError("--engine ray needs Ray: pip install 'massmatch[ray]'") from None
+    refuse_silence(address)
     try:
         with warnings.catch_warnings(action="ignore"):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -95,6 +96,19 @@ def connected(address: str) -> Any:
         reason = " ".join(str(error).split())
         raise ValueError(f"--address {address}: no Ray cluster answers there ({reason})") from None
     return ray
+
+
+def refuse_silence(address: str) -> None:
+    """Raise ValueError where nothing listens: Ray would go on asking for half an hour."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if not (host and port.isdigit()):
+        raise ValueError(f"--address: must be HOST:PORT, ray://HOST:PORT or auto, but is {address!r}")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--address {address}: nothing answers there ({error})") from None
 
 
 def attend(line: str, token: str) -> tuple[str, str]:

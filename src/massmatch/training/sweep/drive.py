@@ -30,14 +30,11 @@ Ended = list[tuple[Job, Outcome]]
 
 
 def drive(jobs: Sequence[Job], engine: Engine, look: Callable[[], None] = lambda: None) -> Ended:
-    """Do all jobs, whatever becomes of each; `look` is called after every moment. However it ends, nothing runs on."""
+    """Do all jobs, whatever becomes of each; `look` is called after every moment. The caller stops the engine."""
     waiting, outcomes = deque(jobs), Ended()
-    try:
-        while len(outcomes) < len(jobs):
-            while waiting and engine.has_room:
-                engine.start(waiting.popleft())
-            outcomes += engine.ended()
-            look()
-    finally:
-        engine.stop()
+    while len(outcomes) < len(jobs):
+        while waiting and engine.has_room:
+            engine.start(waiting.popleft())
+        outcomes += engine.ended()
+        look()
     return outcomes
