@@ -56,10 +56,10 @@ def test_train_evaluate_predict_compare(cohort, tmp_path):
 
     page = asked("compare", cohort.root, run, "--page", tmp_path / "page.html", "--table", tmp_path / "table.md")
     assert page.exit_code == 0
-    assert "| `tversky` |" in (tmp_path / "table.md").read_text()
+    assert "| tversky |" in (tmp_path / "table.md").read_text()
     text = (tmp_path / "page.html").read_text()
     assert "made up" in text
-    assert "data:image/png;base64," in text
+    assert "data:image/jpeg;base64," in text
     assert "http" not in text  # nothing is fetched from elsewhere
 
 

@@ -11,6 +11,7 @@ from massmatch.cli.losses import losses
 from massmatch.cli.models import models
 from massmatch.cli.nnunet import nnunet
 from massmatch.cli.predict import predict
+from massmatch.cli.report import report
 from massmatch.cli.sweep import ManyValues, status, sweep
 from massmatch.cli.train import train
 
@@ -34,6 +35,7 @@ app.command()(status)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(compare)
+app.command()(report)
 app.command()(explain)
 app.command()(demo)
 

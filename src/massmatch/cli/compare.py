@@ -12,7 +12,7 @@ from massmatch.cli.screen import screen, show, told
 def compare(
     cohort: CohortArgument,
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs on this cohort, such as runs/*/fold0.")],
-    page: Annotated[Path | None, typer.Option(help="An HTML file to write, with table, contours and curves.")] = None,
+    page: Annotated[Path | None, typer.Option(help="An HTML file to write: the report on these runs.")] = None,
     table: Annotated[Path | None, typer.Option(help="A Markdown file to write, with the table.")] = None,
 ) -> None:
     """Put finished runs side by side: a table on the screen, in a file, and a page."""
@@ -20,7 +20,8 @@ def compare(
         import pandas as pd
 
         from massmatch.data import open_cohort
-        from massmatch.reporting.page import write_page
+        from massmatch.reporting.report import write_report
+        from massmatch.reporting.runs import collect
         from massmatch.reporting.tables import NOTE, comparison, markdown
 
         named = show(runs)
@@ -28,5 +29,5 @@ def compare(
             rows = {name: pd.read_csv(folder / "rows.csv") for name, folder in named.items()}
             table.write_text(f"{markdown(comparison(rows))}\n{NOTE}\n", encoding="utf-8")
         if page is not None:
-            write_page(page, "Losses side by side", open_cohort(cohort), named)
+            write_report(page, collect(*runs), open_cohort(cohort), title="Losses side by side")
             screen.print(f"{page}", soft_wrap=True)

@@ -27,7 +27,8 @@ def demo(
 ) -> None:
     """See it all work without data: made-up mammograms, two trained networks, one page. About two minutes."""
     with told():
-        from massmatch.reporting.page import write_page
+        from massmatch.reporting.report import write_report
+        from massmatch.reporting.runs import collect
         from massmatch.training.fit import run
 
         cohort = make_phantoms(out / "phantoms", **DEMO_COHORT)
@@ -45,7 +46,9 @@ def demo(
             with watching(loss) as watch:
                 folders.append(run(experiment, cohort, 0, out / "runs", watch))
         page = out / "index.html"
-        write_page(page, "massmatch on made-up mammograms", cohort, show(folders), remark=DEMO_REMARK)
+        show(folders)
+        title = "massmatch on made-up mammograms"
+        write_report(page, collect(*folders), cohort, title=title, remark=DEMO_REMARK)
         screen.print(f"\nOpen this page: {page.resolve()}", soft_wrap=True)
 
 

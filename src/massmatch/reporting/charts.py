@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 300, 180  # of a panel, in SVG units
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 30  # its margins
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 32  # its margins
 
 
 class Axis(NamedTuple):
@@ -28,10 +28,13 @@ class Axis(NamedTuple):
         return round(100 * min(max(share, 0.0), 1.0), 2)
 
 
-def axis(values: Iterable[float], *, percent: bool = False, whole: bool = False, most: int = 6) -> Axis:
+def axis(
+    values: Iterable[float], *, percent: bool = False, whole: bool = False, tight: bool = False, most: int = 6
+) -> Axis:
     """An axis with round ticks that holds all finite values; from 0 to 1 where there are none.
 
     `percent`: the values are fractions, and the ticks are labelled in percent. `whole`: ticks at whole numbers only.
+    `tight`: from the lowest to the highest value, rather than from tick to tick.
     """
     factor = 100.0 if percent else 1.0
     finite = [factor * value for value in values if math.isfinite(value)] or [0.0, factor]
@@ -43,7 +46,11 @@ def axis(values: Iterable[float], *, percent: bool = False, whole: bool = False,
     digits += round(10**digits * (ticks[1] - ticks[0]), 6) % 1 != 0  # steps of 2.5
     texts = [f"{tick:.{digits}f}".replace("-", "−") for tick in ticks]
     places = [round(tick / factor, 12) + 0.0 for tick in ticks]
-    return Axis(places[0], places[-1], tuple(zip(places, texts, strict=True)))
+    placed = tuple(zip(places, texts, strict=True))
+    if tight:
+        low, high = low / factor, high / factor
+        return Axis(low, high, tuple((at, text) for at, text in placed if low <= at <= high))
+    return Axis(places[0], places[-1], placed)
 
 
 class Mark(NamedTuple):
@@ -225,10 +232,12 @@ def ranks(mean_ranks: Mapping[str, float], groups: Sequence[Sequence[str]], crit
     """The diagram of mean ranks (1 = best); `groups` are names that the test cannot tell apart."""
     ordered = sorted(mean_ranks, key=lambda name: (mean_ranks[name], name))
     count = len(ordered)
-    step = (RANKS_WIDTH - 2 * RANKS_SIDE) / max(count - 1, 1)
+    low = math.floor(min(mean_ranks.values()))
+    high = max(math.ceil(max(mean_ranks.values())), low + math.ceil(critical), low + 1)
+    step = (RANKS_WIDTH - 2 * RANKS_SIDE) / (high - low)
 
     def place(rank: float) -> float:
-        return round(RANKS_SIDE + (rank - 1) * step, 1)
+        return round(RANKS_SIDE + (rank - low) * step, 1)
 
     many = [group for group in groups if len(group) > 1]
     bars = tuple(
@@ -247,8 +256,8 @@ def ranks(mean_ranks: Mapping[str, float], groups: Sequence[Sequence[str]], crit
         )
         for i, name in enumerate(ordered)
     )
-    every = max(1, count // 12)
-    ticks = tuple((place(rank), str(rank)) for rank in range(1, count + 1, every))
+    every = max(1, (high - low) // 12)
+    ticks = tuple((place(rank), str(rank)) for rank in range(low, high + 1, every))
     says = "Mean ranks: " + ", ".join(f"{mark.name} {mark.text}" for mark in marks)
     says += f". Critical difference {critical:.2f}."
     says += "".join(f" Not told apart: {', '.join(group)}." for group in many)

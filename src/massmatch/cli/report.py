@@ -1,0 +1,42 @@
+"""The command `report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from massmatch.cli.screen import screen, told
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or folders that hold such folders.")],
+    cohort: Annotated[
+        Path | None, typer.Option(help="The cohort of the runs; without it the report has no pictures.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for report.html and tables/.")] = Path("report"),
+    title: Annotated[str, typer.Option(help="Above the page; by default after the cohort.")] = "",
+    baseline: Annotated[
+        str | None, typer.Option(help="The loss that all are compared with; by default hybrid, or a plain one.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="Images of each kind: best, median, worst, ...")] = 2,
+    draws: Annotated[int, typer.Option(min=100, help="Of the bootstrap over patients.")] = 10_000,
+) -> None:
+    """Write a page about runs, with statistics, charts and contours, and its tables as Markdown, LaTeX and CSV."""
+    with told():
+        from massmatch.data import open_cohort
+        from massmatch.reporting.report import write_report
+        from massmatch.reporting.runs import collect
+
+        opened = None if cohort is None else open_cohort(cohort)
+        page = out / "report.html"
+        write_report(
+            page,
+            collect(*runs),
+            opened,
+            title=title,
+            baseline=baseline,
+            pictures=pictures,
+            draws=draws,
+            tables_in=out / "tables",
+        )
+        screen.print(f"{page}", soft_wrap=True)

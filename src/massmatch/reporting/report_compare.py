@@ -1,0 +1,215 @@
+"""The comparison in a report: side by side, against the baseline, ranks, how the images are spread."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from massmatch.reporting import rendered, tables
+from massmatch.reporting.charts import Interval, RowChart, boxes, forest, ranks
+from massmatch.reporting.findings import verdict
+from massmatch.reporting.ranks import ranking
+from massmatch.reporting.report_blocks import Block, Chart, Heading, Table, Words, table, text_of
+from massmatch.reporting.report_subject import Subject
+from massmatch.reporting.statistics import against, over_trainings, paired_difference
+
+PAPERS_ROW = (  # the metrics in which the paper gives its difference to the baseline (section 4.1.2)
+    ("dsc_pooled", "DSC pooled", "%"),
+    ("delta_a_pooled", "ΔA pooled", "%"),
+    ("sen_pooled", "SEN pooled", "%"),
+    ("dsc", "DSC", "%"),
+    ("delta_a", "ΔA", "%"),
+    ("sen", "SEN", "%"),
+    ("hau_px", "HAU px", "f2"),
+    ("acc", "ACC", "%"),
+)
+
+
+def side_by_side(of: Subject, draws: int) -> list[Block]:
+    """All systems with all metrics, and how their images are spread."""
+    return [
+        Table("overview", tables.overview(of.rows, draws=draws)),
+        Chart(
+            "DSC of the images.",
+            "Box: quartiles; upright stroke: median; diamond: mean; line: 5th to 95th percentile; percent. An image "
+            "counts once per run.",
+            chart=boxes({system: of.of(system)["dsc"].tolist() for system in of.order}),
+        ),
+    ]
+
+
+def differences(of: Subject, draws: int) -> list[Block]:
+    """Every system against the baseline: as intervals, as a table, as the paper's row, as ranks."""
+    if len(of.order) < 2:
+        return [Words("There is one loss only: nothing to compare it with.")]
+    return [
+        Chart(
+            f"Mean DSC minus that of {of.baseline}, in points.",
+            "Dot and line: difference on the same images and its 95 % interval over patients. Full dots: supported "
+            "for these networks at least (see the summary for the rule); rings: not supported. The line of dashes "
+            "is no difference.",
+            chart=_forest(of, draws),
+        ),
+        Table("differences", tables.differences(of.rows, of.baseline, draws=draws)),
+        _papers_row(of, draws),
+        Heading("Ranks"),
+        *_ranks(of),
+    ]
+
+
+def _forest(of: Subject, draws: int) -> RowChart:
+    lines = [line for _, line in against(of.rows, of.baseline, draws=draws).iterrows()]
+    return forest([_interval(line) for line in lines], percent=True)
+
+
+def _interval(line: pd.Series) -> Interval:
+    supported = verdict(line) != "not supported"
+    return interval(line["system"], line["difference"], line["low"], line["high"], supported)
+
+
+def interval(name: str, value: float, low: float, high: float, supported: bool) -> Interval:
+    """With its text: +1.2 (−0.3 to 2.7)."""
+    text = signed(value)
+    if not math.isnan(low):
+        text += f" ({signed(low)} to {signed(high)})"
+    return Interval(name, value, low, high, supported, text)
+
+
+def signed(value: float, form: str = "%1") -> str:
+    """A difference with its sign."""
+    text = text_of(value, form)
+    return f"+{text}" if value > 0 and text.strip("0.") else text
+
+
+def _papers_row(of: Subject, draws: int) -> Table:
+    """The difference in each of the paper's metrics, with intervals."""
+    base = of.of(of.baseline)
+    numbers, lines = [], []
+    for system in of.order:
+        if system == of.baseline:
+            continue
+        found = {key: paired_difference(of.of(system), base, key, draws=draws) for key, _, _ in PAPERS_ROW}
+        numbers += [{"system": system, "metric": key, **each._asdict()} for key, each in found.items()]
+        cells = [_cell(found[key], form) for key, _, form in PAPERS_ROW]
+        lines.append(rendered.Line(system, tuple(cells)))
+    note = (
+        "The paper's row (section 4.1.2) for every loss: the difference on the same images, in points (HAU in "
+        "pixels), with its 95 % interval over patients. For ΔA and HAU less is better."
+    )
+    headings = ("loss", *(heading for _, heading, _ in PAPERS_ROW))
+    title = f"Difference to the baseline {of.baseline} in each metric"
+    return Table("difference_to_baseline", rendered.Table(title, headings, tuple(lines), note, pd.DataFrame(numbers)))
+
+
+def _cell(found: object, form: str) -> str:
+    value, low, high = found.value, found.low, found.high  # type: ignore[attr-defined]
+    digits = form[0] + "1"
+    if math.isnan(low):
+        return signed(value, digits)
+    return f"{signed(value, digits)} ({signed(low, digits)} to {signed(high, digits)})"
+
+
+def _ranks(of: Subject) -> Sequence[Block]:
+    if len(of.order) < 3:
+        return [Words("Ranks need at least three losses; with two, the difference above says it all.")]
+    try:
+        found = ranking(of.rows)
+    except ValueError as error:
+        return [Words(f"No ranks: {error}.")]
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
+    numbers = pd.DataFrame({"system": list(found.mean_ranks), "rank": list(found.mean_ranks.values())})
+    left = f" {found.left_out} images that not all losses tested are left out." if found.left_out else ""
+    return [
+        Chart(
+            "Critical-difference diagram.",
+            f"Mean rank over {found.patients} patients by the mean DSC of their images; 1 is best. Friedman's test "
+            f"that all are equal: {p}. Losses joined by a bar cannot be told apart by Nemenyi's test at 5 % (Demšar "
+            f"2006). The ranks say nothing about chance in the training.{left}",
+            ranks=ranks(found.mean_ranks, found.groups, found.critical),
+        ),
+        table(
+            "ranks",
+            "Mean ranks",
+            numbers,
+            {"system": ("loss", ""), "rank": ("mean rank", "f2")},
+            note=f"Critical difference {found.critical:.2f}.",
+            folded=True,
+        ),
+    ]
+
+
+OPTIONS = {  # Figure 3: option, its default, the other values, what it asks
+    "3a": (
+        "cell_statistic",
+        "min",
+        "Size of the cells: after the smallest mass of an image (the default) or the mean one",
+    ),
+    "3b": ("rescale", "sigmoid", "Scale and distance through the sigmoid (the default) or as they are"),
+}
+
+
+def figure_3(of: Subject, draws: int) -> list[Block]:
+    """The paper's two ablations, where losses with and without their option were run."""
+    blocks: list[Block] = []
+    for part, (option, default, question) in OPTIONS.items():
+        pairs = _pairs(of, option, default)
+        if pairs:
+            blocks += [Heading(f"Figure 3{part[1:]}: {question}"), *_figure(of, part, pairs, draws)]
+    if blocks:
+        return blocks
+    return [
+        Words(
+            "Not here: no loss was run with and without cell_statistic=mean (3a) or rescale=direct (3b). "
+            "`massmatch sweep COHORT --figure 3a` and `--figure 3b` run them."
+        )
+    ]
+
+
+def _pairs(of: Subject, option: str, default: str) -> list[tuple[str, str, str]]:
+    """(default, other, its value) among the systems that differ in this option alone."""
+    systems = of.rows.drop_duplicates("system")
+    parts = {
+        row["system"]: (*_without(row["loss"], option), row["model"], row["width"])
+        for row in systems.to_dict("records")
+    }
+    found = []
+    for system, (rest, value, *network) in parts.items():
+        if value in (None, default):
+            continue
+        for other, (other_rest, other_value, *other_network) in parts.items():
+            if other_value in (None, default) and (other_rest, other_network) == (rest, network):
+                found.append((str(other), str(system), str(value)))
+    return sorted(found)
+
+
+def _without(loss: str, option: str) -> tuple[tuple[str, ...], str | None]:
+    """The name and the other options of a loss, and the value of this one."""
+    name, _, text = loss.partition(":")
+    options = dict(part.partition("=")[::2] for part in text.split(",") if part)
+    value = options.pop(option, None)
+    return (name, *sorted(f"{key}={v}" for key, v in options.items())), value
+
+
+def _figure(of: Subject, part: str, pairs: Sequence[tuple[str, str, str]], draws: int) -> list[Block]:
+    option, default, _ = OPTIONS[part]
+    intervals = []
+    for one, other, value in pairs:
+        found = paired_difference(of.of(other), of.of(one), draws=draws)
+        trained = over_trainings(of.of(other), of.of(one))
+        sure = all(_one_side(found.value, each.low, each.high) for each in (found, trained))
+        intervals.append(interval(f"{one}: {value} minus {default}", found.value, found.low, found.high, sure))
+    shown = [system for pair in pairs for system in pair[:2]]
+    own = of.rows[of.rows["system"].isin(shown)]
+    return [
+        Chart(
+            f"Mean DSC with {option}={pairs[0][2]} minus that with {default}, in points.",
+            "On the same images, with the 95 % interval over patients. Full dots: this interval and the one over "
+            "trainings both lie on one side of 0. The paper reports that the default is better.",
+            chart=forest(intervals, percent=True),
+        ),
+        Table(f"figure_{part}", tables.overview(own, draws=draws)._replace(title=f"The losses of Figure {part}")),
+    ]
+
+
+def _one_side(value: float, low: float, high: float) -> bool:
+    return (value > 0 and low > 0) or (value < 0 and high < 0)

@@ -1,0 +1,123 @@
+"""Masses rather than pixels in a report: FROC curves, false alarms on images without mass."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from massmatch.metrics import RATES, cpm, froc, sensitivity_at
+from massmatch.reporting.charts import axis, panel, percent
+from massmatch.reporting.report_blocks import Block, Chart, Heading, Words, table
+from massmatch.reporting.report_subject import Subject, listed
+
+MOST_FALSE = 8.0  # per image: the highest rate of the CPM, and the end of the curves' axis
+
+
+def froc_curves(of: Subject) -> list[Block]:
+    """The curve of every system that has candidates, and its sensitivities; or why there is none."""
+    curves = _curves(of)
+    lacking = [system for system in of.order if system not in curves]
+    if not curves:
+        return [Words("No FROC curve: the runs hold no candidates.csv. `massmatch evaluate RUN COHORT` writes it.")]
+    words = [Words(f"Without candidates.csv, and so not shown: {listed(lacking)}.")] if lacking else []
+    false = axis([0.0, MOST_FALSE], whole=True, most=5)
+    share = axis([0.0, 1.0], percent=True, most=5)
+    panels = []
+    for system, curve in curves.items():
+        lines = [("faint", other, *_steps(points)) for other, points in curves.items() if other != system]
+        lines.append(("strong", system, *_steps(curve)))
+        says = f"mean sensitivity at 1/8 to 8 false candidates per image (CPM) {percent(cpm(curve))} %"
+        panels.append(
+            panel(system, lines, false, share, labels=("false candidates per image", "masses found, %"), says=says)
+        )
+    return [
+        Heading("FROC: masses found against false candidates"),
+        *words,
+        Chart(
+            "FROC curves.",
+            "A candidate is a predicted piece with its highest probability as its score; it finds a mass if their "
+            "IoU is at least 0.2. The curve of each loss is strong in its own panel and faint in the others. Images "
+            "of all folds and seeds together.",
+            panels=panels,
+        ),
+        _sensitivities(curves),
+    ]
+
+
+def _curves(of: Subject) -> dict[str, pd.DataFrame]:
+    pieces = of.candidates
+    if pieces.empty:
+        return {}
+    has = {(run.seed, run.fold, run.loss, run.model, run.width) for run in of.runs if run.candidates is not None}
+    keys = zip(*(of.rows[name] for name in ("seed", "fold", "loss", "model", "width")), strict=True)
+    rows = of.rows[[key in has for key in keys]]
+    systems = [system for system in of.order if system in set(rows["system"])]
+    return {s: froc(_unique(pieces[pieces["system"] == s]), _unique(rows[rows["system"] == s])) for s in systems}
+
+
+def _unique(rows: pd.DataFrame) -> pd.DataFrame:
+    """An image tested in several runs is an image of each."""
+    return rows.assign(id=rows["seed"].astype(str) + "/" + rows["fold"].astype(str) + "/" + rows["id"])
+
+
+def _steps(curve: pd.DataFrame) -> tuple[list[float], list[float]]:
+    """As a staircase up to MOST_FALSE: between two thresholds nothing is known to be found."""
+    inside = curve[curve["fp_per_image"] <= MOST_FALSE]
+    found = inside.groupby("fp_per_image")["sensitivity"].max()
+    xs, ys = [0.0], [float(found.iloc[0])]
+    for x, y in list(found.items())[1:]:
+        xs, ys = [*xs, float(x), float(x)], [*ys, ys[-1], float(y)]  # type: ignore[arg-type]
+    if len(inside) < len(curve):
+        xs, ys = [*xs, MOST_FALSE], [*ys, ys[-1]]
+    return xs, ys
+
+
+def _sensitivities(curves: Mapping[str, pd.DataFrame]) -> Block:
+    numbers = pd.DataFrame(
+        [
+            {"system": system, "cpm": cpm(curve), **{f"at_{rate:g}": sensitivity_at(curve, rate) for rate in RATES}}
+            for system, curve in curves.items()
+        ]
+    )
+    columns = {
+        "system": ("loss", ""),
+        **{f"at_{rate:g}": (f"at {_fraction(rate)}", "%1") for rate in RATES},
+        "cpm": ("mean (CPM)", "%1"),
+    }
+    title = "Masses found, in percent, at so many false candidates per image"
+    note = "The largest sensitivity of the curve at no more than that rate; nothing is interpolated."
+    return table("froc", title, numbers, columns, note=note)
+
+
+def _fraction(rate: float) -> str:
+    return f"{rate:g}" if rate >= 1 else f"1/{1 / rate:g}"
+
+
+def normal_images(of: Subject) -> list[Block]:
+    """What is predicted where there is no mass; or that no such image was tested."""
+    normal = of.rows[of.rows["truth_empty"].astype(bool)]
+    heading = Heading("False alarms on images without mass")
+    if normal.empty:
+        return [heading, Words("Every test image holds a mass: nothing is known about false alarms on normal ones.")]
+    numbers = pd.DataFrame([{"system": s, **_alarms(normal[normal["system"] == s])} for s in of.order])
+    columns = {
+        "system": ("loss", ""),
+        "images": ("normal images", "d"),
+        "alarmed": ("with an alarm, %", "%1"),
+        "pieces": ("false pieces per normal image", "f2"),
+        "area_px": ("mean false area, px", "f1"),
+        "area_mm2": ("mean false area, mm²", "f1"),
+    }
+    note = "An alarm: any predicted pixel. Images are counted once per run."
+    known = numbers.dropna(axis="columns", how="all")
+    return [heading, table("normal_images", "Images without mass", known, columns, note=note)]
+
+
+def _alarms(rows: pd.DataFrame) -> dict[str, float]:
+    nan = float("nan")
+    return {
+        "images": len(rows),
+        "alarmed": float((~rows["prediction_empty"].astype(bool)).mean()) if len(rows) else nan,
+        "pieces": rows["pieces_false"].mean() if "pieces_false" in rows else nan,
+        "area_px": rows["fp"].mean(),
+        "area_mm2": rows["fp_area_mm2"].mean() if "fp_area_mm2" in rows else nan,
+    }
