@@ -1,7 +1,9 @@
 """From a cohort's files to batches on the device."""
 
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from massmatch.data import Cohort
 from massmatch.losses import ImageLoss
 from massmatch.training.share import ALONE, Share
+
+SHARED = Path("/dev/shm")  # where Linux keeps what processes hand to each other
 
 
 class Batch(NamedTuple):
@@ -129,6 +133,25 @@ class Loader:
         self.order.epoch = number
         for batch, weight in zip(self.loader, self.order.weights(), strict=True):
             yield batch._replace(weight=weight)
+
+
+def workers_that_fit(samples: Samples, batch_size: int, workers: int) -> int:
+    """So many workers, or fewer where /dev/shm has no room for their batches, with a warning: Docker gives it 64 MB.
+
+    Other kinds of sharing between processes use it as well. Each worker holds two batches ahead and the one in use.
+    """
+    if workers == 0 or not SHARED.is_dir():
+        return workers
+    image, target, facts, _ = samples[0]
+    each = 3 * batch_size * sum(t.numel() * t.element_size() for t in (image, target, *facts.values()))
+    free = shutil.disk_usage(SHARED).free
+    if (fitting := free // each) < workers:
+        warnings.warn(
+            f"{SHARED} has {free / 1e6:.1f} MB, {workers} workers need {workers * each / 1e6:.1f}: going on with "
+            f"{fitting}; docker run --shm-size gives more",
+            stacklevel=2,
+        )
+    return min(workers, fitting)
 
 
 def batch_sizes(images: int, batch_size: int) -> Iterator[int]:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from massmatch.training.files import sync_folder, write_atomic
+from massmatch.training.files import write_atomic
 
 FORMAT, VERSION = "massmatch-checkpoint", 2
 SHOWN = 5  # differences in one message
@@ -40,12 +40,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], about: Mapping[str, Any])
     header = json.dumps({"format": FORMAT, "version": VERSION, **about}).encode() + b"\n"
     digest = hashlib.sha256(header)
     digest.update(buffer.getbuffer())
-    fresh = path.with_name(f".{path.name}.fresh.part")  # on the disk before the old one moves
-    write_atomic(fresh, digest.hexdigest().encode() + b"\n", header, buffer.getbuffer())
-    if path.is_file():
-        path.replace(previous_of(path))
-    fresh.replace(path)
-    sync_folder(path.parent)
+    write_atomic(path, digest.hexdigest().encode() + b"\n", header, buffer.getbuffer(), keep=previous_of(path))
 
 
 def previous_of(path: Path) -> Path:

@@ -17,7 +17,7 @@ from massmatch.data import Cohort, CohortError
 from massmatch.losses import ImageLoss
 from massmatch.metrics import Counts
 from massmatch.training.adversary import make_adversary
-from massmatch.training.batches import Loader, Samples
+from massmatch.training.batches import Loader, Samples, workers_that_fit
 from massmatch.training.evaluate import probabilities
 from massmatch.training.experiment import Experiment, make_loss, make_model, parts_of
 from massmatch.training.history import Row, best_so_far, write_history
@@ -63,7 +63,8 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
     parts = parts_of(experiment, job.cohort, job.fold)
     loss = make_loss(experiment.loss)
     train, validation = (Samples(job.cohort, ids, loss) for ids in (parts.train, share.part(parts.validation)))
-    loader = Loader(train, experiment.batch_size, experiment.seed, share=share, workers=job.workers)
+    workers = workers_that_fit(train, experiment.batch_size, job.workers)
+    loader = Loader(train, experiment.batch_size, experiment.seed, share=share, workers=workers)
     step, state = moving(fabric, job, loss, train, steps=len(loader.order) * experiment.epochs)
     history = state.resume(out / "last.ckpt", strict=job.strict_resume)
     best = best_so_far(history)

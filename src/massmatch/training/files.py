@@ -9,8 +9,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Piece = bytes | memoryview
 
 
-def write_atomic(path: Path, *pieces: Piece) -> None:
-    """Write beside `path`, force it to the disk, then take its name.
+def write_atomic(path: Path, *pieces: Piece, keep: Path | None = None) -> None:
+    """Write beside `path`, force it to the disk, then take its name; the file that had it may `keep` on under another.
 
     Raises OSError; where the disk is full, with what is needed and what is there.
     """
@@ -18,6 +18,8 @@ def write_atomic(path: Path, *pieces: Piece) -> None:
     try:
         try:
             _write(part, pieces)
+            if keep is not None and path.is_file():
+                path.replace(keep)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -80,6 +82,6 @@ def _explained(error: OSError, path: Path, size: int) -> OSError:
         return type(error)(f"cannot write {path}: {error.strerror or error}")
     free = shutil.disk_usage(path.parent).free
     return OSError(
-        f"disk full: {path} needs {megabytes(size)}, has {megabytes(free)}; files written before are whole: "
-        "make room, and the same command goes on"
+        f"disk full: {path} needs {megabytes(size)}, has {megabytes(free)} ({error.strerror}); files written before "
+        "are whole: make room, and the same command goes on"
     )
