@@ -121,9 +121,10 @@ def limits(rows: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
     seeds, folds, patients = (rows[name].nunique() for name in ("seed", "fold", "patient"))
     notes = []
     if seeds == 1:
+        known = "" if folds == 1 else ", those over trainings know only what differs between folds"
         notes.append(
-            "There is one seed: first weights and order were drawn once, so chance in the training is unknown, and the "
-            "intervals cover only which patients were tested."
+            "There is one seed: first weights were drawn once, so how much of a difference is chance in the training "
+            f"is unknown; intervals over patients leave it out{known}."
         )
     if folds == 1 and (rows["scheme"] if "scheme" in rows else pd.Series("")).iloc[0] == "kfold":
         notes.append("There is one fold: four fifths of a cross-validation are missing.")

@@ -8,8 +8,8 @@ import pandas as pd
 
 from massmatch.reporting.published import METRICS, ODDITIES, published
 from massmatch.reporting.rendered import Line, Table
-from massmatch.reporting.statistics import DRAWS
-from massmatch.reporting.tables import Column, Measured, measured, number, signed, spread_text
+from massmatch.reporting.statistics import DRAWS, Estimate, estimate
+from massmatch.reporting.tables import Column, number, signed, spread_text
 
 Number = Literal[1, 2, 3]
 COLUMNS = (  # our pooled metrics, which the paper's numbers fit best
@@ -32,6 +32,7 @@ NOTE = (
     "data and not comparable; its HAU is not defined. A dash: not run, or not printed. Difference to the hybrid loss: "
     "of the Spatial Matching loss with the highest DSC, which flatters it, since it is the best of several"
 )
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0, 0)
 BLANK = ("",) * len(COLUMNS)
 
 
@@ -40,7 +41,7 @@ class Entry(NamedTuple):
 
     name: str
     loss: str
-    ours: dict[str, Measured] | None  # by key of COLUMNS
+    ours: dict[str, Estimate] | None  # by key of COLUMNS
     printed: tuple[float, ...] | None  # in the order of COLUMNS
 
 
@@ -78,7 +79,7 @@ def _entry(which: Number, name: str, rows: pd.DataFrame, model: str, loss: str, 
     return Entry(
         name,
         loss,
-        None if own.empty else {c.key: measured(own, c.key, draws) for c in COLUMNS},
+        None if own.empty else {c.key: estimate(own, c.key, draws=draws) for c in COLUMNS},
         None if printed.empty else tuple(float(v) for v in printed.iloc[0][list(METRICS)]),
     )
 
@@ -173,14 +174,9 @@ def _values(which: Number, entries: Sequence[Entry]) -> pd.DataFrame:
     for entry in entries:
         line: dict[str, object] = {"table": which, "method": entry.name, "loss": entry.loss}
         for column in COLUMNS:
-            cell = entry.ours and entry.ours[column.key]
-            found, sd = (cell.estimate, cell.sd) if cell else (None, math.nan)
-            line |= {
-                column.key: found.value if found else math.nan,
-                f"{column.key}_sd": sd,
-                f"{column.key}_low": found.low if found else math.nan,
-                f"{column.key}_high": found.high if found else math.nan,
-            }
+            found = entry.ours[column.key] if entry.ours else NOTHING
+            key = column.key
+            line |= {key: found.value, f"{key}_sd": found.sd, f"{key}_low": found.low, f"{key}_high": found.high}
         printed = entry.printed or (math.nan,) * len(COLUMNS)
         line |= {f"paper_{name}": value for name, value in zip(METRICS, printed, strict=True)}
         lines.append(line)

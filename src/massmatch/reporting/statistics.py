@@ -13,6 +13,8 @@ Two kinds of chance, two intervals:
                (Machine Learning 52, 2003), since runs share training images. No interval covers another hospital.
 """
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -37,6 +39,16 @@ class Estimate(NamedTuple):
     runs: int
     undefined: int = 0  # images left out since the metric is undefined for them
     unpaired: int = 0  # images left out since only one of two systems has them
+    sd: float = math.nan  # over runs
+
+
+Sums = Callable[[pd.DataFrame], pd.Series]
+POOLED: dict[str, tuple[Sums, Sums]] = {
+    "dsc_pooled": (lambda of: 2 * of["tp"], lambda of: 2 * of["tp"] + of["fp"] + of["fn"]),
+    "sen_pooled": (lambda of: of["tp"], lambda of: of["tp"] + of["fn"]),
+    "acc_pooled": (lambda of: of["tp"] + of["tn"], lambda of: of["tp"] + of["fp"] + of["fn"] + of["tn"]),
+    "delta_a_pooled": (lambda of: of["fp"] - of["fn"], lambda of: of["tp"] + of["fn"]),
+}
 
 
 def ratio(rows: pd.DataFrame, metric: str) -> tuple[pd.Series, pd.Series]:
@@ -46,15 +58,9 @@ def ratio(rows: pd.DataFrame, metric: str) -> tuple[pd.Series, pd.Series]:
     like: found over present. hau_px_hits and its like: over images where mass was found. All others: the mean of the
     column. The numerator is NaN where the column is undefined. KeyError for an unknown column.
     """
-    tp, fp, fn, tn = (rows[name].astype(float) for name in ("tp", "fp", "fn", "tn"))
-    pooled = {
-        "dsc_pooled": (2 * tp, 2 * tp + fp + fn),
-        "sen_pooled": (tp, tp + fn),
-        "acc_pooled": (tp + tn, tp + fp + fn + tn),
-        "delta_a_pooled": (fp - fn, tp + fn),
-    }
-    if metric in pooled:
-        return pooled[metric]
+    if metric in POOLED:
+        over, under = POOLED[metric]
+        return over(rows).astype(float), under(rows).astype(float)
     if metric.startswith("masses_found"):
         return rows[metric].astype(float), rows["masses"].astype(float)
     one = pd.Series(1.0, rows.index)
@@ -83,9 +89,9 @@ def estimate(rows: pd.DataFrame, metric: str = "dsc", *, draws: int = DRAWS, see
     if rows.empty:
         return Estimate(np.nan, np.nan, np.nan, 0, 0, 0, undefined)
     totals = _totals(rows, metric)
-    value = _value(totals.sum(axis=0), metric)
-    low, high = _limits(_value(_redrawn(totals, draws, seed), metric), len(totals))
-    return Estimate(float(value), low, high, len(totals), len(rows), totals.shape[1], undefined)
+    runs = _per_run(totals.sum(axis=0), metric)
+    low, high = _limits(_mean(_per_run(_redrawn(totals, draws, seed), metric)), len(totals))
+    return Estimate(float(_mean(runs)), low, high, len(totals), len(rows), len(runs), undefined, sd=_sd(runs))
 
 
 def paired_difference(
@@ -100,10 +106,11 @@ def paired_difference(
     if one.empty:
         return Estimate(np.nan, np.nan, np.nan, 0, 0, 0, undefined, unpaired)
     totals = [_totals(each, metric) for each in (one, other)]
-    value = _value(totals[0].sum(axis=0), metric) - _value(totals[1].sum(axis=0), metric)
-    drawn = [_value(_redrawn(each, draws, seed), metric) for each in totals]  # the same patients in both
-    low, high = _limits(drawn[0] - drawn[1], len(totals[0]))
-    return Estimate(float(value), low, high, len(totals[0]), len(one), totals[0].shape[1], undefined, unpaired)
+    runs = _per_run(totals[0].sum(axis=0), metric) - _per_run(totals[1].sum(axis=0), metric)
+    drawn = [_per_run(_redrawn(each, draws, seed), metric) for each in totals]  # the same patients in both
+    low, high = _limits(_mean(drawn[0] - drawn[1]), len(totals[0]))
+    counts = len(totals[0]), len(one), len(runs), undefined, unpaired
+    return Estimate(float(_mean(runs)), low, high, *counts, _sd(runs))
 
 
 def over_trainings(rows: pd.DataFrame, others: pd.DataFrame | None = None, metric: str = "dsc") -> Estimate:
@@ -201,12 +208,17 @@ def _per_run(sums: np.ndarray, metric: str) -> np.ndarray:
     return np.abs(values) if metric == "delta_a_pooled" else values
 
 
-def _value(sums: np.ndarray, metric: str) -> np.ndarray:
-    """The mean over the runs that have a value; NaN where none has."""
-    values = _per_run(sums, metric)
-    known = ~np.isnan(values)
+def _mean(runs: np.ndarray) -> np.ndarray:
+    """(...) from (..., runs): over the runs that have a value; NaN where none has."""
+    known = ~np.isnan(runs)
     count = known.sum(axis=-1)
-    return np.divide(np.where(known, values, 0).sum(axis=-1), count, out=np.full(count.shape, np.nan), where=count > 0)
+    return np.divide(np.where(known, runs, 0).sum(axis=-1), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def _sd(runs: np.ndarray) -> float:
+    """NaN for fewer than two runs."""
+    known = runs[~np.isnan(runs)]
+    return float(known.std(ddof=1)) if len(known) > 1 else math.nan
 
 
 def _redrawn(totals: np.ndarray, draws: int, seed: int) -> np.ndarray:
@@ -216,11 +228,14 @@ def _redrawn(totals: np.ndarray, draws: int, seed: int) -> np.ndarray:
     return (weights @ totals.reshape(patients, -1)).reshape(draws, runs, 2)
 
 
-@lru_cache(maxsize=2)  # a table asks for the same draws for each of its cells
+@lru_cache(maxsize=4)  # a table asks for the same draws for each of its cells
 def _weights(patients: int, draws: int, seed: int) -> np.ndarray:
     """(draws, patients): how often each was drawn."""
-    drawn = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=draws)
-    return drawn.astype(np.uint16)
+    rng = np.random.default_rng(seed)
+    weights = np.empty((draws, patients), np.uint16)
+    for n in range(draws):
+        weights[n] = np.bincount(rng.integers(patients, size=patients), minlength=patients)
+    return weights
 
 
 def _limits(drawn: np.ndarray, patients: int) -> tuple[float, float]:

@@ -79,23 +79,6 @@ def markdown(table: pd.DataFrame) -> str:
     return rows_markdown(["loss", *table.columns], lines)
 
 
-class Measured(NamedTuple):
-    """One cell: the value with its interval over patients, and its standard deviation over runs."""
-
-    estimate: Estimate
-    sd: float
-
-    @property
-    def value(self) -> float:
-        """The mean over runs."""
-        return self.estimate.value
-
-
-def measured(rows: pd.DataFrame, metric: str, draws: int = DRAWS) -> Measured:
-    """A metric of one system."""
-    return Measured(estimate(rows, metric, draws=draws), float(by_run(rows, metric).std()))
-
-
 def overview(rows: pd.DataFrame, *, columns: Sequence[Column] | None = None, draws: int = DRAWS) -> Table:
     """Every system of tidy rows: mean and SD over runs, intervals for both kinds of DSC; the highest mean DSC first.
 
@@ -103,7 +86,7 @@ def overview(rows: pd.DataFrame, *, columns: Sequence[Column] | None = None, dra
     """
     columns = [*COLUMNS, *(c for c in MM if rows[c.key].notna().any()), *RATES] if columns is None else columns
     own = {name: rows[rows["system"] == name] for name in ordered(rows)}
-    cells = {name: {c.key: measured(of, c.key, draws) for c in columns} for name, of in own.items()}
+    cells = {name: {c.key: estimate(of, c.key, draws=draws) for c in columns} for name, of in own.items()}
     lines = [_overview_line(name, of, cells, columns) for name, of in own.items()]
     headings = [h for c in columns for h in ([c.heading, "95 % interval"] if c.key in INTERVALS else [c.heading])]
     note = f"{NOTE} Missed, predicted nothing: shares of the images. {AVERAGED} {HIGHEST}{_other_runs(own)}"
@@ -111,7 +94,7 @@ def overview(rows: pd.DataFrame, *, columns: Sequence[Column] | None = None, dra
 
 
 def _overview_line(
-    name: str, rows: pd.DataFrame, cells: Mapping[str, Mapping[str, Measured]], columns: Sequence[Column]
+    name: str, rows: pd.DataFrame, cells: Mapping[str, Mapping[str, Estimate]], columns: Sequence[Column]
 ) -> Line:
     texts, strong = [str(_runs(rows))], []
     for column in columns:
@@ -120,7 +103,7 @@ def _overview_line(
             strong.append(len(texts))
         texts.append(spread_text(cell, column))
         if column.key in INTERVALS:
-            texts.append(interval(cell.estimate, column))
+            texts.append(interval(cell, column))
     return Line(name, tuple(texts), strong=tuple(strong))
 
 
@@ -152,13 +135,13 @@ def interval(found: Estimate, column: Column) -> str:
     return f"{number(found.low, column)} to {number(found.high, column)}"
 
 
-def spread_text(cell: Measured, column: Column) -> str:
+def spread_text(cell: Estimate, column: Column) -> str:
     """Mean, and ± SD where there is more than one run."""
     sd = "" if math.isnan(cell.sd) else f" ± {number(cell.sd, column)}"
     return number(cell.value, column) + sd
 
 
-def _is_best(cells: Mapping[str, Mapping[str, Measured]], name: str, column: Column) -> bool:
+def _is_best(cells: Mapping[str, Mapping[str, Estimate]], name: str, column: Column) -> bool:
     if len(cells) < 2:
         return False
     values = [sense(column.key) * of[column.key].value for of in cells.values()]
@@ -178,14 +161,13 @@ def _other_runs(own: Mapping[str, pd.DataFrame]) -> str:
     return " Not all losses have the same runs, so that their means are over other images: see the paired differences."
 
 
-def _values(own: Mapping[str, pd.DataFrame], cells: Mapping[str, Mapping[str, Measured]]) -> pd.DataFrame:
+def _values(own: Mapping[str, pd.DataFrame], cells: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
     """A line per system: of each metric the mean, its SD over runs and its interval."""
     lines = []
     for name, of in own.items():
         line: dict[str, object] = {"system": name, "runs": _runs(of), "patients": of["patient"].nunique()}
         for key, cell in cells[name].items():
-            found = cell.estimate
-            line |= {key: found.value, f"{key}_sd": cell.sd, f"{key}_low": found.low, f"{key}_high": found.high}
+            line |= {key: cell.value, f"{key}_sd": cell.sd, f"{key}_low": cell.low, f"{key}_high": cell.high}
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -249,7 +231,7 @@ def stratified(rows: pd.DataFrame, by: str = "size", metric: str = "dsc", *, dra
     column, names = _column(metric), list(label.cat.categories)
     own = {name: rows["system"] == name for name in ordered(rows)}
     cells = {
-        name: {str(s): measured(rows[mask & (stratum == s)], metric, draws) for s in names}
+        name: {str(s): estimate(rows[mask & (stratum == s)], metric, draws=draws) for s in names}
         for name, mask in own.items()
     }
     lines = [Line(name, tuple(_with_interval(cell, column) for cell in of.values())) for name, of in cells.items()]
@@ -265,14 +247,13 @@ def stratified(rows: pd.DataFrame, by: str = "size", metric: str = "dsc", *, dra
     )
 
 
-def _with_interval(cell: Measured, column: Column) -> str:
-    found = cell.estimate
-    return number(found.value, column) + ("" if math.isnan(found.low) else f" ({interval(found, column)})")
+def _with_interval(cell: Estimate, column: Column) -> str:
+    return number(cell.value, column) + ("" if math.isnan(cell.low) else f" ({interval(cell, column)})")
 
 
-def _tidy_cells(cells: Mapping[str, Mapping[str, Measured]], kind: str, metric: str) -> pd.DataFrame:
+def _tidy_cells(cells: Mapping[str, Mapping[str, Estimate]], kind: str, metric: str) -> pd.DataFrame:
     lines = [
-        {"system": name, kind: key, "metric": metric, **cell.estimate._asdict(), "sd": cell.sd}
+        {"system": name, kind: key, "metric": metric, **cell._asdict()}
         for name, of in cells.items()
         for key, cell in of.items()
     ]
@@ -293,10 +274,10 @@ def lesions(rows: pd.DataFrame, *, draws: int = DRAWS) -> Table:
     """Masses found and false pieces of every system, with intervals over patients."""
     own = {name: rows[rows["system"] == name] for name in ordered(rows)}
     columns = [c for c in LESIONS if c.key in rows]
-    cells = {name: {c.key: measured(of, c.key, draws) for c in columns} for name, of in own.items()}
+    cells = {name: {c.key: estimate(of, c.key, draws=draws) for c in columns} for name, of in own.items()}
     normal = Column("false per image without mass", "pieces_false_normal", False)
     for name, of in own.items():
-        cells[name][normal.key] = measured(of[of["truth_empty"].astype(bool)], "pieces_false", draws)
+        cells[name][normal.key] = estimate(of[of["truth_empty"].astype(bool)], "pieces_false", draws=draws)
     columns.append(normal)
     lines = [Line(name, tuple(_with_interval(of[c.key], c) for c in columns)) for name, of in cells.items()]
     masses = int(rows.drop_duplicates("id")["masses"].sum())
