@@ -95,6 +95,7 @@ def connected(address: str) -> Any:
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"--address {address}: no Ray cluster answers there ({reason})") from None
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # of a dead machine it prints a page of its log
     return ray
 
 

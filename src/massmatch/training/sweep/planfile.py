@@ -67,9 +67,10 @@ class _Once(yaml.SafeLoader):
 
 def checked(content: dict[str, Any], source: str = COMMAND_LINE) -> Plan:
     """The plan. ValueError with a line for each mistake: the source, the key, what is wrong, the nearest known key."""
-    plan = Plan(**_refused(Plan, content, source, list(Plan.model_fields)))
+    _check(Plan, content, source, list(Plan.model_fields))
+    plan = Plan(**content)
     within = source if source == COMMAND_LINE else f"{source}: training"
-    _refused(Experiment, {"cohort": "-", "fingerprint": "-", **plan.training}, within, TRAINING)
+    _check(Experiment, plan.training, within, TRAINING, cohort="", fingerprint="")
     if plan.models and plan.table == 2:
         raise ValueError(f"{_at(source, 'models')}: table 2 has its own, {', '.join(sorted(models_of(TABLES[2])))}")
     return plan
@@ -135,24 +136,21 @@ def runs_of(plan: Plan, systems: list[System], cohort: Cohort, threads: int) -> 
     return runs
 
 
-def _refused(schema: type[BaseModel], content: dict[str, Any], source: str, known: list[str]) -> dict[str, Any]:
-    """The content, which fits the schema; ValueError, a line for each mistake."""
+def _check(schema: type[BaseModel], content: dict[str, Any], source: str, known: list[str], **given: str) -> None:
+    """Raise ValueError, a line for each mistake, if the content (with what is `given`) does not fit the schema."""
+    lines = [_unknown(str(key), source, known) for key in content if key not in known]
     truths = [key for key, value in content.items() if isinstance(value, bool)]  # pydantic takes them for numbers
-    lines = [f"{_at(source, key)}: must be a number or a name, but is {content[key]!r}" for key in truths]
+    lines += [f"{_at(source, key)}: must be a number or a name, but is {content[key]!r}" for key in truths]
     try:
-        schema(**content)
+        schema(**given, **{key: value for key, value in content.items() if key in known})
     except ValidationError as error:
-        lines += [_line(each, source, known) for each in error.errors()]
+        lines += [f"{_at(source, str(e['loc'][0]))}: {e['msg']}, but is {e['input']!r}" for e in error.errors()]
     if lines:
         raise ValueError("\n".join(lines))
-    return content
 
 
-def _line(error: Any, source: str, known: list[str]) -> str:
-    """One of pydantic's errors."""
-    key = str(error["loc"][0])
-    if error["type"] != "extra_forbidden":
-        return f"{_at(source, key)}: {error['msg']}, but is {error['input']!r}"
+def _unknown(key: str, source: str, known: list[str]) -> str:
+    """A key that there is not."""
     near = get_close_matches(key, known, 1, cutoff=0.0)[0]
     return f"{source}: unknown key {key!r}; did you mean {near!r}? Known are {', '.join(known)}"
 
