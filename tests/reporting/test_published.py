@@ -76,7 +76,7 @@ def test_columns_add_up_to_sums_taken_from_the_page():
 
 
 def test_every_area_difference_is_at_least_what_dsc_and_sen_imply():
-    """Of pixels added up, P / G = 2 SEN / DSC - 1; a mean of |P - G| / G over folds is no smaller. A slip would show."""
+    """Of pixels added up, P / G = 2 SEN / DSC - 1; a mean of |P - G| / G over folds is no smaller."""
     implied = (2 * TABLE["sen"] / TABLE["dsc"] - 2).abs()
     assert (TABLE["delta_a"] >= implied - 1e-4).all()
 
