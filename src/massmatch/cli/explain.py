@@ -44,7 +44,8 @@ def explain(
 
         subjects, spec = of_run(what, loss, cohort) if Path(what[0]).is_dir() else of_files(what, loss, cohort)
         for subject in subjects:
-            ledger, written = explain_subject(subject, spec, out, as_json=as_json)
+            with screen.status(f"{subject.id}: every variant of the loss"):
+                ledger, written = explain_subject(subject, spec, out, as_json=as_json)
             show(subject, ledger)
             for path in written:
                 screen.print(f"{path}", soft_wrap=True)

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from massmatch.losses import SpatialMatchingLoss
-from massmatch.losses.grid import cell_axes, cut
 from massmatch.losses.spatial_matching import Matching
 
 BY = ("probability", "logit")  # what the gradient is taken by
@@ -153,14 +152,20 @@ def _terms(terms: Matching) -> dict[str, np.ndarray]:
 def _gradients(p: Tensor, by_image: Tensor, by_grid: Tensor, cell: tuple[int, int]) -> dict[str, np.ndarray]:
     """Absolute values, summed over cells, of the gradient and of its two parts."""
     found = {}
-    for by, chain in (("probability", torch.ones_like(p)), ("logit", p * (1 - p))):
-        parts = {"": by_image + by_grid, "_of_image": by_image, "_of_grid": by_grid}
-        for part, gradient in parts.items():
-            in_cells = cut((gradient * chain).abs()[0], cell).sum(cell_axes(2))
-            found[f"gradient_by_{by}{part}"] = in_cells.numpy().ravel()
+    sizes = {"": (by_image + by_grid).abs(), "_of_image": by_image.abs(), "_of_grid": by_grid.abs()}
+    for by, chain in (("probability", 1), ("logit", p * (1 - p))):
+        for part, size in sizes.items():
+            found[f"gradient_by_{by}{part}"] = _in_cells((size * chain)[0, 0].numpy(), cell)
         whole = found[f"gradient_by_{by}"]
         found[f"share_of_gradient_by_{by}"] = share(whole, float(whole.sum()))
     return found
+
+
+def _in_cells(pixels: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """Sums over the pixels of each cell, in the order of rows and columns."""
+    for axis, side in enumerate(cell):
+        pixels = np.add.reduceat(pixels, np.arange(0, pixels.shape[axis], side), axis=axis)
+    return pixels.ravel()
 
 
 def share(part: Any, of: float) -> Any:

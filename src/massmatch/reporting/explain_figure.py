@@ -148,7 +148,7 @@ def percent(part: float) -> str:
 
 def short(value: float) -> str:
     """A percentage for a cell."""
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
 
 
 def _mammogram(axis: Axes, subject: Subject, ledger: Ledger, view: Window, dim: float = 1.0) -> None:
