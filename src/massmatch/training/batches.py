@@ -3,8 +3,9 @@
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -133,6 +134,20 @@ class Loader:
         self.order.epoch = number
         for batch, weight in zip(self.loader, self.order.weights(), strict=True):
             yield batch._replace(weight=weight)
+
+    @property
+    def lost(self) -> bool:
+        """Whether a worker has died. It closes what it shares with others a moment before that, so wait for that long."""
+        return bool(wait([worker.sentinel for worker in getattr(self._iterator, "_workers", ())], timeout=1))
+
+    def close(self) -> None:
+        """End the workers: otherwise the death of one is raised wherever Python happens to be, even after the run."""
+        if hasattr(self._iterator, "_shutdown_workers"):
+            self._iterator._shutdown_workers()
+
+    @property
+    def _iterator(self) -> Any:
+        return getattr(self.loader, "_iterator", None)
 
 
 def workers_that_fit(samples: Samples, batch_size: int, workers: int) -> int:

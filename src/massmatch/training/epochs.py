@@ -3,6 +3,8 @@
 import math
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +70,8 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
     step, state = moving(fabric, job, loss, train, steps=len(loader.order) * experiment.epochs)
     history = state.resume(out / "last.ckpt", strict=job.strict_resume)
     best = best_so_far(history)
-    with Trackers(job.track if share.leads else (), experiment, out) as trackers:
+    curves = Trackers(job.track if share.leads else (), experiment, out)
+    with closing(loader), worker_deaths(loader, stop), curves as trackers:
         for epoch in range(len(history), experiment.epochs):
             row = one_epoch(step, loader, epoch, history, job, watch, stop)
             row |= validated(fabric, step.network, validation, experiment.threshold)
@@ -130,29 +133,31 @@ def one_epoch(
     step.skipped = 0
     total, seen = 0.0, 0.0
     dsc = history[-1]["val_dsc_pooled"] if history else math.nan
-    try:
-        for number, batch in enumerate(loader.epoch(epoch), start=1):
-            own = len(batch.ids) if batch.weight else 0
-            value, images, signum = summed(step.fabric, (step(batch, epoch) * own, own, stop.signum))
-            total, seen = total + value, seen + images
-            if signum:
-                raise StoppedError(stop.signum or 15)
-            done = epoch * per_epoch + number
-            watch(Progress("train", done, per_epoch * epochs, epoch + 1, epochs, total / seen, dsc))
-    except RuntimeError as error:
-        stop.raise_if_asked()  # Ctrl-C reaches the workers too
-        raise worker_died(error, epoch, job.workers) or error from None
+    for number, batch in enumerate(loader.epoch(epoch), start=1):
+        own = len(batch.ids) if batch.weight else 0
+        value, images, signum = summed(step.fabric, (step(batch, epoch) * own, own, stop.signum))
+        total, seen = total + value, seen + images
+        if signum:
+            raise StoppedError(stop.signum or 15)
+        done = epoch * per_epoch + number
+        watch(Progress("train", done, per_epoch * epochs, epoch + 1, epochs, total / seen, dsc))
     return {"epoch": epoch + 1, "loss": total / seen, "start": start}
 
 
-def worker_died(error: RuntimeError, epoch: int, workers: int) -> OSError | None:
-    """The death of a worker, in words that help; None for any other error."""
-    if "DataLoader worker" not in str(error):
-        return None
-    return OSError(
-        f"one of the {workers} workers that load images died in epoch {epoch + 1} ({str(error).splitlines()[0]}): "
-        "perhaps memory or /dev/shm ran out; the same command with --workers 0 goes on from the last finished epoch"
-    )
+@contextmanager
+def worker_deaths(loader: Loader, stop: Stop) -> Iterator[None]:
+    """Put the death of a worker, which PyTorch raises wherever the training happens to be, in words that help."""
+    try:
+        yield
+    except (RuntimeError, OSError, EOFError) as error:
+        if not loader.lost:
+            raise
+        stop.raise_if_asked()  # whoever ended the run may have ended the workers first
+        raise OSError(
+            f"one of the {loader.loader.num_workers} workers that load images died in epoch {loader.order.epoch + 1} "
+            f"({str(error).splitlines()[0]}): perhaps memory or /dev/shm ran out; the same command with --workers 0 "
+            "goes on from the last finished epoch"
+        ) from None
 
 
 THRESHOLDS = tuple(n / 20 for n in range(1, 20))  # 0.05 to 0.95; finer steps would fit a few validation images
