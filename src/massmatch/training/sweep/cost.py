@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import yaml
 
 from massmatch.data import Cohort
 from massmatch.losses import LOSSES
 from massmatch.training.experiment import Experiment, make_model, parts_of
 from massmatch.training.sweep.plans import Planned
-from massmatch.training.sweep.status import Status, history_of
+from massmatch.training.sweep.status import Status, experiment_of, history_of
 
 SAME = ("fingerprint", "model", "width", "batch_size", "threads", "scheme", "folds", "adversarial")  # decide the time
 
@@ -51,9 +50,9 @@ def epochs_so_far(runs: Path) -> dict[tuple[object, ...], float]:
     """Median seconds of an epoch, for each kind of run that the folder holds."""
     found: dict[tuple[object, ...], list[float]] = {}
     for path in runs.glob("*/fold*/experiment.yaml"):
-        if not (history := history_of(path.parent)).empty:
-            key = what_decides(yaml.safe_load(path.read_text()))
-            found.setdefault(key, []).extend(history["seconds"])
+        facts, history = experiment_of(path.parent), history_of(path.parent)
+        if facts and not history.empty:
+            found.setdefault(what_decides(facts), []).extend(history["seconds"])
     return {key: statistics.median(times) for key, times in found.items()}
 
 

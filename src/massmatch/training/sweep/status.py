@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from massmatch.training.lock import BEAT, BEATS, holder
+from massmatch.training.recorded import read
 from massmatch.training.sweep.job import failure
 from massmatch.training.sweep.plans import Planned, System, label
 
@@ -112,11 +112,20 @@ def age(path: Path) -> float:
 
 
 def history_of(folder: Path) -> pd.DataFrame:
-    """A row per epoch that is done; empty before the first."""
+    """A row per epoch that is done; empty before the first, and where the file is damaged."""
     try:
-        return pd.read_csv(folder / "history.csv")
-    except (FileNotFoundError, pd.errors.EmptyDataError):
+        history = pd.read_csv(folder / "history.csv")
+    except (OSError, ValueError):
         return pd.DataFrame()
+    return history if {"val_dsc_pooled", "seconds"} <= set(history) else pd.DataFrame()
+
+
+def experiment_of(folder: Path) -> dict[str, Any]:
+    """experiment.yaml; empty if there is none, or it is damaged."""
+    try:
+        return read(folder / "experiment.yaml")
+    except (OSError, ValueError):
+        return {}
 
 
 def statuses(runs: Path, planned: Iterable[Planned]) -> list[Status]:
@@ -135,10 +144,14 @@ def all_statuses(runs: Path) -> list[Status]:
             folder = runs / fact["folder"]
             known.setdefault(folder, status_of(folder, fact["label"], fact["seed"], fact["fold"], fact["epochs"]))
     for path in sorted(runs.glob("*/fold*/experiment.yaml")):
-        if path.parent not in known:
-            facts = yaml.safe_load(path.read_text())
+        if (folder := path.parent) in known:
+            continue
+        if facts := experiment_of(folder):
             name = label(System(facts["loss"], facts["model"]))
-            known[path.parent] = status_of(path.parent, name, facts["seed"], facts["fold"], facts["epochs"])
+            known[folder] = status_of(folder, name, facts["seed"], facts["fold"], facts["epochs"])
+        else:
+            name, fold = folder.parent.name, int(folder.name.removeprefix("fold"))
+            known[folder] = Status(folder, name, 0, fold, "failed", 0, 0, reason=f"{path} is damaged")
     return list(known.values())
 
 
