@@ -153,7 +153,8 @@ def text_of(value: Any, form: str) -> str:
     if form == "d":
         return f"{int(value)}"
     number = 100 * value if form.startswith("%") else value
-    return f"{number:.{int(form[1:] or 2)}f}".replace("-", "−")
+    text = f"{number:.{int(form[1:] or 2)}f}"
+    return text.replace("-", "−" if text.strip("-0.") else "")  # never -0.0
 
 
 def table(

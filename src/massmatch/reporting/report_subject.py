@@ -85,6 +85,7 @@ def subject(collection: Collection, cohort: Cohort | None, baseline: str | None)
     if baseline is not None and baseline not in systems:
         raise ValueError(f"--baseline must be one of {', '.join(systems)}, but is {baseline!r}")
     fitting, why = _fitting(cohort, group.facts["fingerprint"])
+    rows = rows.copy()  # in one piece: very many small selections are taken from it
     return Subject(collection, fitting, why, baseline or usual_baseline(systems), rows)
 
 

@@ -25,15 +25,23 @@ def training(of: Subject) -> list[Block]:
             "their axes.",
             panels=[_panel(of, system, "val_dsc_pooled", epochs, dsc) for system in of.order],
         ),
-        Chart(
-            "Training loss by epoch.",
-            "Each loss has its own unit and its own axis: compare the shape of the curves, not their height.",
-            panels=[_loss_panel(of, system, epochs) for system in of.order],
-        ),
+        *_losses(of, epochs),
         Heading("Runs that learned nothing"),
         *_convergence(of),
         Heading("How much the runs of one loss differ"),
         *_spread(of),
+    ]
+
+
+def _losses(of: Subject, epochs: Axis) -> list[Block]:
+    if "training_loss" not in of.histories:
+        return [Words("The runs' histories hold no training loss.")]
+    return [
+        Chart(
+            "Training loss by epoch.",
+            "Each loss has its own unit and its own axis: compare the shape of the curves, not their height.",
+            panels=[_loss_panel(of, system, epochs) for system in of.order],
+        )
     ]
 
 
