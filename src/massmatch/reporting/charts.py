@@ -203,7 +203,7 @@ def _pieces(xs: Sequence[float], ys: Sequence[float], x_axis: Axis, y_axis: Axis
     return tuple(" ".join(piece if len(piece) > 1 else piece * 2) for piece in pieces if piece)
 
 
-RANKS_WIDTH, RANKS_SIDE, RANKS_LINE = 720, 190, 20  # of a critical-difference diagram: whole, names, per name
+RANKS_AXIS, RANKS_LINE, LETTER = 340, 20, 7.0  # of a critical-difference diagram: axis, per name, per letter
 
 
 class Rank(NamedTuple):
@@ -219,6 +219,8 @@ class Rank(NamedTuple):
 class Ranks(NamedTuple):
     """A critical-difference diagram (Demsar 2006): best rank on the left, joined names cannot be told apart."""
 
+    side: float  # for the names, on either side of the axis
+    width: float
     height: float
     axis_y: float
     ticks: tuple[tuple[float, str], ...]
@@ -234,10 +236,11 @@ def ranks(mean_ranks: Mapping[str, float], groups: Sequence[Sequence[str]], crit
     count = len(ordered)
     low = math.floor(min(mean_ranks.values()))
     high = max(math.ceil(max(mean_ranks.values())), low + math.ceil(critical), low + 1)
-    step = (RANKS_WIDTH - 2 * RANKS_SIDE) / (high - low)
+    side = 40 + LETTER * max(len(f"{name} (0.00)") for name in ordered)
+    step = RANKS_AXIS / (high - low)
 
     def place(rank: float) -> float:
-        return round(RANKS_SIDE + (rank - low) * step, 1)
+        return round(side + (rank - low) * step, 1)
 
     many = [group for group in groups if len(group) > 1]
     bars = tuple(
@@ -261,8 +264,17 @@ def ranks(mean_ranks: Mapping[str, float], groups: Sequence[Sequence[str]], crit
     says = "Mean ranks: " + ", ".join(f"{mark.name} {mark.text}" for mark in marks)
     says += f". Critical difference {critical:.2f}."
     says += "".join(f" Not told apart: {', '.join(group)}." for group in many)
-    width = round(RANKS_SIDE + critical * step, 1)
-    return Ranks(top + RANKS_LINE * half, 50.0, ticks, marks, bars, (RANKS_SIDE, width, f"{critical:.2f}"), says)
+    return Ranks(
+        side=side,
+        width=RANKS_AXIS + 2 * side,
+        height=top + RANKS_LINE * half,
+        axis_y=50.0,
+        ticks=ticks,
+        marks=marks,
+        bars=bars,
+        critical=(side, round(side + critical * step, 1), f"{critical:.2f}"),
+        says=says,
+    )
 
 
 def percent(value: float, digits: int = 1) -> str:

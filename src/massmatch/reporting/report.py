@@ -30,8 +30,6 @@ FRAME = {
     "right": charts.RIGHT,
     "top": charts.TOP,
     "bottom": charts.BOTTOM,
-    "ranks_width": charts.RANKS_WIDTH,
-    "ranks_side": charts.RANKS_SIDE,
 }
 
 

@@ -19,7 +19,8 @@ def froc_curves(of: Subject) -> list[Block]:
     if not curves:
         return [Words("No FROC curve: the runs hold no candidates.csv. `massmatch evaluate RUN COHORT` writes it.")]
     words = [Words(f"Without candidates.csv, and so not shown: {listed(lacking)}.")] if lacking else []
-    false = axis([0.0, MOST_FALSE], whole=True, most=5)
+    most = max(curve["fp_per_image"].max() for curve in curves.values())
+    false = axis([0.0, min(max(most, 1.0), MOST_FALSE)], most=5)
     share = axis([0.0, 1.0], percent=True, most=5)
     panels = []
     for system, curve in curves.items():
