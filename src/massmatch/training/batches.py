@@ -137,8 +137,11 @@ class Loader:
 
     @property
     def lost(self) -> bool:
-        """Whether a worker has died. It closes what it shares with others a moment before that, so wait for that long."""
-        return bool(wait([worker.sentinel for worker in getattr(self._iterator, "_workers", ())], timeout=1))
+        """Whether a worker has died. It closes what it shares a moment before that: so wait for that long."""
+        try:
+            return bool(wait([worker.sentinel for worker in getattr(self._iterator, "_workers", ())], timeout=1))
+        except RuntimeError:  # PyTorch raises it from a signal handler, wherever Python is
+            return True
 
     def close(self) -> None:
         """End the workers: otherwise the death of one is raised wherever Python happens to be, even after the run."""
