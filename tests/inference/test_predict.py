@@ -172,6 +172,25 @@ def test_row_45_a_broken_file_does_not_stop_the_others(weights, tmp_path, capsys
     assert "3 of 5 images segmented" in told.out
 
 
+def test_row_60_of_many_files_only_the_broken_one_is_missing(trained, cohort, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    whole = (cohort.root / "images" / f"{cohort.ids[0]}.png").read_bytes()
+    for number in range(60):
+        content = whole if number != 30 else whole[: len(whole) // 2]  # as after a copy that was cut off
+        (tmp_path / f"in/{number:02}.png").write_bytes(content)
+    with pytest.raises(SystemExit) as stopped:
+        predict_all(trained, [tmp_path / "in"], tmp_path / "out")
+    assert stopped.value.code == 3
+    found = {path.name.split("_")[0] for path in (tmp_path / "out").glob("*_mask.png")}
+    assert found == {f"{number:02}" for number in range(60)} - {"30"}
+    masks = {path.read_bytes() for path in (tmp_path / "out").glob("*_mask.png")}
+    assert len(masks) == 1  # those after the broken one are as those before it
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert "30.png: cannot be read as an image" in told.err
+    assert "59 of 60 images segmented" in told.out
+
+
 def test_the_same_result_is_not_written_twice(weights, tmp_path, capsys):
     image, _ = marked("left")
     for folder in ("x", "y"):

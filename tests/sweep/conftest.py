@@ -18,10 +18,10 @@ def command(*arguments):
     return [sys.executable, "-m", "massmatch", *map(str, arguments)]
 
 
-def massmatch(*arguments, **environment):
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    )
+def massmatch(*arguments, closed_stdin=False):
+    line = ["sh", "-c", 'exec "$@" <&-', "sh"] if closed_stdin else []
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([*line, *command(*arguments)], capture_output=True, text=True, env=environment)
 
 
 def asked(*arguments):

@@ -90,14 +90,14 @@ def test_a_machine_that_does_not_share_the_folders_says_which(cohort, tmp_path):
     assert unseen(job, token) == ""
     elsewhere = job._replace(cohort=tmp_path / "nowhere")
     assert "does not see the cohort" in unseen(elsewhere, token)
-    state, reason = attend(elsewhere.to_json(), str(token))
+    state, reason = attend(elsewhere.to_json(), str(token), {})
     assert state == "failed"
     assert "must be in folders that all machines of the cluster share" in reason
     assert failure(job.folder) == reason
 
 
 def test_an_address_at_which_nothing_listens_is_refused_at_once(tmp_path):
-    with pytest.raises(ValueError, match="--address 127.0.0.1:1: nothing answers there"):
+    with pytest.raises(ValueError, match=r"--address 127\.0\.0\.1:1: nothing answers there"):
         refuse_silence("127.0.0.1:1")
     with pytest.raises(ValueError, match="must be HOST:PORT, ray://HOST:PORT or auto, but is 'here'"):
         refuse_silence("here")

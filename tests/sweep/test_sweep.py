@@ -59,7 +59,7 @@ def swept(odd):
         "--out",
         odd / "my runs",
     )
-    return massmatch(*command_line), odd / "my runs", command_line
+    return massmatch(*command_line, closed_stdin=True), odd / "my runs", command_line
 
 
 def test_row_58_a_sweep_works_in_a_folder_with_blanks_and_brackets(swept):

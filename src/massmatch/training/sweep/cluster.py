@@ -34,6 +34,7 @@ class Cluster:
         self.token.touch()
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "retry_exceptions": False}
         self.attend = self.ray.remote(**options)(attend)
+        self.hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}  # a run that was given no GPU takes none
         self.running: dict[Any, Job] = {}
 
     def count(self, cpus: int, gpus: float) -> int:
@@ -49,7 +50,7 @@ class Cluster:
 
     def start(self, job: Job) -> None:
         """Hand a run to Ray."""
-        self.running[self.attend.remote(job.to_json(), str(self.token))] = job
+        self.running[self.attend.remote(job.to_json(), str(self.token), self.hidden)] = job
 
     def ended(self) -> list[tuple[Job, Outcome]]:
         """Runs that have ended since the last call; waits a moment."""
@@ -112,22 +113,22 @@ def refuse_silence(address: str) -> None:
         raise ValueError(f"--address {address}: nothing answers there ({error})") from None
 
 
-def attend(line: str, token: str) -> tuple[str, str]:
+def attend(line: str, token: str, environment: dict[str, str]) -> tuple[str, str]:
     """The task: one run in a process of its own, which stops when this one is cancelled or dies."""
     job = Job.from_json(line)
     if missing := unseen(job, Path(token)):
         return write_failure(job.folder, missing) if job.runs.is_dir() else Outcome("failed", missing)
     end = time.monotonic() + PATIENCE
     while True:
-        found = attended(job)
+        found = attended(job, environment)
         if found.state != "held" or time.monotonic() > end:
             return found
         time.sleep(1)
 
 
-def attended(job: Job) -> Outcome:
+def attended(job: Job, environment: dict[str, str]) -> Outcome:
     """The run, from its start to its end, or to that of this task."""
-    process = launch.start(job)
+    process = launch.start(job, environment)
     try:
         while process.poll() is None:  # and no wait(), which a cancelled task would not leave
             time.sleep(TICK)
