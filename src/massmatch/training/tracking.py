@@ -58,9 +58,7 @@ class MLflow:
 
     def __init__(self, experiment: Experiment, out: Path) -> None:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 wants to be asked for its plain files
-        os.environ.setdefault(
-            "MLFLOW_DISABLE_TELEMETRY", "true"
-        )  # and tells its makers of each use, unless told not to
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # and to be told not to report each use
         from mlflow.tracking import MlflowClient
 
         uri = os.environ.get("MLFLOW_TRACKING_URI") or (out.resolve().parent.parent / "mlruns").as_uri()
