@@ -17,7 +17,7 @@ from massmatch.training import fit
 from massmatch.training.lock import holder, locked
 from massmatch.training.sweep import launch, worker
 from massmatch.training.sweep.job import FAILED, Job, Outcome, failure
-from massmatch.training.sweep.local import Local
+from massmatch.training.sweep.local import Local, cores
 from massmatch.training.sweep.plans import Planned
 from sweep.conftest import TRAINING, asked, command, massmatch, workers_at
 
@@ -105,7 +105,7 @@ def test_a_sweeps_rows_are_those_of_the_run_alone(swept, cohort, tmp_path):
 
 
 def test_a_dry_run_lists_the_runs_and_touches_nothing(odd, tmp_path):
-    what = ("--table", 1, "--folds", 0, "--seeds", 0, 1, "--width", 2)
+    what = ("--table", 1, "--folds", 0, "--seeds", 0, 1, "--width", 2, "--jobs", cores())
     listed = asked("sweep", odd / "tiny cohort", *what, "--dry-run", "--out", tmp_path / "runs")
     assert listed.exit_code == 0, listed.output
     assert listed.output.count("not begun, epoch 0 of 50") == 38

@@ -29,7 +29,7 @@ def cost_of(planned: Sequence[Planned], states: Sequence[Status], runs: Path, co
     """What an epoch of each planned run takes; NaN for those that are done."""
     past = epochs_so_far(runs)
     timed: dict[tuple[object, ...], float] = {}
-    epochs = []
+    epochs, sources = [], set()
     for run, status in zip(planned, states, strict=True):
         if status.state == "done":
             epochs.append(math.nan)
@@ -38,7 +38,8 @@ def cost_of(planned: Sequence[Planned], states: Sequence[Status], runs: Path, co
         if key not in past and key not in timed:
             timed[key] = timed_epoch(run.experiment, cohort, run.fold)
         epochs.append(past[key] if key in past else timed[key])
-    return Cost(epochs, "one timed step of each network" if timed else "the epochs of runs in this folder")
+        sources.add("the epochs of runs in this folder" if key in past else "one timed step of each network")
+    return Cost(epochs, " and ".join(sorted(sources, reverse=True)))
 
 
 def what_decides(facts: dict[str, object]) -> tuple[object, ...]:
