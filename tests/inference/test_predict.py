@@ -123,7 +123,7 @@ def weights(cohort, trained, tmp_path):
         normalise, licence = "z-score", "made up"
         preprocessing = Preprocessing(crop="breast", flip="left", normalise="z-score", size=(64, 64))
 
-    save_weights(tmp_path / "w.safetensors", model, tiny(cohort), (64, 64), Prepared)
+    save_weights(tmp_path / "w.safetensors", model, tiny(cohort), 0.5, (64, 64), Prepared)
     return tmp_path / "w.safetensors"
 
 
