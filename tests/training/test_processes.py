@@ -174,13 +174,11 @@ def test_row_30_uneven_shares_and_stand_ins_learn_what_one_process_learns():
 
 
 def ten_test_images(tmp_path):
-    """A cohort whose split has exactly 10 test images, which 3 processes cannot share evenly."""
-    samples = list(phantoms(20, seed=5, size=64))
-    for count in range(len(samples), 20, -1):
-        made = write_cohort(samples[:count], tmp_path / f"c{count}", reader="phantom", options={}, licence="")
-        if len(fit.parts_of(tiny(made), made, 0).test) == 10:
-            return made
-    raise AssertionError("no cut of the phantoms has 10 test images")
+    """A cohort whose first fold has exactly 10 test images, which 3 processes cannot share evenly."""
+    made = write_cohort(phantoms(20, seed=5, size=64), tmp_path / "c", reader="phantom", options={}, licence="")
+    experiment = tiny(made, epochs=1, scheme="kfold")
+    assert len(fit.parts_of(experiment, made, 0).test) == 10
+    return made, experiment
 
 
 def same_rows(first, second):
@@ -190,8 +188,7 @@ def same_rows(first, second):
 
 @pytest.mark.long
 def test_row_30_three_processes_measure_ten_images_once_each_as_one_does(tmp_path):
-    cohort = ten_test_images(tmp_path)
-    experiment = tiny(cohort, epochs=1)
+    cohort, experiment = ten_test_images(tmp_path)
     out = fit.run(experiment, cohort, 0, tmp_path / "three", devices=3)
     rows = pd.read_csv(out / "rows.csv")
     assert len(rows) == rows["id"].nunique() == 10
@@ -208,7 +205,8 @@ def test_row_30_three_processes_measure_ten_images_once_each_as_one_does(tmp_pat
 def test_two_processes_learn_what_one_learns(cohort, tmp_path, changes):
     """With a rate so small that rounding cannot grow: Adam's first moments are the gradients' running means.
 
-    And with losses without a threshold, which makes a step of a difference in rounding.
+    And with losses without a threshold, which makes a step of a difference in rounding. ReLUs and pooling make small
+    steps of it too: up to 0.14 % of the largest gradient was seen, where images of a wrong weight make tens of percent.
     """
     experiment = tiny(cohort, **{"loss": "tversky", "epochs": 1, "learning_rate": 1e-9, **changes})
     runs = [fit.run(experiment, cohort, 0, tmp_path / str(n), devices=n) for n in (1, 2)]
@@ -218,7 +216,7 @@ def test_two_processes_learn_what_one_learns(cohort, tmp_path, changes):
     largest = max(moment["exp_avg"].abs().max() for moment in one["optimizer"]["state"].values())
     for name, moment in one["optimizer"]["state"].items():
         found = two["optimizer"]["state"][name]["exp_avg"]
-        torch.testing.assert_close(found, moment["exp_avg"], rtol=1e-3, atol=1e-4 * largest.item())
+        torch.testing.assert_close(found, moment["exp_avg"], rtol=1e-3, atol=5e-3 * largest.item())
     assert {path.name for path in runs[0].iterdir()} == {path.name for path in runs[1].iterdir()}
 
 

@@ -12,6 +12,7 @@ from multiprocessing.context import SpawnContext
 from typing import Any, NamedTuple, NoReturn
 
 import torch
+import torch.distributed
 import torch.multiprocessing as mp
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
@@ -96,6 +97,7 @@ def launch(fabric: Fabric, processes: Processes, work: Work, arguments: tuple[An
         watch = watch if fabric.is_global_zero else lambda progress: None
         with gently() as stop:
             work(fabric, watch, stop, *arguments)
+            part()
         return
     context: SpawnContext = mp.get_context("spawn")
     news, asked = context.SimpleQueue(), context.Value("i", 0)
@@ -113,6 +115,13 @@ def launch(fabric: Fabric, processes: Processes, work: Work, arguments: tuple[An
         _end(news, listener)
         raise_first(heard, stop, error)
     _end(news, listener)
+
+
+def part() -> None:
+    """End the connection once all are done: a process that leaves while another still speaks can abort it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def raise_first(heard: list[BaseException], stop: Stop, error: Exception) -> NoReturn:
@@ -140,6 +149,7 @@ def _spawned(fabric: Fabric, work: Work, arguments: tuple[Any, ...], news: Any, 
     watch: Watch = (lambda progress: news.put(("progress", progress))) if leads else (lambda progress: None)
     try:
         work(fabric, watch, Asked(asked), *arguments)
+        part()
     except (Exception, StoppedError) as error:
         with contextlib.suppress(Exception):  # an error that cannot be sent still ends the process
             news.put(("error", error))
