@@ -6,7 +6,7 @@ import yaml
 from PIL import Image
 from scipy import ndimage
 
-from massmatch.training.evaluate import candidates_of, facts_of, measure
+from massmatch.training.evaluate import candidates_of, measure
 
 HISTORY = {"epoch": [1, 2, 3], "loss": [0.9, 0.5, 0.4], "val_dsc_pooled": [0.1, 0.4, 0.3]}
 
@@ -38,7 +38,7 @@ def write_drawn_run(
         probability[20:24, 20:24] = 0.9 if alarm and not sample.mask.any() else probability[20:24, 20:24]
         stored = Image.fromarray(np.rint(probability * 65535).astype(np.uint16))
         stored.save(folder / "predictions" / f"{id}.png")
-        rows.append({**facts_of(sample), **measure(probability > 0.5, sample.instances, sample.spacing_mm)})
+        rows.append(measure(sample, probability, sample.instances, sample.spacing_mm, 0.5))
         pieces.append(candidates_of(sample, probability))
     images = {"train": len(cohort) - len(rows), "validation": 2, "test": len(rows)}
     resolved = {"device": "cpu", "precision": "float32", "parameters": 1234, "images": images}

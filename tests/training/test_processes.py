@@ -206,17 +206,17 @@ def test_two_processes_learn_what_one_learns(cohort, tmp_path, changes):
     """With a rate so small that rounding cannot grow: Adam's first moments are the gradients' running means.
 
     And with losses without a threshold, which makes a step of a difference in rounding. ReLUs and pooling make small
-    steps of it too: up to 0.14 % of the largest gradient was seen, where images of a wrong weight make tens of percent.
+    steps of it too: within one process, images changed by 1e-7 move all gradients together by 0.06 to 0.09 %.
     """
     experiment = tiny(cohort, **{"loss": "tversky", "epochs": 1, "learning_rate": 1e-9, **changes})
     runs = [fit.run(experiment, cohort, 0, tmp_path / str(n), devices=n) for n in (1, 2)]
     one, two = (load_checkpoint(run / "last.ckpt") for run in runs)
     for key in ("loss", "val_dsc_pooled", "val_predicted_px"):
         assert two["history"][0][key] == pytest.approx(one["history"][0][key], rel=1e-4)
-    largest = max(moment["exp_avg"].abs().max() for moment in one["optimizer"]["state"].values())
-    for name, moment in one["optimizer"]["state"].items():
-        found = two["optimizer"]["state"][name]["exp_avg"]
-        torch.testing.assert_close(found, moment["exp_avg"], rtol=1e-3, atol=5e-3 * largest.item())
+    first, second = (
+        torch.cat([each["exp_avg"].flatten() for each in of["optimizer"]["state"].values()]) for of in (one, two)
+    )
+    assert (second - first).norm() < 2e-3 * first.norm()
     assert {path.name for path in runs[0].iterdir()} == {path.name for path in runs[1].iterdir()}
 
 

@@ -76,7 +76,8 @@ def sweep(
     planned = runs_of(plan, systems, cohort, where.threads)
     states = statuses(out, planned)
     cost = cost_of(planned, states, out, cohort)
-    todo = [Job(run, cohort.root.resolve(), out.resolve(), options) for run in planned if not done(run, out)]
+    places = (cohort.root.resolve(), out.resolve(), options)
+    todo = [Job(run, *places) for run, state in zip(planned, states, strict=True) if state.state != "done"]
     engine = where.opened(out) if todo and not dry_run else None
     if dry_run:
         show_all(states, None)
@@ -86,11 +87,6 @@ def sweep(
     write_record(planned, out)
     outcomes = drive_shown(todo, planned, cost, engine, out) if engine else []
     return tell(outcomes, planned, out)
-
-
-def done(run: Planned, out: Path) -> bool:
-    """Whether a run needs nothing more."""
-    return (run.folder(out) / "DONE").is_file()
 
 
 def announce(

@@ -20,7 +20,8 @@ import torch
 from torch import nn
 
 from massmatch.losses.base import ImageLoss
-from massmatch.losses.probes import PROBES, Failed, Make, images
+from massmatch.losses.probes import PROBES
+from massmatch.losses.probing import Failed, Make, images
 
 
 @dataclass(frozen=True)

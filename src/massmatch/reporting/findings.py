@@ -40,15 +40,15 @@ def findings(
 
 def verdict(line: pd.Series) -> Verdict:
     """Of a row of `against`."""
-    holds = _agrees(line["difference"], line["low"], line["high"])
+    holds = agrees(line["difference"], line["low"], line["high"])
     test = line["p_holm"] < ALPHA and _one_way(line)
     if not (holds and test):
         return "not supported"
-    trained = line["seeds"] > 1 and _agrees(line["difference"], line["training_low"], line["training_high"])
+    trained = line["seeds"] > 1 and agrees(line["difference"], line["training_low"], line["training_high"])
     return "supported" if trained else "these networks"
 
 
-def _agrees(value: float, low: float, high: float) -> bool:
+def agrees(value: float, low: float, high: float) -> bool:
     """Whether the interval lies on the value's side of 0; NaN never does."""
     return bool(value > 0 and low > 0) or bool(value < 0 and high < 0)
 
@@ -111,7 +111,7 @@ def _open(line: pd.Series) -> str:
         return ""
     if line["p_holm"] < ALPHA and not _one_way(line):
         return ", since most patients point the other way than the mean"
-    if _agrees(line["difference"], line["low"], line["high"]) and not np.isnan(line["p"]):
+    if agrees(line["difference"], line["low"], line["high"]) and not np.isnan(line["p"]):
         return ", since the test does not confirm the interval"
     return ", which does not show that they are equal"
 

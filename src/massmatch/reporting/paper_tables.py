@@ -174,9 +174,7 @@ def _values(which: Number, entries: Sequence[Entry]) -> pd.DataFrame:
     for entry in entries:
         line: dict[str, object] = {"table": which, "method": entry.name, "loss": entry.loss}
         for column in COLUMNS:
-            found = entry.ours[column.key] if entry.ours else NOTHING
-            key = column.key
-            line |= {key: found.value, f"{key}_sd": found.sd, f"{key}_low": found.low, f"{key}_high": found.high}
+            line |= (entry.ours[column.key] if entry.ours else NOTHING).columns(column.key)
         printed = entry.printed or (math.nan,) * len(COLUMNS)
         line |= {f"paper_{name}": value for name, value in zip(METRICS, printed, strict=True)}
         lines.append(line)

@@ -7,22 +7,15 @@ import pandas as pd
 
 from massmatch.reporting import rendered, tables
 from massmatch.reporting.charts import Interval, RowChart, boxes, forest, ranks
-from massmatch.reporting.findings import verdict
+from massmatch.reporting.findings import agrees, verdict
 from massmatch.reporting.ranks import ranking
-from massmatch.reporting.report_blocks import Block, Chart, Heading, Table, Words, table, text_of
+from massmatch.reporting.report_blocks import Block, Chart, Heading, Table, Words, table
 from massmatch.reporting.report_subject import Subject
 from massmatch.reporting.statistics import against, over_trainings, paired_difference
+from massmatch.reporting.tables import column_of, signed
 
-PAPERS_ROW = (  # the metrics in which the paper gives its difference to the baseline (section 4.1.2)
-    ("dsc_pooled", "DSC pooled", "%"),
-    ("delta_a_pooled", "ΔA pooled", "%"),
-    ("sen_pooled", "SEN pooled", "%"),
-    ("dsc", "DSC", "%"),
-    ("delta_a", "ΔA", "%"),
-    ("sen", "SEN", "%"),
-    ("hau_px", "HAU px", "f2"),
-    ("acc", "ACC", "%"),
-)
+# The metrics in which the paper gives its difference to the baseline (section 4.1.2).
+PAPERS_ROW = ("dsc_pooled", "delta_a_pooled", "sen_pooled", "dsc", "delta_a", "sen", "hau_px", "acc")
 
 
 def side_by_side(of: Subject, draws: int) -> list[Block]:
@@ -68,17 +61,8 @@ def _interval(line: pd.Series) -> Interval:
 
 
 def interval(name: str, value: float, low: float, high: float, supported: bool) -> Interval:
-    """With its text: +1.2 (−0.3 to 2.7)."""
-    text = signed(value)
-    if not math.isnan(low):
-        text += f" ({signed(low)} to {signed(high)})"
-    return Interval(name, value, low, high, supported, text)
-
-
-def signed(value: float, form: str = "%1") -> str:
-    """A difference with its sign."""
-    text = text_of(value, form)
-    return f"+{text}" if value > 0 and text.strip("0.") else text
+    """With its text."""
+    return Interval(name, value, low, high, supported, with_limits(value, low, high))
 
 
 def _papers_row(of: Subject, draws: int) -> Table:
@@ -88,25 +72,23 @@ def _papers_row(of: Subject, draws: int) -> Table:
     for system in of.order:
         if system == of.baseline:
             continue
-        found = {key: paired_difference(of.of(system), base, key, draws=draws) for key, _, _ in PAPERS_ROW}
+        found = {key: paired_difference(of.of(system), base, key, draws=draws) for key in PAPERS_ROW}
         numbers += [{"system": system, "metric": key, **each._asdict()} for key, each in found.items()]
-        cells = [_cell(found[key], form) for key, _, form in PAPERS_ROW]
+        cells = [with_limits(found[key].value, found[key].low, found[key].high, key) for key in PAPERS_ROW]
         lines.append(rendered.Line(system, tuple(cells)))
     note = (
         "The paper's row (section 4.1.2) for every loss: the difference on the same images, in points (HAU in "
         "pixels), with its 95 % interval over patients. For ΔA and HAU less is better."
     )
-    headings = ("loss", *(heading for _, heading, _ in PAPERS_ROW))
+    headings = ("loss", *(column_of(key).heading for key in PAPERS_ROW))
     title = f"Difference to the baseline {of.baseline} in each metric"
     return Table("difference_to_baseline", rendered.Table(title, headings, tuple(lines), note, pd.DataFrame(numbers)))
 
 
-def _cell(found: object, form: str) -> str:
-    value, low, high = found.value, found.low, found.high  # type: ignore[attr-defined]
-    digits = form[0] + "1"
-    if math.isnan(low):
-        return signed(value, digits)
-    return f"{signed(value, digits)} ({signed(low, digits)} to {signed(high, digits)})"
+def with_limits(value: float, low: float, high: float, metric: str = "dsc") -> str:
+    """A difference with its interval, where it has one: +1.2 (−0.3 to 2.7)."""
+    text, *limits = (signed(each, column_of(metric)) for each in (value, low, high))
+    return text if math.isnan(low) else f"{text} ({' to '.join(limits)})"
 
 
 def _ranks(of: Subject) -> Sequence[Block]:
@@ -196,7 +178,7 @@ def _figure(of: Subject, part: str, pairs: Sequence[tuple[str, str, str]], draws
     for one, other, value in pairs:
         found = paired_difference(of.of(other), of.of(one), draws=draws)
         trained = over_trainings(of.of(other), of.of(one))
-        sure = all(_one_side(found.value, each.low, each.high) for each in (found, trained))
+        sure = all(agrees(found.value, each.low, each.high) for each in (found, trained))
         intervals.append(interval(f"{one}: {value} minus {default}", found.value, found.low, found.high, sure))
     shown = [system for pair in pairs for system in pair[:2]]
     own = of.rows[of.rows["system"].isin(shown)]
@@ -209,7 +191,3 @@ def _figure(of: Subject, part: str, pairs: Sequence[tuple[str, str, str]], draws
         ),
         Table(f"figure_{part}", tables.overview(own, draws=draws)._replace(title=f"The losses of Figure {part}")),
     ]
-
-
-def _one_side(value: float, low: float, high: float) -> bool:
-    return (value > 0 and low > 0) or (value < 0 and high < 0)

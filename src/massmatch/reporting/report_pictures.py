@@ -10,7 +10,7 @@ from massmatch.reporting.charts import percent
 from massmatch.reporting.figures import KINDS, Choice, Window, chosen, mammogram_uri, outline, window
 from massmatch.reporting.report_blocks import Block, Key, Lines, Mammogram, Picture, Pictures, Words
 from massmatch.reporting.report_subject import Subject, count, listed, threshold
-from massmatch.reporting.runs import Run, tidy
+from massmatch.reporting.runs import Run, systems
 
 MOST_SHOWN = 8  # losses side by side: as many as the rows of Table 2, and what a wide screen shows in one row
 
@@ -55,12 +55,9 @@ def _rule(of: Subject) -> str:
 
 def side_by_side(of: Subject) -> dict[str, Run]:
     """The runs to show, by system: of the seed and fold that most systems have (the lowest of these)."""
-    systems = {id(run): str(tidy([run])["system"].iloc[0]) for run in of.runs}
-    if len({(run.model, run.width) for run in of.runs}) > 1:
-        systems = {id(run): f"{run.loss} ({run.model}-w{run.width})" for run in of.runs}
     by_part: dict[tuple[int, int], dict[str, Run]] = {}
-    for run in of.runs:
-        by_part.setdefault((run.seed, run.fold), {})[systems[id(run)]] = run
+    for run, system in zip(of.runs, systems(of.runs), strict=True):
+        by_part.setdefault((run.seed, run.fold), {})[system] = run
     part = min(by_part, key=lambda key: (-len(by_part[key]), key))
     there = [system for system in of.order if system in by_part[part]]
     kept = there[:MOST_SHOWN]

@@ -14,6 +14,7 @@ from massmatch.data import Cohort
 from massmatch.reporting.reconstructions import is_reconstruction
 from massmatch.reporting.runs import Collection, Group, Run, tidy
 from massmatch.reporting.statistics import usual_baseline
+from massmatch.reporting.tables import ordered
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +50,8 @@ class Subject:
 
     @cached_property
     def order(self) -> list[str]:
-        """The systems by their mean DSC over images, the highest first."""
-        means = self.rows.groupby("system")["dsc"].mean()
-        return [str(name) for name in means.sort_values(ascending=False, kind="stable").index]
+        """The systems as the tables order them."""
+        return ordered(self.rows)
 
     def of(self, system: str) -> pd.DataFrame:
         """The rows of one system."""

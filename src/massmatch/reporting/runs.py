@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from massmatch.training.experiment import Experiment
+from massmatch.training.sweep.job import failure
 
 State = Literal["failed", "interrupted", "never started", "damaged"]
 VARIED = ("loss", "model", "width", "seed", "fold")  # what a comparison may vary; all else must agree
@@ -159,8 +160,8 @@ def _unfinished(folder: Path) -> Unfinished:
         if (folder / "experiment.yaml").exists():
             return Unfinished(folder, "damaged", _line(error), epochs)
         experiment = {}
-    if (folder / "FAILED.json").is_file():
-        return Unfinished(folder, "failed", _failure(folder / "FAILED.json"), epochs, experiment)
+    if (reason := failure(folder)) is not None:
+        return Unfinished(folder, "failed", _line(reason), epochs, experiment)
     if not experiment:
         return Unfinished(folder, "never started", "no experiment.yaml", epochs)
     of = experiment.get("epochs", "?")
@@ -201,13 +202,6 @@ def _epochs(folder: Path) -> int:
         return len(_table(folder / "history.csv", ("epoch",)))
     except (OSError, ValueError):
         return 0
-
-
-def _failure(path: Path) -> str:
-    try:
-        return _line(json.loads(path.read_text(encoding="utf-8"))["reason"])
-    except (ValueError, KeyError, TypeError):
-        return f"{path.name} cannot be read"
 
 
 def _line(text: object) -> str:
@@ -256,19 +250,23 @@ def differing(one: Group, other: Group) -> dict[str, tuple[Any, Any]]:
     return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
 
 
+def systems(runs: Sequence[Run]) -> list[str]:
+    """What is compared, of each run: the loss, with network and width behind it where the runs differ in them."""
+    several = len({(run.model, run.width) for run in runs}) > 1
+    return [f"{run.loss} ({run.model}-w{run.width})" if several else run.loss for run in runs]
+
+
 def tidy(runs: Sequence[Run], part: Literal["rows", "history", "candidates"] = "rows") -> pd.DataFrame:
     """One table of a part of all runs; in front system, loss, model, width, seed, fold, scheme and train_images.
 
-    `system` is what is compared: the loss, with network and width behind it where the runs differ in them.
+    `system` is what is compared: see `systems`.
     `train_images`: how many the run learned from (NaN where it does not say). Runs without candidates add nothing.
     """
-    several = len({(run.model, run.width) for run in runs}) > 1
     tables = []
-    for run in runs:
+    for run, system in zip(runs, systems(runs), strict=True):
         if (table := getattr(run, part)) is None:
             continue
         known = {name: getattr(run, name) for name in ("loss", "model", "width", "seed", "fold")}
-        system = f"{run.loss} ({run.model}-w{run.width})" if several else run.loss
         images = run.experiment.get("resolved", {}).get("images", {})
         head = {"system": system, **known, "scheme": run.facts["scheme"], "train_images": images.get("train", math.nan)}
         tables.append(pd.concat([pd.DataFrame(head, index=table.index), table], axis=1))

@@ -41,6 +41,10 @@ class Estimate(NamedTuple):
     unpaired: int = 0  # images left out since only one of two systems has them
     sd: float = math.nan  # over runs
 
+    def columns(self, name: str) -> dict[str, float]:
+        """As columns of a table: `name`, and with _sd, _low and _high behind it."""
+        return {name: self.value, f"{name}_sd": self.sd, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 Sums = Callable[[pd.DataFrame], pd.Series]
 POOLED: dict[str, tuple[Sums, Sums]] = {

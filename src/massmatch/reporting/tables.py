@@ -167,14 +167,14 @@ def _values(own: Mapping[str, pd.DataFrame], cells: Mapping[str, Mapping[str, Es
     for name, of in own.items():
         line: dict[str, object] = {"system": name, "runs": _runs(of), "patients": of["patient"].nunique()}
         for key, cell in cells[name].items():
-            line |= {key: cell.value, f"{key}_sd": cell.sd, f"{key}_low": cell.low, f"{key}_high": cell.high}
+            line |= cell.columns(key)
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def differences(rows: pd.DataFrame, baseline: str, metric: str = "dsc", *, draws: int = DRAWS) -> Table:
     """Every system minus the baseline on the images that both tested, the highest first. Values: those of `against`."""
-    table, column = against(rows, baseline, metric, draws=draws), _column(metric)
+    table, column = against(rows, baseline, metric, draws=draws), column_of(metric)
     lines = [Line(str(line["system"]), _difference_cells(line, column)) for _, line in table.iterrows()]
     head = ("loss", "difference", "95 % over patients", "95 % over trainings", "p", "p (Holm)")
     headings = (*head, "better / worse / equal", "patients", "runs")
@@ -214,7 +214,7 @@ def _p(value: float) -> str:
     return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _column(metric: str) -> Column:
+def column_of(metric: str) -> Column:
     """The column of a metric; one that no table shows is called by its key."""
     known = {c.key: c for c in (*COLUMNS, *RATES)}
     return known.get(metric, Column(metric.replace("_", " "), metric, not metric.endswith(("px", "mm", "mm2"))))
@@ -228,7 +228,7 @@ def stratified(rows: pd.DataFrame, by: str = "size", metric: str = "dsc", *, dra
     images = rows.drop_duplicates("id")
     label = STRATA[by](images)
     stratum = rows["id"].map(dict(zip(images["id"], label, strict=True)))
-    column, names = _column(metric), list(label.cat.categories)
+    column, names = column_of(metric), list(label.cat.categories)
     own = {name: rows["system"] == name for name in ordered(rows)}
     cells = {
         name: {str(s): estimate(rows[mask & (stratum == s)], metric, draws=draws) for s in names}

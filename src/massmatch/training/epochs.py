@@ -1,6 +1,7 @@
 """The epochs of one run: train, validate, keep the best, write the checkpoint."""
 
 import math
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -138,7 +139,7 @@ def one_epoch(
         value, images, signum = summed(step.fabric, (step(batch, epoch) * own, own, stop.signum))
         total, seen = total + value, seen + images
         if signum:
-            raise StoppedError(stop.signum or 15)
+            raise StoppedError(stop.signum or signal.SIGTERM)
         done = epoch * per_epoch + number
         watch(Progress("train", done, per_epoch * epochs, epoch + 1, epochs, total / seen, dsc))
     return {"epoch": epoch + 1, "loss": total / seen, "start": start}

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from PIL import Image
 from torch import nn
 
@@ -19,6 +18,7 @@ from massmatch.training.batches import normalised
 from massmatch.training.experiment import Experiment, parts_of
 from massmatch.training.files import write_atomic
 from massmatch.training.progress import Progress, Watch
+from massmatch.training.recorded import read
 from massmatch.training.weights import load_weights
 
 Tick = Callable[[], None]
@@ -87,10 +87,18 @@ def facts_of(sample: Sample) -> dict[str, Any]:
     }
 
 
-def measure(mask: np.ndarray, instances: np.ndarray, spacing_mm: tuple[float, float] | None) -> dict[str, Any]:
-    """The numbers of one row: share of the image that is mass, every metric, the lesions."""
-    truth = instances > 0
+def measure(
+    sample: Sample,
+    probability: np.ndarray,
+    instances: np.ndarray,
+    spacing_mm: tuple[float, float] | None,
+    threshold: float,
+) -> dict[str, Any]:
+    """One row, in the frame of the arrays: which image, share of it that is mass, every metric, the lesions."""
+    mask, truth = probability > threshold, instances > 0
     return {
+        **facts_of(sample),
+        "threshold": threshold,
         "mass_fraction": float(truth.mean()),
         **image_metrics(mask, truth, spacing_mm),
         **lesion_counts(mask, instances),
@@ -124,13 +132,7 @@ def evaluate(
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.rint(probability * 65535).astype(np.uint16)).save(out / f"{id}.png")
-        rows.append(
-            {
-                **facts_of(sample),
-                "threshold": threshold,
-                **measure(probability > threshold, sample.instances, sample.spacing_mm),
-            }
-        )
+        rows.append(measure(sample, probability, sample.instances, sample.spacing_mm, threshold))
         candidates.append(candidates_of(sample, probability))
         tick()
     return Measured(pd.DataFrame(rows), pd.concat([t for t in candidates if len(t)] or candidates[:1]))
@@ -153,13 +155,7 @@ def evaluate_native(
         sample = cohort.load(id)
         native = frame.undo(predicted(model, sample.image, cohort.normalise))
         spacing = frame.native_spacing(sample.spacing_mm)
-        rows.append(
-            {
-                **facts_of(sample),
-                "threshold": threshold,
-                **measure(native > threshold, cohort.native_instances(id), spacing),
-            }
-        )
+        rows.append(measure(sample, native, cohort.native_instances(id), spacing, threshold))
         tick()
     return pd.DataFrame(rows)
 
@@ -187,7 +183,7 @@ class Finished(NamedTuple):
                 f"{cohort.root} has changed: its fingerprint is {cohort.fingerprint}, but the run was trained on "
                 f"{experiment.fingerprint}; give the cohort of the run, or `evaluate WEIGHTS COHORT` for another one"
             )
-        fold = yaml.safe_load((out / "experiment.yaml").read_text())["fold"]
+        fold = read(out / "experiment.yaml")["fold"]
         return cls(model, experiment, facts["threshold"], parts_of(experiment, cohort, fold).test)
 
     def ticking(self, watch: Watch) -> Tick:

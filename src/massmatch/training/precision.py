@@ -1,6 +1,7 @@
 """Which number format and memory layout are fastest on this machine."""
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -34,12 +35,11 @@ def fastest(model: nn.Module, precision: str, memory: str, device: torch.device,
 
 
 def _seconds(model: nn.Module, way: Speed, device: torch.device, side: int) -> float:
-    """Shortest step within a quarter of a second, after one to warm up."""
+    """The shortest step."""
     arranged(model, way.memory)
     images = torch.zeros(4, 1, side, side, device=device).to(memory_format=LAYOUTS[way.memory])
-    times: list[float] = []
-    while len(times) < 2 or sum(times[1:]) < 0.25:
-        start = time.perf_counter()
+
+    def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=way.precision == "bfloat16"):
             outputs = model(images)
             outputs = outputs if isinstance(outputs, list) else [outputs]
@@ -47,8 +47,19 @@ def _seconds(model: nn.Module, way: Speed, device: torch.device, side: int) -> f
         loss.backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+
+    return shortest(step)
+
+
+def shortest(action: Callable[[], None]) -> float:
+    """Seconds of the shortest call within a quarter of a second, after one to warm up: others may want the machine."""
+    action()
+    times: list[float] = []
+    while not times or sum(times) < 0.25:
+        start = time.perf_counter()
+        action()
         times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return min(times)
 
 
 def arranged(model: nn.Module, memory: str) -> nn.Module:

@@ -97,7 +97,7 @@ def launch(fabric: Fabric, processes: Processes, work: Work, arguments: tuple[An
         watch = watch if fabric.is_global_zero else lambda progress: None
         with gently() as stop:
             work(fabric, watch, stop, *arguments)
-            part()
+            disconnect()
         return
     context: SpawnContext = mp.get_context("spawn")
     news, asked = context.SimpleQueue(), context.Value("i", 0)
@@ -117,7 +117,7 @@ def launch(fabric: Fabric, processes: Processes, work: Work, arguments: tuple[An
     _end(news, listener)
 
 
-def part() -> None:
+def disconnect() -> None:
     """End the connection once all are done: a process that leaves while another still speaks can abort it."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
@@ -149,7 +149,7 @@ def _spawned(fabric: Fabric, work: Work, arguments: tuple[Any, ...], news: Any, 
     watch: Watch = (lambda progress: news.put(("progress", progress))) if leads else (lambda progress: None)
     try:
         work(fabric, watch, Asked(asked), *arguments)
-        part()
+        disconnect()
     except (Exception, StoppedError) as error:
         with contextlib.suppress(Exception):  # an error that cannot be sent still ends the process
             news.put(("error", error))

@@ -2,8 +2,7 @@
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +10,13 @@ import torch
 
 from massmatch.data import Cohort
 from massmatch.losses import LOSSES
+from massmatch.training.batches import normalised
 from massmatch.training.experiment import Experiment, make_model, parts_of
+from massmatch.training.precision import shortest
+from massmatch.training.step import main_output
 from massmatch.training.sweep.plans import Planned
 from massmatch.training.sweep.status import Status, experiment_of, history_of
+from massmatch.training.weights import best_device
 
 SAME = ("fingerprint", "model", "width", "batch_size", "threads", "scheme", "folds", "adversarial")  # decide the time
 
@@ -60,8 +63,8 @@ def epochs_so_far(runs: Path) -> dict[tuple[object, ...], float]:
 def timed_epoch(experiment: Experiment, cohort: Cohort, fold: int) -> float:
     """Seconds of an epoch: one step of the network with the hybrid loss times the number of steps, and validation."""
     parts = parts_of(experiment, cohort, fold)
-    images = torch.from_numpy(cohort.load(parts.train[0]).image.astype("float32"))[None, None]
-    batch = images.expand(experiment.batch_size, -1, -1, -1).contiguous() / images.max().clamp(min=1)
+    image = normalised(cohort.load(parts.train[0]).image, cohort.normalise)
+    batch = image.expand(experiment.batch_size, -1, -1, -1).contiguous()
     before = torch.get_num_threads()
     torch.set_num_threads(experiment.threads or before)
     try:
@@ -73,15 +76,14 @@ def timed_epoch(experiment: Experiment, cohort: Cohort, fold: int) -> float:
 
 def time_of_a_step(experiment: Experiment, batch: torch.Tensor) -> tuple[float, float]:
     """Seconds of a training step on the batch and of a prediction of its first image."""
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    device = best_device()
     model, loss = make_model(experiment.model, experiment.width).to(device), LOSSES["hybrid"]()
     optimizer = torch.optim.Adam(model.parameters())
     batch = batch.to(device)
     target = (batch > 0.5).float()
 
     def step() -> None:
-        outputs = model(batch)
-        value = loss((outputs if isinstance(outputs, torch.Tensor) else outputs[0]).float(), target)
+        value = loss(main_output(model(batch)).float(), target)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -93,14 +95,3 @@ def time_of_a_step(experiment: Experiment, batch: torch.Tensor) -> tuple[float, 
 
     with torch.autocast(device.type, torch.bfloat16, enabled=experiment.precision == "bfloat16"):
         return shortest(step), shortest(look)
-
-
-def shortest(action: Callable[[], None]) -> float:
-    """Seconds of the shortest call within a quarter of a second, after one to warm up: others may want the machine."""
-    action()
-    times: list[float] = []
-    while not times or sum(times) < 0.25:
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return min(times)
