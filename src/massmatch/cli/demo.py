@@ -55,7 +55,7 @@ def demo(
 DEMO_COHORT: dict[str, Any] = {"patients": 80, "seed": 0, "size": 128, "normal_fraction": 0.05}
 DEMO_REMARK = (
     "Made-up images, small networks and a minute of training each: this shows that everything works, not which loss "
-    "is better on patients; on real mammograms the order was another one (docs/results.md)."
+    "is better on patients; on real mammograms neither was clearly ahead (docs/results.md)."
 )
 DEMO_LOSSES = ("tversky", "sm-tversky-s-a")
 DEMO_TRAINING: dict[str, Any] = {

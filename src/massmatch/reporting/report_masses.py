@@ -36,8 +36,9 @@ def froc_curves(of: Subject) -> list[Block]:
         Chart(
             "FROC curves.",
             "A candidate is a predicted piece with its highest probability as its score; it finds a mass if their "
-            "IoU is at least 0.2. The curve of each loss is strong in its own panel and faint in the others. Images "
-            "of all folds and seeds together.",
+            "IoU is at least 0.2. The curve of each loss is strong in its own panel and faint in the others. A curve "
+            "that begins with a step: so many candidates share the highest score that no threshold tells them apart. "
+            "Images of all folds and seeds together.",
             panels=panels,
         ),
         _sensitivities(curves),
