@@ -15,17 +15,18 @@ of every point that the paper leaves open, and the argument that takes another o
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from massmatch.losses.base import Facts, ImageLoss, accepts, check_shape, check_unit_interval, checked, one_of
+from massmatch.losses.base import Facts, one_of
 from massmatch.losses.core import BCE, Dice, SumCore, Tversky, require_number
-from massmatch.losses.grid import cell_axes, cell_max, cut, overhangs
+from massmatch.losses.grid import cell_axes, cell_max, cut
+from massmatch.losses.gridded import GridLoss, call_core, per_image, valid_pixels
 from massmatch.losses.hybrid import DiceBCE, Hybrid
 from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
-from massmatch.losses.truth import GridRule, Truth, hidden, hides_mass, stacked
+from massmatch.losses.truth import GridRule, stacked
 
 CORES: dict[str, Callable[[], Callable[..., Tensor]]] = {
     **{"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid, "dice-bce": DiceBCE},
@@ -65,7 +66,7 @@ class Matching(NamedTuple):
         return self.image + self.contributions.sum(tuple(range(-len(self.cell_size), 0)))
 
 
-class SpatialMatchingLoss(ImageLoss):
+class SpatialMatchingLoss(GridLoss):
     """Any core loss over the whole image, plus the same loss over the cells of a grid.
 
     Args:
@@ -128,6 +129,7 @@ class SpatialMatchingLoss(ImageLoss):
             raise ValueError(f"threshold must lie in [0, 1], but is {threshold!r}")
         self.threshold, self.matched_weight, self.grid_weight = threshold, matched_weight, float(grid_weight)
         self.rule = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
+        self.by_distance = distance
         if not callable(self.core):
             raise TypeError(f"core must be one of {', '.join(CORES)} or callable, but is a {type(core).__name__}")
 
@@ -143,7 +145,7 @@ class SpatialMatchingLoss(ImageLoss):
         distance: Tensor | None = None,
     ) -> Matching:
         """The terms of (N, *spatial) images whose grids have the same cells; `true` and `distance` are (N, *grid)."""
-        p, y, v = cut(logits, cell), cut(target, cell), self._valid_pixels(target, valid, cell)
+        p, y, v = cut(logits, cell), cut(target, cell), valid_pixels(target, valid, cell)
         image, cells = self._core_losses(logits, target, valid, p, y, v, len(cell))
 
         counted = (
@@ -187,37 +189,8 @@ class SpatialMatchingLoss(ImageLoss):
         if isinstance(self.core, SumCore):  # the pixels are visited once for both
             sums = self.core.sums(p, y, axes=cell_axes(dims), valid=v, from_logits=self.from_logits)
             return self.core.from_sums(*(s.flatten(1).sum(1) for s in sums)), self.core.from_sums(*sums)
-        image = self._call_core(logits, target, tuple(range(-dims, 0)), valid)
-        return image, self._call_core(p, y, cell_axes(dims), v)
-
-    def _call_core(self, logits: Tensor, target: Tensor, axes: tuple[int, ...], valid: Tensor | None) -> Tensor:
-        """A core of somebody else's: given what it takes, refused where it cannot take what is needed."""
-        name = getattr(self.core, "__name__", type(self.core).__name__)
-        extra: dict[str, Any] = {}
-        if valid is not None:
-            extra["valid"] = valid.expand_as(logits)
-        if not self.from_logits:
-            extra["from_logits"] = False
-        for argument in extra:
-            if not accepts(self.core, argument):
-                raise ValueError(
-                    f"core {name} takes no argument {argument!r}, which is needed for a mask or cells that overhang "
-                    "the image (valid) or for from_logits=False (from_logits): add it, or avoid both"
-                )
-        loss = self.core(logits, target, axes=axes, **extra)
-        expected = tuple(side for axis, side in enumerate(logits.shape, -logits.ndim) if axis not in axes)
-        if loss.shape != expected:
-            raise ValueError(
-                f"core {name} must reduce the axes {axes} of {tuple(logits.shape)} and keep the others, {expected}, "
-                f"but returned {tuple(loss.shape)}"
-            )
-        return loss
-
-    def _valid_pixels(self, target: Tensor, valid: Tensor | None, cell: tuple[int, ...]) -> Tensor | None:
-        """1 for the pixels of the cut image that count, or None where all of them do."""
-        if valid is None and not overhangs(tuple(target.shape[1:]), cell):
-            return None
-        return cut(torch.ones_like(target[:1]) if valid is None else valid, cell)
+        image = call_core(self.core, logits, target, tuple(range(-dims, 0)), valid, self.from_logits)
+        return image, call_core(self.core, p, y, cell_axes(dims), v, self.from_logits)
 
     def _predicted(self, p: Tensor, v: Tensor | None, dims: int) -> Tensor:
         """Cells with a pixel above the threshold; for logits p > t means logit > log(t / (1 - t))."""
@@ -247,51 +220,30 @@ class SpatialMatchingLoss(ImageLoss):
         facts: Sequence[Facts] | None,
     ) -> Tensor:
         """(B, C): L_SM of each image and channel."""
-        batch, spatial = logits.shape[:2], tuple(logits.shape[2:])
-        if not self.grid:
-            axes = tuple(range(-len(spatial), 0))
-            if isinstance(self.core, SumCore):
-                return self.core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
-            return self._call_core(logits, target, axes, valid)
-        truths = self._truths(target, valid, instances, facts)
-        x, y, v = logits.flatten(0, 1), target.flatten(0, 1), None if valid is None else valid.flatten(0, 1)
-        if len({truth.cell_size for truth in truths}) == 1:  # their cells line up: all images at once
-            return self.match(x, y, v, truths[0].cell_size, *stacked(truths, x.device)).loss.reshape(batch)
-        valids = [None] * len(truths) if v is None else v.split(1)
-        losses = [
-            self.match(x_i, y_i, v_i, truth.cell_size, *stacked([truth], x.device)).loss
-            for x_i, y_i, v_i, truth in zip(x.split(1), y.split(1), valids, truths, strict=True)
-        ]
-        return torch.cat(losses).reshape(batch)
+        if self.grid:
+            return super().per_image(logits, target, valid=valid, instances=instances, facts=facts)
+        axes = tuple(range(2 - logits.ndim, 0))
+        if isinstance(self.core, SumCore):
+            return self.core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
+        return call_core(self.core, logits, target, axes, valid, self.from_logits)
+
+    def of_one_grid(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        valid: Tensor | None,
+        cell: tuple[int, ...],
+        true: Tensor | None,
+        distance: Tensor | None,
+    ) -> Tensor:
+        """(N,): L_SM of images whose grids have the same cells."""
+        return self.match(logits, target, valid, cell, true, distance).loss
 
     def facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
-        """Cell size, true cells and distances of each image, so that the training step measures nothing.
-
-        Args:
-            target: (B, C, *spatial), the truth after any augmentation; on the CPU, in the loader.
-            instances: see `forward`.
-            density: not used by this loss.
-
-        Returns:
-            One dict per image: "cell_size" (C, axes), "true" (C, *grid) bool and, if the loss weighs by
-            distance, "distance" (C, *grid), both filled with 0 up to the largest grid of the channels;
-            "size" (axes,) and "options" let `forward` refuse the facts of another image or loss.
-
-        Raises:
-            ValueError: a target that `forward` would refuse too, or true mass without an instance.
-        """
-        del density
-        if not 3 <= target.ndim <= 5:
-            raise ValueError(f"target must have the shape (B, C, *spatial), but has {tuple(target.shape)}")
-        check_unit_interval("target", target)
-        if instances is not None:
-            check_shape("instances", instances, target.shape)
-        if not self.grid:
-            return [{} for _ in target]
-        labels = [None] * len(target) if instances is None else instances
-        return [self.rule.facts(image, of, self.distance) for image, of in zip(target, labels, strict=True)]
+        """See `GridLoss.facts`; empty dicts with grid=False."""
+        return super().facts(target, instances=instances, density=density) if self.grid else [{} for _ in target]
 
     def explain(
         self, logits: Tensor, target: Tensor, *, mask: Tensor | None = None, instances: Tensor | None = None
@@ -303,43 +255,12 @@ class SpatialMatchingLoss(ImageLoss):
         """
         if not self.grid:
             raise ValueError("explain needs the grid, but the loss was made with grid=False")
-        logits, target, valid = checked(logits, target, mask, self.from_logits)
-        if logits.shape[:2] != (1, 1):
-            raise ValueError(f"explain takes one image of one channel, (1, 1, *spatial), not {tuple(logits.shape)}")
-        mass, labels = hidden(target, instances, valid)
-        truth = self.rule.measure(mass[0, 0], None if labels is None else labels[0, 0], with_distance=True)
+        logits, target, valid, truth = self.one_image(logits, target, mask, instances)
         with torch.autocast(logits.device.type, enabled=False):
-            valid = None if valid is None else valid[0]
-            terms = self.match(logits[0], target[0], valid, truth.cell_size, *stacked([truth], logits.device))
+            terms = self.match(logits, target, valid, truth.cell_size, *stacked([truth], logits.device))
         return Matching(*(term[0] if isinstance(term, Tensor) else term for term in terms))  # type: ignore[arg-type]
-
-    def _truths(
-        self, target: Tensor, valid: Tensor | None, instances: Tensor | None, facts: Sequence[Facts] | None
-    ) -> list[Truth]:
-        """One entry per image and channel, from the facts or else by measuring."""
-        images, spatial = target.shape[0] * target.shape[1], tuple(target.shape[2:])
-        if self.rule.cell_size is not None and not self.distance and facts is None:
-            return [Truth(self.rule.fixed(len(spatial)), None, None)] * images  # nothing to measure
-        if facts is None or (valid is not None and hides_mass(target, valid)):
-            facts = self._facts_behind_mask(target, instances, valid)
-        if not torch.compiler.is_compiling():
-            for i, fact in enumerate(facts):
-                self.rule.check(fact, f"facts[{i}]", tuple(target.shape[1:]), self.distance)
-        channels = range(target.shape[1])
-        return [self.rule.recall(fact, channel, spatial, self.distance) for fact in facts for channel in channels]
-
-    @torch.compiler.disable
-    def _facts_behind_mask(self, target: Tensor, instances: Tensor | None, valid: Tensor | None) -> list[Facts]:
-        """The facts of the masses inside the mask; NumPy and SciPy, so a graph is broken here."""
-        mass, labels = hidden(target, instances, valid)
-        return self.facts(mass, instances=labels)
 
     def extra_repr(self) -> str:
         """Shown by `repr`: the core and the switches."""
         names = ("core", "scale", "distance", "nonzero", "grid", "reduction")
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-
-
-def per_image(cells: Tensor, reduce: Callable[..., Tensor], dims: int) -> Tensor:
-    """(N, *grid) reduced to one value per image, with the grid's axes kept as 1."""
-    return reduce(cells.flatten(1), 1).reshape(-1, *(1,) * dims)

@@ -1,0 +1,165 @@
+"""What losses over the cells of a grid share: from a batch to images of one grid, facts, pixels, cores of others."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from massmatch.losses.base import Facts, ImageLoss, accepts, check_shape, check_unit_interval, checked
+from massmatch.losses.grid import cut, overhangs
+from massmatch.losses.truth import GridRule, Truth, hidden, hides_mass, stacked
+
+
+class GridLoss(ImageLoss):
+    """A loss over the cells of each image's own grid. A subclass says what images of one grid cost (`of_one_grid`)."""
+
+    rule: GridRule  # how the grid follows from the truth
+    by_distance: bool  # whether the loss needs the distance of each cell from the masses
+
+    @abstractmethod
+    def of_one_grid(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        valid: Tensor | None,
+        cell: tuple[int, ...],
+        true: Tensor | None,
+        distance: Tensor | None,
+    ) -> Tensor:
+        """(N,): the loss of (N, *spatial) images whose grids have the same cells.
+
+        `true` and `distance` are (N, *grid), None where nobody has measured them.
+        """
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C): the loss of each image and channel."""
+        truths = self._truths(target, valid, instances, facts)
+        x, y, v = logits.flatten(0, 1), target.flatten(0, 1), None if valid is None else valid.flatten(0, 1)
+        if self.together(truths):  # their cells line up: all images at once
+            losses = [self.of_one_grid(x, y, v, truths[0].cell_size, *stacked(truths, x.device))]
+        else:
+            valids = [None] * len(truths) if v is None else v.split(1)
+            losses = [
+                self.of_one_grid(x_i, y_i, v_i, truth.cell_size, *stacked([truth], x.device))
+                for x_i, y_i, v_i, truth in zip(x.split(1), y.split(1), valids, truths, strict=True)
+            ]
+        return torch.cat(losses).reshape(logits.shape[:2])
+
+    def together(self, truths: Sequence[Truth]) -> bool:
+        """Whether these images can be handled at once."""
+        return len({truth.cell_size for truth in truths}) == 1
+
+    def facts(
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
+    ) -> list[Facts]:
+        """Cell size, true cells and distances of each image, so that the training step measures nothing.
+
+        Args:
+            target: (B, C, *spatial), the truth after any augmentation; on the CPU, in the loader.
+            instances: see `forward`.
+            density: not used by this loss.
+
+        Returns:
+            One dict per image: "cell_size" (C, axes), "true" (C, *grid) bool and, if the loss weighs by
+            distance, "distance" (C, *grid), both filled with 0 up to the largest grid of the channels;
+            "size" (axes,) and "options" let `forward` refuse the facts of another image or loss.
+
+        Raises:
+            ValueError: a target that `forward` would refuse too, or true mass without an instance.
+        """
+        del density
+        if not 3 <= target.ndim <= 5:
+            raise ValueError(f"target must have the shape (B, C, *spatial), but has {tuple(target.shape)}")
+        check_unit_interval("target", target)
+        if instances is not None:
+            check_shape("instances", instances, target.shape)
+        labels = [None] * len(target) if instances is None else instances
+        return [self.rule.facts(image, of, self.by_distance) for image, of in zip(target, labels, strict=True)]
+
+    def one_image(
+        self, logits: Tensor, target: Tensor, mask: Tensor | None, instances: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None, Truth]:
+        """What `explain` needs of its one image: logits, target and mask as (1, *spatial), and the truth's grid.
+
+        Raises ValueError for more than one image or channel.
+        """
+        logits, target, valid = checked(logits, target, mask, self.from_logits)
+        if logits.shape[:2] != (1, 1):
+            raise ValueError(f"explain takes one image of one channel, (1, 1, *spatial), not {tuple(logits.shape)}")
+        mass, labels = hidden(target, instances, valid)
+        truth = self.rule.measure(mass[0, 0], None if labels is None else labels[0, 0], with_distance=True)
+        return logits[0], target[0], None if valid is None else valid[0], truth
+
+    def _truths(
+        self, target: Tensor, valid: Tensor | None, instances: Tensor | None, facts: Sequence[Facts] | None
+    ) -> list[Truth]:
+        """One entry per image and channel, from the facts or else by measuring."""
+        images, spatial = target.shape[0] * target.shape[1], tuple(target.shape[2:])
+        if self.rule.cell_size is not None and not self.by_distance and facts is None:
+            return [Truth(self.rule.fixed(len(spatial)), None, None)] * images  # nothing to measure
+        if facts is None or (valid is not None and hides_mass(target, valid)):
+            facts = self._facts_behind_mask(target, instances, valid)
+        if not torch.compiler.is_compiling():
+            for i, fact in enumerate(facts):
+                self.rule.check(fact, f"facts[{i}]", tuple(target.shape[1:]), self.by_distance)
+        channels = range(target.shape[1])
+        return [self.rule.recall(fact, channel, spatial, self.by_distance) for fact in facts for channel in channels]
+
+    @torch.compiler.disable
+    def _facts_behind_mask(self, target: Tensor, instances: Tensor | None, valid: Tensor | None) -> list[Facts]:
+        """The facts of the masses inside the mask; NumPy and SciPy, so a graph is broken here."""
+        mass, labels = hidden(target, instances, valid)
+        return self.facts(mass, instances=labels)
+
+
+def call_core(
+    core: Callable[..., Tensor],
+    logits: Tensor,
+    target: Tensor,
+    axes: tuple[int, ...],
+    valid: Tensor | None,
+    from_logits: bool,
+) -> Tensor:
+    """A core of somebody else's: given what it takes, refused where it cannot take what is needed."""
+    name = getattr(core, "__name__", type(core).__name__)
+    extra: dict[str, Any] = {}
+    if valid is not None:
+        extra["valid"] = valid.expand_as(logits)
+    if not from_logits:
+        extra["from_logits"] = False
+    for argument in extra:
+        if not accepts(core, argument):
+            raise ValueError(
+                f"core {name} takes no argument {argument!r}, which is needed for a mask or cells that overhang "
+                "the image (valid) or for from_logits=False (from_logits): add it, or avoid both"
+            )
+    loss = core(logits, target, axes=axes, **extra)
+    expected = tuple(side for axis, side in enumerate(logits.shape, -logits.ndim) if axis not in axes)
+    if loss.shape != expected:
+        raise ValueError(
+            f"core {name} must reduce the axes {axes} of {tuple(logits.shape)} and keep the others, {expected}, "
+            f"but returned {tuple(loss.shape)}"
+        )
+    return loss
+
+
+def valid_pixels(target: Tensor, valid: Tensor | None, cell: tuple[int, ...]) -> Tensor | None:
+    """1 for the pixels of the cut image that count, or None where all of them do."""
+    if valid is None and not overhangs(tuple(target.shape[1:]), cell):
+        return None
+    return cut(torch.ones_like(target[:1]) if valid is None else valid, cell)
+
+
+def per_image(cells: Tensor, reduce: Callable[..., Tensor], dims: int) -> Tensor:
+    """(N, *grid) reduced to one value per image, with the grid's axes kept as 1."""
+    return reduce(cells.flatten(1), 1).reshape(-1, *(1,) * dims)
