@@ -212,7 +212,7 @@ def test_our_losses_pass():
 
 GRAPH = {"fullgraph", "export"}  # the number of cells or masses follows from the data
 KNOWN = {  # docs/systems.md says why
-    **dict.fromkeys(("blob", "cc-dice-bce", "instance"), GRAPH),
+    **dict.fromkeys(("blob", "cc-dice-bce", "instance", "soft-sm"), GRAPH),
     "hausdorff-dt": {*GRAPH, "gradient"},
     "ssl": {"gradient", "order"},
     "density-asp": {"gradient", "order"},

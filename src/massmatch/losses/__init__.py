@@ -19,6 +19,7 @@ from massmatch.losses.hybrid import DiceBCE, Hybrid
 from massmatch.losses.instance import BlobLoss, CCDiceBCE, InstanceLoss
 from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
 from massmatch.losses.region import RMI, SSIM, SSL
+from massmatch.losses.soft_matching import SoftMatchingLoss
 from massmatch.losses.spatial_matching import CORES, Matching, SpatialMatchingLoss
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Hybrid",
     "ImageLoss",
     "Matching",
+    "SoftMatchingLoss",
     "SpatialMatchingLoss",
     "Tversky",
     "WholeImageLoss",
@@ -72,6 +74,7 @@ LOSSES: dict[str, Callable[..., ImageLoss]] = {
     "blob": BlobLoss,
     "cc-dice-bce": CCDiceBCE,
     "instance": InstanceLoss,
+    "soft-sm": SoftMatchingLoss,
     **{
         f"sm-{core}-{switches}-{aggregation}": partial(
             _with_core,

@@ -70,9 +70,9 @@ class GridRule:
         true = cell_max(cut(torch.from_numpy(mass).to(torch.uint8)[None], cell), mass.ndim)[0] > 0
         if not with_distance:
             return Truth(cell, true, None)
-        return Truth(cell, true, torch.from_numpy(distance_to_mass(true.numpy(), self._step(cell, mass.shape))))
+        return Truth(cell, true, torch.from_numpy(distance_to_mass(true.numpy(), self.step(cell, mass.shape))))
 
-    def _step(self, cell: tuple[int, ...], spatial: tuple[int, ...]) -> tuple[float, ...]:
+    def step(self, cell: tuple[int, ...], spatial: tuple[int, ...]) -> tuple[float, ...]:
         """Length of a step from one cell to the next along each axis."""
         steps = {
             "cell": [1] * len(cell),
