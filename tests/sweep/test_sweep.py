@@ -14,9 +14,10 @@ import pytest
 
 from conftest import tiny
 from massmatch.training import fit
+from massmatch.training.files import FAILED
 from massmatch.training.lock import holder, locked
 from massmatch.training.sweep import launch, worker
-from massmatch.training.sweep.job import FAILED, Job, Outcome, failure
+from massmatch.training.sweep.job import Job, Outcome, failure
 from massmatch.training.sweep.local import Local, cores
 from massmatch.training.sweep.plans import Planned
 from sweep.conftest import TRAINING, asked, command, massmatch, workers_at
@@ -227,6 +228,18 @@ def test_a_run_that_another_process_is_at_is_left_to_it(cohort, tmp_path):
         assert worker.work(job) == worker.HELD
     assert launch.outcome(job, worker.HELD) == Outcome("held", "another process is training it")
     assert not (job.folder / FAILED).exists()
+
+
+@pytest.mark.parametrize("code", [-signal.SIGKILL, -signal.SIGSEGV, 3])
+def test_a_process_that_dies_after_its_run_is_done_leaves_no_failure(cohort, tmp_path, code):
+    job = job_of(cohort, tmp_path)
+    job.folder.mkdir(parents=True)
+    (job.folder / "DONE").touch()
+    assert launch.outcome(job, code) == Outcome("done")
+    assert not (job.folder / FAILED).exists()
+    (job.folder / "DONE").unlink()
+    assert launch.outcome(job, code).state == "failed"
+    assert (job.folder / FAILED).exists()
 
 
 def test_a_cohort_that_has_changed_fails_its_runs(cohort, tmp_path):

@@ -1,5 +1,6 @@
 """Runs: complete, repeatable to the bit, resumed after a kill, stopped by NaN."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,8 +25,10 @@ from massmatch.training.checkpoint import load_checkpoint
 from massmatch.training.epochs import seeded_model
 from massmatch.training.evaluate import evaluate_run
 from massmatch.training.experiment import Experiment, make_loss
+from massmatch.training.files import FAILED
 from massmatch.training.precision import FABRIC, LAYOUTS, fastest
 from massmatch.training.recorded import recorded
+from massmatch.training.sweep.job import failure, write_failure
 from massmatch.training.weights import load_weights
 
 
@@ -74,6 +77,34 @@ def test_a_finished_run_is_left_alone(trained, cohort):
     before = (trained / "rows.csv").stat().st_mtime_ns
     assert fit.run(tiny(cohort), cohort, 0, trained.parent.parent) == trained
     assert (trained / "rows.csv").stat().st_mtime_ns == before
+
+
+def test_a_run_that_failed_in_a_sweep_and_is_started_by_hand_has_failed_no_more(cohort, tmp_path):
+    experiment, seen = tiny(cohort, epochs=1), []
+    out = experiment.folder(tmp_path, 0)
+    write_failure(out, "out of memory")
+    fit.run(experiment, cohort, 0, tmp_path, lambda now: seen.append((out / FAILED).exists()))
+    assert set(seen) == {False}
+    assert (out / "DONE").is_file()
+    assert not (out / FAILED).exists()
+
+
+def test_a_finished_run_beside_which_a_failure_was_left_loses_only_that(trained, cohort, tmp_path):
+    out = shutil.copytree(trained, tiny(cohort).folder(tmp_path, 0))
+    before = (out / "rows.csv").stat().st_mtime_ns
+    write_failure(out, "out of memory")
+    assert fit.run(tiny(cohort), cohort, 0, tmp_path) == out
+    assert not (out / FAILED).exists()
+    assert (out / "rows.csv").stat().st_mtime_ns == before
+
+
+def test_a_run_that_cannot_start_keeps_the_reason_of_its_failure(cohort, tmp_path):
+    experiment = tiny(cohort, fingerprint="0" * 16)
+    out = experiment.folder(tmp_path, 0)
+    write_failure(out, "out of memory")
+    with pytest.raises(ValueError, match="has changed"):
+        fit.run(experiment, cohort, 0, tmp_path)
+    assert failure(out) == "out of memory"
 
 
 def test_the_same_seed_gives_the_same_bits(trained, cohort, tmp_path):

@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+FAILED = "FAILED.json"  # in a run's folder: why it failed; gone once it is started again
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Piece = bytes | memoryview
 

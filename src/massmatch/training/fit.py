@@ -17,7 +17,7 @@ from massmatch.data import Cohort, Split
 from massmatch.training.epochs import Job, seeded_model, train
 from massmatch.training.evaluate import Finished, Measured, evaluate, evaluate_run
 from massmatch.training.experiment import Experiment, make_loss, parts_of
-from massmatch.training.files import need_space, remove_leftovers
+from massmatch.training.files import FAILED, need_space, remove_leftovers
 from massmatch.training.lock import locked
 from massmatch.training.processes import Processes, launch, make_fabric
 from massmatch.training.progress import Progress, Watch
@@ -60,6 +60,7 @@ def run(
     out, processes, device = experiment.folder(runs, fold), Processes(devices, nodes), best_device()
     refuse_another(out, experiment, fold)
     if (out / "DONE").is_file():
+        forget_failure(out)
         return out
     check(experiment, cohort)
     check_trackers(track)
@@ -129,7 +130,13 @@ def prepared(out: Path) -> Iterator[None]:
         raise OSError(f"cannot write in {out} ({error.strerror}): give another --out") from None
     with locked(out):
         remove_leftovers(out)
+        forget_failure(out)
         yield
+
+
+def forget_failure(out: Path) -> None:
+    """Remove what an earlier start left that failed: the run goes on now, or is done."""
+    (out / FAILED).unlink(missing_ok=True)
 
 
 @contextmanager

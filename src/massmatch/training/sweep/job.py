@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from massmatch.training.experiment import Experiment
-from massmatch.training.files import write_atomic
+from massmatch.training.files import FAILED, write_atomic
 from massmatch.training.sweep.plans import Planned
 
-FAILED, LOG = "FAILED.json", "log.txt"
+LOG = "log.txt"
 
 
 class Job(NamedTuple):

@@ -73,6 +73,8 @@ def outcome(job: Job, code: int) -> Outcome:
         return Outcome("held", "another process is training it")
     if code == INTERRUPTED:
         return Outcome("interrupted", "was stopped from outside")
+    if (job.folder / "DONE").is_file():  # it died when all was done
+        return Outcome("done")
     if code == -signal.SIGKILL:
         return write_failure(job.folder, OUT_OF_MEMORY)
     how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

@@ -12,7 +12,7 @@ import time
 from massmatch.data import open_cohort
 from massmatch.training.fit import run
 from massmatch.training.progress import Progress
-from massmatch.training.sweep.job import FAILED, Job, write_failure
+from massmatch.training.sweep.job import Job, write_failure
 
 DONE, FAILURE, HELD, INTERRUPTED = 0, 1, 75, 130  # 75: "try again later" of sysexits.h
 
@@ -31,7 +31,6 @@ def main() -> int:
 def work(job: Job) -> int:
     """Train and measure; a failure is written down with its traceback."""
     try:
-        (job.folder / FAILED).unlink(missing_ok=True)
         cohort = open_cohort(job.cohort)
         if cohort.fingerprint != job.run.experiment.fingerprint:
             raise ValueError(f"{job.cohort} has changed since the sweep began: start the sweep again")
