@@ -178,6 +178,18 @@ def test_masses_found_and_false_pieces_by_hand():
     assert "Of 3 masses" in table.note
 
 
+def test_false_pieces_on_normal_images_are_shown_where_one_run_holds_such_images():
+    rows, heading = two_systems(), "false per image without mass"
+    without = lesions(rows, draws=DRAWS)
+    assert heading not in without.headings
+    assert not [name for name in without.values if name.startswith("pieces_false_normal")]
+    assert {len(line.cells) for line in without.lines} == {len(without.headings) - 1}
+    rows["truth_empty"] = rows["system"] == "bce"
+    table = lesions(rows, draws=DRAWS)
+    assert cell(table, "bce", heading).startswith("1.0")
+    assert cell(table, "hybrid", heading) == "–"
+
+
 # The paper's layout
 
 

@@ -275,10 +275,11 @@ def lesions(rows: pd.DataFrame, *, draws: int = DRAWS) -> Table:
     own = {name: rows[rows["system"] == name] for name in ordered(rows)}
     columns = [c for c in LESIONS if c.key in rows]
     cells = {name: {c.key: estimate(of, c.key, draws=draws) for c in columns} for name, of in own.items()}
-    normal = Column("false per image without mass", "pieces_false_normal", False)
-    for name, of in own.items():
-        cells[name][normal.key] = estimate(of[of["truth_empty"].astype(bool)], "pieces_false", draws=draws)
-    columns.append(normal)
+    if rows["truth_empty"].astype(bool).any():
+        normal = Column("false per image without mass", "pieces_false_normal", False)
+        for name, of in own.items():
+            cells[name][normal.key] = estimate(of[of["truth_empty"].astype(bool)], "pieces_false", draws=draws)
+        columns.append(normal)
     lines = [Line(name, tuple(_with_interval(of[c.key], c) for c in columns)) for name, of in cells.items()]
     masses = int(rows.drop_duplicates("id")["masses"].sum())
     note = (
