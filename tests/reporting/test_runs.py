@@ -200,6 +200,14 @@ def test_tidy_rows_say_of_which_run_they_are(tmp_path):
     assert collect(tmp_path).histories.groupby("system").size().tolist() == [3, 3]
 
 
+def test_the_training_loss_of_a_history_is_not_taken_for_the_name_of_the_loss(trained):
+    (run,) = collect(trained.parent).finished
+    found = collect(trained.parent).histories
+    assert found.columns.is_unique
+    assert set(found["loss"]) == {run.loss}
+    assert found["train_loss"].tolist() == run.history["loss"].tolist()
+
+
 def test_a_system_names_network_and_width_where_they_differ(tmp_path):
     write_run(tmp_path)
     write_run(tmp_path, width=16)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,8 @@ class Subject:
 
     @cached_property
     def histories(self) -> pd.DataFrame:
-        """Epochs of the group's runs, tidy; their loss is `training_loss`, since `loss` is a name."""
-        named = [replace(run, history=run.history.rename(columns={"loss": "training_loss"})) for run in self.runs]
-        return tidy(named, "history")
+        """Epochs of the group's runs, tidy."""
+        return tidy(self.runs, "history")
 
     @cached_property
     def candidates(self) -> pd.DataFrame:

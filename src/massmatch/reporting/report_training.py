@@ -34,7 +34,7 @@ def training(of: Subject) -> list[Block]:
 
 
 def _losses(of: Subject, epochs: Axis) -> list[Block]:
-    if "training_loss" not in of.histories:
+    if "train_loss" not in of.histories:
         return [Words("The runs' histories hold no training loss.")]
     return [
         Chart(
@@ -47,14 +47,14 @@ def _losses(of: Subject, epochs: Axis) -> list[Block]:
 
 def _loss_panel(of: Subject, system: str, epochs: Axis) -> Panel:
     own = of.histories[of.histories["system"] == system]
-    return _panel(of, system, "training_loss", epochs, axis(own["training_loss"], most=5))
+    return _panel(of, system, "train_loss", epochs, axis(own["train_loss"], most=5))
 
 
 def _panel(of: Subject, system: str, column: str, epochs: Axis, values: Axis) -> Panel:
     own = of.histories[of.histories["system"] == system]
     runs = [(f"seed {seed}, fold {fold}", run) for (seed, fold), run in own.groupby(["seed", "fold"])]
     lines = [("thin", name, run["epoch"].tolist(), run[column].tolist()) for name, run in runs]
-    if column == "training_loss":
+    if column == "train_loss":
         says, label = (
             "; ".join(f"{name}: from {_number(run[column], 0)} to {_number(run[column], -1)}" for name, run in runs),
             "loss",

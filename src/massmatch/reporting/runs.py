@@ -261,11 +261,14 @@ def tidy(runs: Sequence[Run], part: Literal["rows", "history", "candidates"] = "
 
     `system` is what is compared: see `systems`.
     `train_images`: how many the run learned from (NaN where it does not say). Runs without candidates add nothing.
+    The training loss of a history is called `train_loss`, since `loss` is a name.
     """
     tables = []
     for run, system in zip(runs, systems(runs), strict=True):
         if (table := getattr(run, part)) is None:
             continue
+        if part == "history":
+            table = table.rename(columns={"loss": "train_loss"})
         known = {name: getattr(run, name) for name in ("loss", "model", "width", "seed", "fold")}
         images = run.experiment.get("resolved", {}).get("images", {})
         head = {"system": system, **known, "scheme": run.facts["scheme"], "train_images": images.get("train", math.nan)}
