@@ -208,3 +208,15 @@ def test_a_prediction_in_colour_is_refused(files, tmp_path):
     colour = save(tmp_path / "colour.png", np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8))
     with pytest.raises(CohortError, match=r"colour.png: must be grey"):
         from_files(image, truth, colour)
+
+
+def test_the_contour_is_drawn_at_the_threshold_of_the_loss_whatever_the_run_was_measured_at(trained, cohort, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run/fold0")
+    facts = yaml.safe_load((run / "experiment.yaml").read_text())
+    (run / "experiment.yaml").write_text(yaml.safe_dump({**facts, "threshold": "validation"}))
+    rows = pd.read_csv(run / "rows.csv").assign(threshold=0.05)
+    rows.to_csv(run / "rows.csv", index=False)
+    id = rows["id"].iloc[0]
+    done = asked(run, id, "--cohort", cohort.root, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / f"out/{id}_explain.json").read_text())["threshold"] == 0.5
