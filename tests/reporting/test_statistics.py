@@ -13,6 +13,7 @@ from massmatch.reporting.statistics import (
     holm,
     over_trainings,
     paired_difference,
+    patient_differences,
     patient_means,
     signed_rank,
     usual_baseline,
@@ -271,3 +272,19 @@ def test_the_usual_baseline_is_the_hybrid_loss_then_a_core():
     assert usual_baseline(["sm-bce-s-a", "bce", "hybrid"]) == "hybrid"
     assert usual_baseline(["sm-bce-s-a (aunet-w8)", "tversky (aunet-w8)"]) == "tversky (aunet-w8)"
     assert usual_baseline(["focal"]) == "focal"
+
+
+@pytest.mark.parametrize("metric", ["dsc", "dsc_pooled"])
+def test_a_line_of_the_table_is_what_its_parts_give_alone_in_any_order_of_the_rows(metric):
+    base, new = (cross_validated([0.0, effect], noise=0.1).assign(train_images=40) for effect in (0.02, 0.05))
+    new = new.drop(index=[3, 50])
+    new.loc[[7, 8], "dsc"] = np.nan
+    table = pd.concat([base.assign(system="base"), new.assign(system="new")])
+    (line,) = against(table.sample(frac=1, random_state=0), "base", metric, draws=200).to_dict("records")
+    over, trained = paired_difference(new, base, metric, draws=200), over_trainings(new, base, metric)
+    assert (line["difference"], line["low"], line["high"]) == over[:3]
+    assert (line["training_low"], line["training_high"]) == trained[1:3]
+    assert line["unpaired"] == over.unpaired == trained.unpaired == 2
+    if metric == "dsc":
+        assert line["undefined"] == 2
+        assert line["p"] == signed_rank(patient_differences(new, base))

@@ -46,6 +46,15 @@ class Estimate(NamedTuple):
         return {name: self.value, f"{name}_sd": self.sd, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
+class Pairs(NamedTuple):
+    """The rows of two systems for the same images, sorted, in the same order."""
+
+    one: pd.DataFrame
+    other: pd.DataFrame
+    unpaired: int  # images left out since only one has them
+    undefined: int  # images left out since the metric is undefined in one of them
+
+
 Sums = Callable[[pd.DataFrame], pd.Series]
 POOLED: dict[str, tuple[Sums, Sums]] = {
     "dsc_pooled": (lambda of: 2 * of["tp"], lambda of: 2 * of["tp"] + of["fp"] + of["fn"]),
@@ -106,7 +115,11 @@ def paired_difference(
     Images go together by seed, fold and id. Those that only one has, and those for which the metric is undefined in
     one, are left out and counted.
     """
-    one, other, unpaired, undefined = paired(rows, others, metric)
+    return _difference(paired(rows, others, metric), metric, draws, seed)
+
+
+def _difference(pairs: Pairs, metric: str, draws: int, seed: int) -> Estimate:
+    one, other, unpaired, undefined = pairs
     if one.empty:
         return Estimate(np.nan, np.nan, np.nan, 0, 0, 0, undefined, unpaired)
     totals = [_totals(each, metric) for each in (one, other)]
@@ -122,16 +135,24 @@ def over_trainings(rows: pd.DataFrame, others: pd.DataFrame | None = None, metri
 
     Also NaN where the rows do not say how many images the runs learned from (`train_images`).
     """
-    unpaired = 0
-    if others is None:
-        one, undefined = _defined(_ordered(rows), metric)
-        values = by_run(one, metric).dropna()
-    else:
-        one, other, unpaired, undefined = paired(rows, others, metric)
-        values = (by_run(one, metric) - by_run(other, metric)).dropna()
+    if others is not None:
+        return _trained_difference(paired(rows, others, metric), metric)
+    one, undefined = _defined(_ordered(rows), metric)
+    return _over_runs(_by_run(one, metric), one, undefined)
+
+
+def _trained_difference(pairs: Pairs, metric: str) -> Estimate:
+    one, other, unpaired, undefined = pairs
+    return _over_runs(_by_run(one, metric) - _by_run(other, metric), one, undefined, unpaired)
+
+
+def _over_runs(values: pd.Series, rows: pd.DataFrame, undefined: int, unpaired: int = 0) -> Estimate:
+    """Of the values of runs, and of the rows that they are from."""
+    values = values.dropna()
     value, count = float(values.mean()), len(values)
-    half = np.nan if count < 2 else _half_over_runs(values.to_numpy(), _test_share(one))
-    return Estimate(value, value - half, value + half, one["patient"].nunique(), len(one), count, undefined, unpaired)
+    half = np.nan if count < 2 else _half_over_runs(values.to_numpy(), _test_share(rows))
+    patients = rows["patient"].nunique()
+    return Estimate(value, value - half, value + half, patients, len(rows), count, undefined, unpaired)
 
 
 def _test_share(rows: pd.DataFrame) -> float:
@@ -152,11 +173,14 @@ def by_run(rows: pd.DataFrame, metric: str = "dsc") -> pd.Series:
     """The metric of each run of one system, by seed and fold; NaN where it is undefined for all images of a run."""
     rows = _ordered(rows)
     runs = rows.groupby(["seed", "fold"]).size().index
-    rows, _ = _defined(rows, metric)
-    values = pd.Series(np.nan, runs)
-    if not rows.empty:
-        values[rows.groupby(["seed", "fold"]).size().index] = _per_run(_totals(rows, metric).sum(axis=0), metric)
-    return values
+    return _by_run(_defined(rows, metric)[0], metric).reindex(runs)
+
+
+def _by_run(rows: pd.DataFrame, metric: str) -> pd.Series:
+    """Of rows that are sorted and defined."""
+    runs = rows.groupby(["seed", "fold"]).size().index
+    values = np.empty(0) if rows.empty else _per_run(_totals(rows, metric).sum(axis=0), metric)
+    return pd.Series(values, runs)
 
 
 def patient_means(rows: pd.DataFrame, metric: str = "dsc") -> pd.Series:
@@ -170,16 +194,14 @@ def patient_means(rows: pd.DataFrame, metric: str = "dsc") -> pd.Series:
     return ratio(rows, metric)[0].groupby(rows["patient"]).mean().dropna()
 
 
-def paired(
-    rows: pd.DataFrame, others: pd.DataFrame, metric: str = "dsc"
-) -> tuple[pd.DataFrame, pd.DataFrame, int, int]:
-    """The rows of both systems for the images that both tested, in the same order; how many are unpaired, undefined."""
+def paired(rows: pd.DataFrame, others: pd.DataFrame, metric: str = "dsc") -> Pairs:
+    """The rows of both systems for the images that both tested."""
     one, other = (_ordered(each).set_index(KEY, drop=False) for each in (rows, others))
     shared = one.index.intersection(other.index)
     unpaired = len(one) + len(other) - 2 * len(shared)
     one, other = (each.loc[shared].reset_index(drop=True) for each in (one, other))
     known = ratio(one, metric)[0].notna() & ratio(other, metric)[0].notna()
-    return one[known], other[known], unpaired, int((~known).sum())
+    return Pairs(one[known], other[known], unpaired, int((~known).sum()))
 
 
 def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
@@ -295,10 +317,9 @@ def against(
 
 
 def _line(rows: pd.DataFrame, base: pd.DataFrame, metric: str, draws: int, seed: int) -> dict[str, object]:
-    found = paired_difference(rows, base, metric, draws=draws, seed=seed)
-    trained = over_trainings(rows, base, metric)
-    one, other, *_ = paired(rows, base, metric)
-    own = patient_differences(one, other, metric) if is_mean(metric) else pd.Series(dtype=float)
+    pairs = paired(rows, base, metric)  # once for all: sorting is what costs
+    found, trained = _difference(pairs, metric, draws, seed), _trained_difference(pairs, metric)
+    own = _patient_differences(pairs, metric) if is_mean(metric) else pd.Series(dtype=float)
     sign = sense(metric) * np.sign(own.round(12))
     return {
         "system": rows["system"].iloc[0],
@@ -314,8 +335,8 @@ def _line(rows: pd.DataFrame, base: pd.DataFrame, metric: str, draws: int, seed:
         "patients": found.patients,
         "images": found.images,
         "runs": found.runs,
-        "seeds": one["seed"].nunique(),
-        "folds": one["fold"].nunique(),
+        "seeds": pairs.one["seed"].nunique(),
+        "folds": pairs.one["fold"].nunique(),
         "unpaired": found.unpaired,
         "undefined": found.undefined,
     }
@@ -323,8 +344,12 @@ def _line(rows: pd.DataFrame, base: pd.DataFrame, metric: str, draws: int, seed:
 
 def patient_differences(rows: pd.DataFrame, others: pd.DataFrame, metric: str = "dsc") -> pd.Series:
     """The mean over each patient's images, in all runs, of one system minus the other on the same image."""
-    one, other, *_ = paired(rows, others, metric)
-    return (ratio(one, metric)[0] - ratio(other, metric)[0]).groupby(one["patient"]).mean()
+    return _patient_differences(paired(rows, others, metric), metric)
+
+
+def _patient_differences(pairs: Pairs, metric: str) -> pd.Series:
+    differences = ratio(pairs.one, metric)[0] - ratio(pairs.other, metric)[0]
+    return differences.groupby(pairs.one["patient"]).mean()
 
 
 def usual_baseline(systems: list[str]) -> str:
