@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from massmatch.data import CohortError, Sample, open_cohort, phantoms, write_cohort
+from started import started
 
 
 def sample(number, dtype=np.uint8, **known):
@@ -205,14 +206,13 @@ def killed(tmp_path_factory):
             for n in range(3):
                 yield Sample(f"s{{n}}", "p", np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8))
             print("three written", flush=True)
-            time.sleep(60)
+            time.sleep(600)
         write_cohort(slow(), {str(folder / "c")!r}, reader="test", options={{}}, licence="")
     """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
-    assert process.stdout.readline().strip() == b"three written"
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
+    with started([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline().strip() == b"three written"
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     return folder
 
 

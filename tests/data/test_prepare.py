@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from massmatch.data.prepare import _digest, prepare
 from massmatch.data.preprocess import Preprocessing
 from massmatch.losses import LOSSES
 from massmatch.training.batches import Samples
+from started import PATIENCE, started
 from twins import cbis_ddsm as cbis_ddsm_twin
 from twins import inbreast as inbreast_twin
 
@@ -162,6 +164,7 @@ def test_a_wrong_policy(source, tmp_path):
 # --- interruption --------------------------------------------------------------------------------------------------
 
 
+@contextmanager
 def slow(source, out, after, workers=1):
     """A process that prepares, and stops for ever before the image number `after`."""
     code = f"""
@@ -175,25 +178,25 @@ def slow(source, out, after, workers=1):
             def tick(done, of):
                 if done == {after}:
                     print("now", flush=True)
-                    time.sleep(60)
+                    time.sleep(600)
             source = mammograms.listing(Path({str(source)!r}), 6, write=False)
             how = Preprocessing(crop="breast", flip="right", size=(32, 24))
             prepare(source, {str(out)!r}, how, reader="drawn", options={{}}, workers={workers}, tick=tick)
     """
     script = out.parent / "slow.py"
     script.write_text(textwrap.dedent(code))
-    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout.readline().strip() == b"now", process.stderr.read().decode()
-    return process
+    with started([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline().strip() == b"now", process.stderr.read().decode()
+        yield process
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
 def test_after_an_interruption_the_finished_images_are_kept(tmp_path, how):
     (tmp_path / "source").mkdir()
     source = listing(tmp_path / "source", 6)
-    process = slow(tmp_path / "source", tmp_path / "out", after=3)
-    process.send_signal(how)
-    process.communicate(timeout=30)
+    with slow(tmp_path / "source", tmp_path / "out", after=3) as process:
+        process.send_signal(how)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert not (tmp_path / "out").exists()
     done = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out.part/images").iterdir()}
@@ -209,13 +212,11 @@ def test_after_an_interruption_the_finished_images_are_kept(tmp_path, how):
 def test_two_writers_do_not_meet(tmp_path):
     (tmp_path / "source").mkdir()
     source = listing(tmp_path / "source", 6)
-    process = slow(tmp_path / "source", tmp_path / "out", after=1)
-    try:
-        with pytest.raises(FileExistsError, match="is being written by another process"):
-            run(source, tmp_path / "out")
-    finally:
-        process.kill()
-        process.communicate()
+    with (
+        slow(tmp_path / "source", tmp_path / "out", after=1),
+        pytest.raises(FileExistsError, match="is being written by another process"),
+    ):
+        run(source, tmp_path / "out")
 
 
 def test_a_killed_worker_is_told_and_nothing_is_lost(tmp_path):

@@ -12,6 +12,7 @@ from massmatch.training import fit
 from massmatch.training.sweep.cluster import attend, refuse_silence, room, unseen
 from massmatch.training.sweep.job import Job, failure
 from massmatch.training.sweep.plans import Planned
+from started import started
 from sweep.conftest import TRAINING, command
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
@@ -40,10 +41,11 @@ def test_a_node_that_dies_in_mid_sweep_costs_no_run(cohort, tmp_path, two_nodes)
     experiments = [tiny(cohort, loss=loss, epochs=12, learning_rate=1e-4) for loss in LOSSES]
     folders = [experiment.folder(tmp_path / "runs", 0) for experiment in experiments]
     asked = ("sweep", cohort.root, "--losses", *LOSSES, *TRAINING, "--epochs", 12, "--out", tmp_path / "runs")
-    with (tmp_path / "said.txt").open("wb") as said:
-        sweep = subprocess.Popen(
-            command(*asked, "--engine", "ray", "--address", cluster.address), stdout=said, stderr=subprocess.STDOUT
-        )
+    asked += ("--engine", "ray", "--address", cluster.address)
+    with (
+        (tmp_path / "said.txt").open("wb") as said,
+        started(command(*asked), stdout=said, stderr=subprocess.STDOUT) as sweep,
+    ):
         while not reached(folders, "last.ckpt", 2) and sweep.poll() is None:  # one on each node
             time.sleep(0.1)
         assert sweep.poll() is None

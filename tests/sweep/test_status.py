@@ -23,6 +23,7 @@ from massmatch.training.sweep import cost, drive
 from massmatch.training.sweep.job import Outcome, write_failure
 from massmatch.training.sweep.plans import Planned
 from massmatch.training.sweep.status import Status, all_statuses, record_of, state_of, status_of, time_left
+from started import started
 from sweep.conftest import asked
 
 
@@ -71,13 +72,12 @@ def test_a_run_whose_process_is_dead_is_interrupted_though_its_lock_is_there(tmp
 
 
 def test_a_process_that_waits_to_be_buried_is_dead(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    while "Z" not in Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2]:
-        time.sleep(0.05)
-    history(tmp_path, [0.1], [1.0])
-    lock(tmp_path, process.pid, socket.gethostname())
-    assert state_of(tmp_path) == ("interrupted", "")
-    process.wait()
+    with started([sys.executable, "-c", ""]) as process:
+        while "Z" not in Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2]:
+            time.sleep(0.05)
+        history(tmp_path, [0.1], [1.0])
+        lock(tmp_path, process.pid, socket.gethostname())
+        assert state_of(tmp_path) == ("interrupted", "")
 
 
 def test_a_run_on_another_machine_lives_while_it_shows_signs_of_life(tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -20,12 +21,13 @@ from massmatch.training.sweep import launch, worker
 from massmatch.training.sweep.job import Job, Outcome, failure
 from massmatch.training.sweep.local import Local, cores
 from massmatch.training.sweep.plans import Planned
+from started import PATIENCE, started
 from sweep.conftest import TRAINING, asked, command, massmatch, workers_at
 
 LOSSES = ("--losses", "bce", "sm-tversky-s-a:cell_statistic=mean")
 
 
-def until(condition, seconds=120):
+def until(condition, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -38,11 +40,27 @@ def job_of(cohort, runs, **changes):
 
 def carried_out(job):
     """The outcome of one job in a process of its own."""
+    with begun(job) as engine:
+        return outcome_of(engine)
+
+
+@contextmanager
+def begun(job):
+    """An engine that is at one job."""
     engine = Local(1, [])
     engine.start(job)
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
+def outcome_of(engine):
+    """Of its one job, once that has ended."""
     outcomes = []
     until(lambda: outcomes.extend(engine.ended()) or outcomes)
-    return outcomes[0][1]
+    ((_, outcome),) = outcomes
+    return outcome
 
 
 @pytest.fixture(scope="module")
@@ -178,13 +196,10 @@ def test_one_run_that_fails_stops_no_other_and_is_listed_with_its_reason(swept, 
 
 def test_row_54_a_run_that_the_system_kills_is_told_with_a_hint_and_goes_on_to_the_same_rows(cohort, tmp_path):
     job = job_of(cohort, tmp_path / "killed", epochs=6)
-    engine = Local(1, [])
-    engine.start(job)
-    until(lambda: (job.folder / "last.ckpt").is_file())
-    os.kill(int(holder(job.folder / "LOCK")["pid"]), signal.SIGKILL)
-    outcomes = []
-    until(lambda: outcomes.extend(engine.ended()) or outcomes)
-    ((_, outcome),) = outcomes
+    with begun(job) as engine:
+        until(lambda: (job.folder / "last.ckpt").is_file())
+        os.kill(int(holder(job.folder / "LOCK")["pid"]), signal.SIGKILL)
+        outcome = outcome_of(engine)
     assert outcome.state == "failed"
     assert "lack of memory: run the same sweep again with fewer --jobs" in outcome.reason
     assert failure(job.folder) == outcome.reason
@@ -202,11 +217,11 @@ def test_no_run_outlives_its_sweep_and_each_can_go_on(odd, tmp_path, signum, cod
     command_line = command(
         "sweep", odd / "tiny cohort", *LOSSES, *TRAINING, "--epochs", 5000, "--jobs", 2, "--out", tmp_path
     )
-    sweep = subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until(lambda: len(list(tmp_path.glob("*/fold0/last.ckpt"))) == 2 or sweep.poll() is not None)
-    assert len(workers_at(tmp_path)) == 2
-    sweep.send_signal(signum)
-    _, said = sweep.communicate(timeout=60)
+    with started(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
+        until(lambda: len(list(tmp_path.glob("*/fold0/last.ckpt"))) == 2 or sweep.poll() is not None)
+        assert len(workers_at(tmp_path)) == 2
+        sweep.send_signal(signum)
+        _, said = sweep.communicate(timeout=PATIENCE)
     assert sweep.returncode == code
     assert "Traceback" not in said
     if signum == signal.SIGINT:

@@ -26,6 +26,7 @@ from massmatch.training import files, fit
 from massmatch.training.checkpoint import load_checkpoint, previous_of, save_checkpoint
 from massmatch.training.progressed import sound
 from massmatch.training.weights import load_weights
+from started import forked
 
 ABOUT = {"model": "aunet", "width": 2}
 
@@ -54,12 +55,10 @@ def killed_while_saving(path, seconds, size=1_000_000):
     context = multiprocessing.get_context("fork")
     done = context.Value("i", 0)
     process = context.Process(target=keep_saving, args=(path, size, done))
-    process.start()
-    while not done.value:
-        time.sleep(0.001)
-    time.sleep(seconds)
-    process.kill()
-    process.join()
+    with forked(process):
+        while not done.value:
+            time.sleep(0.001)
+        time.sleep(seconds)
     return done.value
 
 

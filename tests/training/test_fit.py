@@ -1,7 +1,6 @@
 """Runs: complete, repeatable to the bit, resumed after a kill, stopped by NaN."""
 
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -30,6 +29,7 @@ from massmatch.training.precision import FABRIC, LAYOUTS, fastest
 from massmatch.training.recorded import recorded
 from massmatch.training.sweep.job import failure, write_failure
 from massmatch.training.weights import load_weights
+from started import started
 
 
 def test_a_run_holds_what_it_promises(trained, cohort):
@@ -257,15 +257,12 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bits(cohort, tmp_path):
     ).stdout.strip()
     killed = 0
     for wait in (0.3, 0.6, 0.9):
-        process = subprocess.Popen(
-            [*command, str(tmp_path / "cut")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while not list((tmp_path / "cut").rglob("experiment.yaml")) and process.poll() is None:
-            time.sleep(0.02)
-        time.sleep(wait)
-        killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with started([*command, str(tmp_path / "cut")], **options) as process:
+            while not list((tmp_path / "cut").rglob("experiment.yaml")) and process.poll() is None:
+                time.sleep(0.02)
+            time.sleep(wait)
+            killed += process.poll() is None
     assert killed
     cut = subprocess.run([*command, str(tmp_path / "cut")], capture_output=True, text=True, check=True).stdout.strip()
     assert (tmp_path / "cut").exists()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +31,7 @@ from massmatch.training.experiment import make_loss
 from massmatch.training.processes import Processes
 from massmatch.training.share import Share
 from massmatch.training.together import SharedBatchNorm, let_count, share_statistics
+from started import PATIENCE, started
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 5])
@@ -258,18 +260,19 @@ SCRIPT = """
 """
 
 
+@contextmanager
 def together(cohort, tmp_path):
     """Two processes that train for long, once they have a checkpoint; the process that started them."""
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
-    process = subprocess.Popen(
+    with started(
         [sys.executable, "-W", "ignore", str(tmp_path / "script.py"), str(cohort.root), str(tmp_path / "runs")],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": "tests"},
-    )
-    while not list(tmp_path.rglob("last.ckpt")) and process.poll() is None:
-        time.sleep(0.1)
-    return process
+    ) as process:
+        while not list(tmp_path.rglob("last.ckpt")) and process.poll() is None:
+            time.sleep(0.1)
+        yield process
 
 
 def children(pid):
@@ -278,7 +281,7 @@ def children(pid):
     return [int(child) for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
-def gone(pids, seconds=60):
+def gone(pids, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < end, "a process is still there"
@@ -288,36 +291,36 @@ def gone(pids, seconds=60):
 @pytest.mark.long
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all_processes_of_a_run(cohort, tmp_path, signum):
-    process = together(cohort, tmp_path)
-    ranks = children(process.pid)
-    assert len(ranks) == 2
-    process.send_signal(signum)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 128 + signum, said
-    assert "the same command again goes on from the last finished epoch" in said
-    gone(ranks)
+    with together(cohort, tmp_path) as process:
+        ranks = children(process.pid)
+        assert len(ranks) == 2
+        process.send_signal(signum)
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 128 + signum, said
+        assert "the same command again goes on from the last finished epoch" in said
+        gone(ranks)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_death_of_one_process_ends_all_with_one_line(cohort, tmp_path, rank):
-    process = together(cohort, tmp_path)
-    ranks = children(process.pid)
-    os.kill(ranks[rank], signal.SIGKILL)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 1, said
-    assert "one of the processes that train together died" in said
-    assert "Traceback" not in said
-    gone(ranks)
+    with together(cohort, tmp_path) as process:
+        ranks = children(process.pid)
+        os.kill(ranks[rank], signal.SIGKILL)
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1, said
+        assert "one of the processes that train together died" in said
+        assert "Traceback" not in said
+        gone(ranks)
 
 
 @pytest.mark.long
 def test_the_death_of_the_process_that_started_them_ends_all(cohort, tmp_path):
-    process = together(cohort, tmp_path)
-    ranks = children(process.pid)
-    process.kill()
-    process.communicate()
-    gone(ranks)
+    with together(cohort, tmp_path) as process:
+        ranks = children(process.pid)
+        process.kill()
+        process.communicate()
+        gone(ranks)
 
 
 @pytest.mark.long

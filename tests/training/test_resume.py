@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from massmatch.training.checkpoint import load_checkpoint
 from massmatch.training.experiment import Experiment
 from massmatch.training.progressed import random_state, set_random_state
 from massmatch.training.signals import StoppedError
+from started import PATIENCE, forked, started
 
 
 class CutOffError(Exception):
@@ -161,13 +163,12 @@ def test_row_13_the_first_signal_lets_the_step_end(cohort, tmp_path, signum):
 def test_row_13_a_real_process_exits_with_143_and_one_line(cohort, tmp_path):
     command = [sys.executable, "-m", "massmatch", "train", str(cohort.root), "--width", "2", "--scheme", "split"]
     command += ["--epochs", "500", "--precision", "float32", "--memory", "contiguous", "--threads", "1"]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    while not list(tmp_path.rglob("last.ckpt")) and process.poll() is None:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    command += ["--out", str(tmp_path)]
+    with started(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.rglob("last.ckpt")) and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert said.strip() == "interrupted; the same command again goes on from the last finished epoch"
 
@@ -183,13 +184,13 @@ def test_row_13_the_second_signal_ends_at_once(signum):
                 time.sleep(0.01)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signum)
         assert process.stdout.readline() == "first\n"
         assert process.poll() is None
         process.send_signal(signum)
-        assert process.wait(timeout=60) == 128 + signum
+        assert process.wait(timeout=PATIENCE) == 128 + signum
 
 
 def hold(folder, ready):
@@ -198,27 +199,24 @@ def hold(folder, ready):
         time.sleep(600)
 
 
+@contextmanager
 def held(folder):
     """A process that holds the folder."""
     context = multiprocessing.get_context("fork")
     ready = context.Event()
-    process = context.Process(target=hold, args=(folder, ready))
-    process.start()
-    assert ready.wait(60)
-    return process
+    with forked(context.Process(target=hold, args=(folder, ready))) as process:
+        assert ready.wait(PATIENCE)
+        yield process
 
 
 def test_row_14_a_second_process_is_told_who_writes_the_folder(cohort, tmp_path):
     experiment = tiny(cohort, epochs=1)
     out = experiment.folder(tmp_path, 0)
     out.mkdir(parents=True)
-    process = held(out)
-    with pytest.raises(
-        BlockingIOError, match=f"is in use: process {process.pid} on {socket.gethostname()} has written"
-    ):
-        fit.run(experiment, cohort, 0, tmp_path)
-    process.kill()
-    process.join()
+    with held(out) as process:
+        held_by = f"is in use: process {process.pid} on {socket.gethostname()} has written"
+        with pytest.raises(BlockingIOError, match=held_by):
+            fit.run(experiment, cohort, 0, tmp_path)
     with pytest.warns(UserWarning, match=f"process {process.pid} on .* left its LOCK and is no longer running"):
         fit.run(experiment, cohort, 0, tmp_path)
     assert not (out / "LOCK").exists()
