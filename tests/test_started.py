@@ -14,7 +14,7 @@ FOR_EVER = [sys.executable, "-c", "import time; print('on', flush=True); time.sl
 
 
 def test_a_process_is_gone_and_its_pipes_are_closed_though_the_test_fails():
-    with (
+    with (  # noqa: PT012
         pytest.raises(subprocess.TimeoutExpired),
         started(FOR_EVER, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
     ):
@@ -36,7 +36,7 @@ def test_a_process_that_has_ended_keeps_its_exit_code():
 def test_a_forked_process_is_gone_though_the_test_fails():
     context = multiprocessing.get_context("fork")
     process = context.Process(target=time.sleep, args=(600,))
-    with pytest.raises(AssertionError, match="the test"), forked(process):
+    with pytest.raises(AssertionError, match="the test"), forked(process):  # noqa: PT012
         assert process.is_alive()
         raise AssertionError("the test")
     assert process.exitcode == -9
