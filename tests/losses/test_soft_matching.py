@@ -139,6 +139,8 @@ def test_the_ledger_adds_up(seed, setting):
     torch.testing.assert_close(terms.loss[0], loss(logits, target))
     parts = sum(level.weight * (level.found.sum() + level.stray.sum() + level.balance[0]) for level in terms.levels)
     torch.testing.assert_close(terms.image[0] + parts, terms.loss[0])
+    torch.testing.assert_close(terms.image[0] + terms.contributions.sum(), terms.loss[0])
+    assert terms.contributions.shape == terms.levels[0].true.shape
 
 
 @pytest.mark.parametrize("core", ["bce", "tversky", "dice", "focal", Dice(squared=True)], ids=str)
@@ -250,6 +252,18 @@ def test_nothing_at_all_has_a_value_and_a_gradient():
 def test_wrong_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         SoftMatchingLoss(**options)
+
+
+def test_a_larger_cell_is_shared_out_to_those_within():
+    """Of 3 x 3 cells the last row and column have larger cells with two small ones, and one with a single one."""
+    logits, target = made_up(9, (1, 1, 12, 12))
+    terms = SoftMatchingLoss(levels=2, cell_size=4).explain(logits, target)
+    large = (terms.contributions - terms.levels[0].shared_out(1, terms.levels[0].true))[0]
+    level = terms.levels[1]
+    corners = level.weight * (level.found + level.stray)[0]
+    torch.testing.assert_close(large[:2, :2], (corners[0, 0] / 4).expand(2, 2))
+    torch.testing.assert_close(large[:2, 2], (corners[0, 1] / 2).expand(2))
+    torch.testing.assert_close(large[2, 2], corners[1, 1])
 
 
 def test_drawn():

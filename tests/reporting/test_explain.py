@@ -16,7 +16,7 @@ from massmatch.reporting.explain_subject import Subject
 from massmatch.reporting.explain_variants import Variant, family
 from massmatch.training.experiment import make_loss
 
-ALL = [variant for variant in family("sm-tversky-s-a").variants() if variant.weighting != "none"]
+ALL = [variant for variant in family("sm-tversky-s-a").variants() if variant.weighting not in ("none", "soft")]
 ALONE = [variant for variant in family("sm-tversky-s-a").variants() if variant.weighting == "none"]
 
 
@@ -204,14 +204,37 @@ def test_a_certain_and_right_pixel_has_the_slope_of_its_neighbour():
 def test_a_family_has_each_core_alone_and_with_all_switches():
     names = [variant.name for variant in family("sm-tversky-s-a").variants()]
     assert set(VARIANTS) <= set(names)
-    assert len(names) == len(set(names)) == 4 * 9
-    assert {"bce", "tversky", "dice", "hybrid", "sm-hybrid-sd-nz"} <= set(names)
+    assert len(names) == len(set(names)) == 4 * 10
+    assert {"bce", "tversky", "dice", "hybrid", "sm-hybrid-sd-nz", "soft-sm"} <= set(names)
+
+
+SOFT = "soft-sm:core=tversky,levels=3,count=0.2,cell_statistic=mean,distance=false"
+
+
+def test_the_soft_form_adds_up_and_its_terms_are_those_of_its_cells():
+    labels = CASES["three masses, two touching"]
+    p = soft(labels > 0, flip=0.02)
+    losses = family("soft-sm:cell_size=4,random_phase=true")
+    found = ledger(losses.loss(losses.asked), p, labels)
+    assert found.image + found.cells["term"].sum() == pytest.approx(found.loss, abs=1e-12)
+    assert found.share_of_image + found.cells["share_of_loss"].sum() == pytest.approx(1, abs=1e-12)
+    true = found.cells[found.cells["true"]]
+    assert (true["term"] * len(true)).to_numpy() == pytest.approx(true["loss"].to_numpy(), abs=1e-12)  # found = 1
+    others = found.cells[~found.cells["true"]]
+    assert others["weight"].to_numpy() == pytest.approx(1 / (1 + np.exp(-others["distance"].to_numpy())), abs=1e-12)
+    assert (true["weight"] == 1).all()
+    assert ledger(losses.loss(Variant("tversky", "sd", "nz")), p, labels).cell_size == (4, 4)
 
 
 def test_the_variant_that_was_asked_for_is_the_loss_of_that_name():
     labels = CASES["three masses, two touching"]
     p = soft(labels > 0, flip=0.02)
-    for spec in ("sm-tversky-sd-nz:cell_statistic=mean,fn_weight=0.9,grid_weight=0.3", "dice:smooth=0.1", "focal"):
+    for spec in (
+        "sm-tversky-sd-nz:cell_statistic=mean,fn_weight=0.9,grid_weight=0.3",
+        "dice:smooth=0.1",
+        "focal",
+        SOFT,
+    ):
         losses = family(spec)
         instances = torch.tensor(labels.astype(np.int64))[None, None]
         value = make_loss(spec, from_logits=False)(torch.tensor(p)[None, None], instances > 0, instances=instances)
@@ -237,7 +260,7 @@ def test_every_loss_of_the_catalogue_has_cells_or_says_that_it_has_none(name):
         assert family(name).asked.name == name
     except ValueError as error:
         assert "has no cells" in str(error)  # noqa: PT017
-        assert not name.startswith("sm-")
+        assert not name.startswith(("sm-", "soft-"))
 
 
 # ------------------------------------------------------------------------------------------------- the figure

@@ -109,6 +109,9 @@ def in_words(ledger: "Ledger") -> str:
     weight = "" if ledger.grid_weight == 1 else f"{ledger.grid_weight:g} x "
     counts = f"{int(ledger.cells['kept'].sum())} of {len(ledger.cells)} cells kept"
     size = " x ".join(map(str, ledger.cell_size))
+    if ledger.soft:
+        parts = f"L = {ledger.image:.6f} + {ledger.grid:.6f} of the cells = {ledger.loss:.6f}"
+        return f"{parts}; {len(ledger.cells)} cells of {size} pixels"
     return (
         f"L_SM = {ledger.image:.6f} + {weight}{ledger.ratio:.6f} x {ledger.grid:.6f} = {ledger.loss:.6f}; "
         f"S = {ledger.S:.4g}; {counts}, of {size} pixels"

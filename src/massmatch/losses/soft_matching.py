@@ -68,6 +68,16 @@ class Level(NamedTuple):
         """(N,): weight times the three terms."""
         return self.weight * ((self.found + self.stray).flatten(1).sum(1) + self.balance)
 
+    def shared_out(self, times: int, first: Tensor) -> Tensor:
+        """`loss` over the cells of the first level, of which `times` make one of this level along each axis."""
+        dims = first.ndim - 1
+        within = region_sum(cut(torch.ones_like(first, dtype=self.found.dtype), (times,) * dims), cell_axes(dims))
+        balance = self.balance.reshape(-1, *(1,) * dims) * within / first[0].numel()
+        shares = self.weight * (self.found + self.stray + balance) / within
+        for axis in range(1, dims + 1):
+            shares = shares.repeat_interleave(times, axis).narrow(axis, 0, first.shape[axis])
+        return shares
+
 
 class SoftMatching(NamedTuple):
     """Every term of the loss of one image: `loss` = `image` + the sum of the levels'."""
@@ -80,6 +90,14 @@ class SoftMatching(NamedTuple):
     def loss(self) -> Tensor:
         """(1,)."""
         return self.image + torch.stack([level.loss for level in self.levels]).sum(0)
+
+    @property
+    def contributions(self) -> Tensor:
+        """(1, *grid) of the first level: what each cell adds; `loss` = `image` + their sum.
+
+        Larger cells are shared out evenly to those within, and the count term, which belongs to no cell, to all.
+        """
+        return torch.stack([level.shared_out(2**k, self.levels[0].true) for k, level in enumerate(self.levels)]).sum(0)
 
 
 class SoftMatchingLoss(GridLoss):
@@ -123,9 +141,7 @@ class SoftMatchingLoss(GridLoss):
         from_logits: bool = True,
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
-        self.core = CORES[one_of("core", core, CORES)]() if isinstance(core, str) else core
-        if not callable(self.core):
-            raise TypeError(f"core must be one of {', '.join(CORES)} or callable, but is a {type(core).__name__}")
+        self.core = core if callable(core) else CORES[one_of("core", core, CORES)]()
         for name, value in (("found", found), ("stray", stray), ("count", count)):
             require_number(name, value)
         if isinstance(levels, bool) or not isinstance(levels, int) or not 1 <= levels <= 8:

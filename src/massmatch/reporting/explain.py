@@ -5,6 +5,8 @@
 Everything is computed in float64 from probabilities, by the loss that trains. The gradient is that of L_SM by the
 probability of each pixel, and by its logit, which is what arrives at the network: times p (1 - p). Both are
 given as sums of absolute values over the pixels of a cell.
+
+The soft loss (`soft_matching.py`) is told in the same columns: see `_of_soft`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from massmatch.losses import SpatialMatchingLoss
+from massmatch.losses import SoftMatchingLoss, SpatialMatchingLoss
+from massmatch.losses.grid import cell_max, cut
+from massmatch.losses.soft_matching import SoftMatching
 from massmatch.losses.spatial_matching import Matching
 
 BY = ("probability", "logit")  # what the gradient is taken by
@@ -45,6 +49,7 @@ class Ledger:
     shape: tuple[int, int]  # of the image
     threshold: float  # a pixel above it is predicted mass
     cells: pd.DataFrame
+    soft: bool = False  # of the soft loss: see `_of_soft`
 
     @property
     def grid(self) -> float:
@@ -88,7 +93,9 @@ class Ledger:
         }
 
 
-def ledger(loss: SpatialMatchingLoss, probability: np.ndarray, instances: np.ndarray, name: str = "") -> Ledger:
+def ledger(
+    loss: SpatialMatchingLoss | SoftMatchingLoss, probability: np.ndarray, instances: np.ndarray, name: str = ""
+) -> Ledger:
     """Every term of the loss, and the gradient that flows into each cell.
 
     Args:
@@ -106,12 +113,17 @@ def ledger(loss: SpatialMatchingLoss, probability: np.ndarray, instances: np.nda
     p = torch.from_numpy(probability.astype(np.float64))[None, None].requires_grad_()
     labels = torch.from_numpy(instances.astype(np.int64))[None, None]
     terms = loss.explain(p, labels > 0, instances=labels)
-    by_image = torch.autograd.grad(terms.image, p, retain_graph=True)[0]
+    by_image = torch.autograd.grad(terms.image.sum(), p, retain_graph=True)[0]
     by_grid = torch.autograd.grad(terms.contributions.sum(), p)[0]
+    weight = None
+    if isinstance(terms, SoftMatching):
+        weight = torch.where(terms.levels[0].true, 1.0, terms.levels[0].by_distance).numpy().ravel()
+        terms = _of_soft(terms, p)
     terms = Matching(*(term.detach() if isinstance(term, Tensor) else term for term in terms))  # type: ignore[arg-type]
     height, width = terms.cell_size
     rows, columns = probability.shape
     cells = _places((rows, columns), (height, width)).assign(**_terms(terms))
+    cells = cells if weight is None else cells.assign(weight=weight)
     return Ledger(
         name=name,
         loss=float(terms.loss),
@@ -121,8 +133,36 @@ def ledger(loss: SpatialMatchingLoss, probability: np.ndarray, instances: np.nda
         grid_weight=terms.grid_weight,
         cell_size=(height, width),
         shape=(rows, columns),
-        threshold=float(loss.threshold),
+        threshold=float(loss.threshold) if isinstance(loss, SpatialMatchingLoss) else 0.5,
         cells=cells.assign(**_gradients(p.detach(), by_image, by_grid, (height, width))),
+        soft=isinstance(loss, SoftMatchingLoss),
+    )
+
+
+def _of_soft(terms: SoftMatching, p: Tensor) -> Matching:
+    """The soft loss in the faithful one's words.
+
+    L_i is the Dice loss of a cell with true mass and mean(p_j) of one without, on the first level. w_i is what this has
+    to be multiplied with, so that the terms add up: it holds weights, distance, levels, logarithm and count; the ledger
+    shows w_j instead. `predicted` is p > 1/2, which the loss itself does not ask for.
+    """
+    first = terms.levels[0]
+    true, most = first.true[0], cell_max(cut(p.detach()[0], terms.cell_size), 2)[0]
+    predicted = most > 0.5
+    losses = torch.where(true, first.dice[0], first.mean[0])
+    return Matching(
+        image=terms.image[0],
+        cells=losses,
+        kept=torch.ones_like(true),
+        summed=torch.ones_like(true),
+        weight=terms.contributions[0] * true.numel() / losses.clamp(min=torch.finfo(losses.dtype).tiny),
+        ratio=torch.ones_like(terms.image[0]),
+        S=predicted.sum() / true.sum().clamp(min=1),
+        distance=first.distance[0] * ~true,
+        predicted=predicted,
+        true=true,
+        cell_size=terms.cell_size,
+        grid_weight=1.0,
     )
 
 

@@ -111,6 +111,8 @@ def headline(ledger: Ledger) -> str:
     """The formula with its numbers."""
     if not ledger.grid_weight:
         return rf"{ledger.name}:  $L(P,Y)$ = {ledger.loss:.4f}"
+    if ledger.soft:
+        return rf"{ledger.name}:  $L = L(P,Y)$ + cells = {ledger.image:.4f} + {ledger.grid:.4f} = {ledger.loss:.4f}"
     weight = "" if ledger.grid_weight == 1 else f"{ledger.grid_weight:g} · "
     return (
         rf"{ledger.name}:  $L_{{SM}} = L(P,Y) + {'g' if weight else ''}\,s\,\sum w_i L_i\,/\,\sum$kept"
@@ -126,9 +128,10 @@ def _panels(ledger: Ledger) -> list[Panel]:
     losses = np.where(ledger.map("kept"), ledger.map("loss"), np.nan)
     shares = np.where(counted, 100 * ledger.map("share_of_loss"), np.nan)
     of_image = ledger.share_of_image
+    what = "Dice loss of cells with mass, mean p of the others" if ledger.soft else "core loss $L_i$ of the kept cells"
     parts = f"whole image: {percent(of_image)} %, cells: {percent(1 - of_image)} %"
     return [
-        Panel("core loss $L_i$ of the kept cells\n", losses, lambda value: f"{value:.2f}"),
+        Panel(f"{what}\n", losses, lambda value: f"{value:.2f}"),
         Panel(f"share of the loss, %\n{parts}", shares, short),
         *gradients,
     ]
@@ -201,7 +204,7 @@ def _kinds(axis: Axes, subject: Subject, ledger: Ledger, view: Window) -> None:
     axis.legend(handles=handles, loc="best", fontsize=9, framealpha=0.85)
     NZ_P, NZ_Y = int(predicted.sum()), int(true.sum())
     title = f"S = {NZ_P} predicted / {NZ_Y} true cells = {ledger.S:.3g}"
-    if ledger.grid_weight:
+    if ledger.grid_weight and not ledger.soft:
         title += (
             f", s = {ledger.ratio:.3f}\nkept: {int(kept.sum())} of {kept.size} cells; {_weights(axis, ledger, view)}"
         )

@@ -27,6 +27,7 @@ WORDS = {
     "s": "S: times σ(S)",
     "d": "D: by distance",
     "sd": "SD: both",
+    "soft": "soft form",
     "a": "G-A: all cells",
     "nz": "G-NZ: cells with mass",
 }
@@ -80,7 +81,7 @@ def page(subject: Subject, family: Family, ledgers: Mapping[Variant, Ledger], mo
         truth=outline(subject.mask),
         prediction=outline(subject.probability > first.threshold),
         cores=list(family.cores),
-        weightings={name: WORDS[name] for name in ("none", *WEIGHTINGS)},
+        weightings={name: WORDS[name] for name in ("none", *WEIGHTINGS, "soft")},
         aggregations={name: WORDS[name] for name in AGGREGATIONS},
         asked=family.asked,
         options=options,

@@ -6,16 +6,18 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from massmatch.losses import CORES, ImageLoss, SpatialMatchingLoss, WholeImageLoss
+from massmatch.losses import CORES, ImageLoss, SoftMatchingLoss, SpatialMatchingLoss, WholeImageLoss
 from massmatch.training.experiment import make_loss, options_of
 
 WEIGHTINGS = {"b": (False, False), "s": (True, False), "d": (False, True), "sd": (True, True)}  # scale, distance
 AGGREGATIONS = {"a": False, "nz": True}
+OF_GRID = ("cell_size", "cell_statistic", "cell_rounding", "min_cell", "distance_unit")
 SHOWN_CORES = ("bce", "tversky", "dice", "hybrid")  # the paper's, and that of its baselines
 
 
 class Variant(NamedTuple):
-    """One of the losses that the same image can be seen through; `weighting` "none" is the core alone."""
+    """One of the losses that the same image can be seen through; `weighting` "none" is the core alone, "soft" its
+    soft form."""
 
     core: str
     weighting: str = "none"
@@ -24,6 +26,8 @@ class Variant(NamedTuple):
     @property
     def name(self) -> str:
         """As in `massmatch losses`."""
+        if self.weighting == "soft":
+            return "soft-sm" if self.core == "hybrid" else f"soft-sm:core={self.core}"
         return self.core if self.weighting == "none" else f"sm-{self.core}-{self.weighting}-{self.aggregation}"
 
 
@@ -35,16 +39,21 @@ class Family:
     asked: Variant
     cores: dict[str, Callable[..., Tensor]]
     options: dict[str, Any]  # of the grid
+    soft: dict[str, Any]  # of the soft form, beside those of the grid that it has too
 
     def variants(self) -> Iterator[Variant]:
         """All of them: each core alone, then with every pair of switches."""
         for core in self.cores:
             yield Variant(core)
             yield from (Variant(core, weighting, to) for weighting in WEIGHTINGS for to in AGGREGATIONS)
+            yield Variant(core, "soft")
 
-    def loss(self, variant: Variant) -> SpatialMatchingLoss:
+    def loss(self, variant: Variant) -> SpatialMatchingLoss | SoftMatchingLoss:
         """The loss of a variant, for probabilities. The core alone has a grid that weighs nothing."""
         core = self.cores[variant.core]
+        if variant.weighting == "soft":
+            of_grid = {name: value for name, value in self.options.items() if name in OF_GRID}
+            return SoftMatchingLoss(core, **of_grid, **self.soft, from_logits=False).eval()
         if variant.weighting == "none":
             return SpatialMatchingLoss(core, **{**self.options, "grid_weight": 0.0}, from_logits=False)
         scale, distance = WEIGHTINGS[variant.weighting]
@@ -65,18 +74,24 @@ def family(spec: str) -> Family:
     of_core = {name: options.pop(name) for name in _options(type(core)) & options.keys()}
     cores: dict[str, Callable[..., Tensor]] = {name: _core(name, of_core) for name in SHOWN_CORES}
     own = next(name for name, make in CORES.items() if make is type(core))
-    return Family(spec, Variant(own, *switches), {**cores, own: core}, options)
+    soft = {}
+    if isinstance(loss, SoftMatchingLoss):
+        soft = {name: options.pop(name) for name in list(options) if name not in OF_GRID and name != "core"}
+        options.pop("core", None)
+    return Family(spec, Variant(own, *switches), {**cores, own: core}, options, soft)
 
 
-def _core_and_switches(loss: ImageLoss, spec: str) -> tuple[Any, tuple[str, str] | tuple[()]]:
+def _core_and_switches(loss: ImageLoss, spec: str) -> tuple[Any, tuple[str, str] | tuple[str] | tuple[()]]:
     if isinstance(loss, SpatialMatchingLoss):
         weighting = next(name for name, pair in WEIGHTINGS.items() if pair == (loss.scale, loss.distance))
         return loss.core, (weighting, "nz" if loss.nonzero else "a")
+    if isinstance(loss, SoftMatchingLoss):
+        return loss.core, ("soft",)
     if isinstance(loss, WholeImageLoss) and type(loss.core) in CORES.values():
         return loss.core, ()
     raise ValueError(
-        f"loss {spec} has no cells: only the sm-... losses have, and {', '.join(CORES)}, which can be their core, can "
-        "be shown on their grid; give one of them with --loss, such as --loss sm-tversky-s-a"
+        f"loss {spec} has no cells: only the sm-... losses and soft-sm have, and {', '.join(CORES)}, which can be "
+        "their core, can be shown on their grid; give one of them with --loss, such as --loss sm-tversky-s-a"
     )
 
 

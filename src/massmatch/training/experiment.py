@@ -100,9 +100,9 @@ def make_loss(spec: str, **more: Any) -> ImageLoss:
 def option_names(factory: Callable[..., ImageLoss]) -> list[str]:
     """The options of a loss of the catalogue that its name does not decide already."""
     classes = factory.args if isinstance(factory, partial) and factory.args else [factory]  # a loss and its core
-    decided = factory.keywords if isinstance(factory, partial) else {}
+    decided = {"core", *factory.keywords} if isinstance(factory, partial) else set()
     names = [name for each in classes for name in inspect.signature(each).parameters]
-    return sorted(set(names) - {"core", "grid", "from_logits", "reduction", *decided})
+    return sorted(set(names) - {"grid", "from_logits", "reduction", *decided})
 
 
 def options_of(text: str, spec: str) -> dict[str, Any]:
