@@ -1,5 +1,7 @@
 """One thread, so that suites can share a machine; one made-up cohort and one trained run for all who need one."""
 
+import signal
+
 import pytest
 import torch
 from hypothesis import settings
@@ -8,6 +10,10 @@ torch.set_num_threads(1)
 
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci")
+
+# A suite started in the background of a shell inherits "ignore", and so would every process that it tests.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ import shutil
 import signal
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
@@ -207,20 +208,17 @@ def _sum(path: Path) -> str:
 
 
 def _all_done(jobs: Iterator[Job], count: int, workers: int) -> Iterator[dict[str, Any]]:
-    """What became of each job, in the order in which they end."""
+    """What became of each job, in their order, so that the first fault named is the first of the listing."""
     if min(workers, count) <= 1:
         yield from (job.run() for job in jobs)
         return
     # spawn: a forked child would inherit threads that hold locks
     pool = ProcessPoolExecutor(min(workers, count), get_context("spawn"), initializer=_worker)
     try:
-        waiting = {pool.submit(Job.run, job) for job in islice(jobs, workers * AHEAD)}
+        waiting = deque(pool.submit(Job.run, job) for job in islice(jobs, workers * AHEAD))
         while waiting:
-            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ended:
-                yield future.result()
-                if (job := next(jobs, None)) is not None:
-                    waiting.add(pool.submit(Job.run, job))
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(Job.run, job) for job in islice(jobs, 1))
     except BrokenProcessPool:
         raise OSError(
             "a worker process was killed, as a rule for lack of memory: take fewer --workers; "
