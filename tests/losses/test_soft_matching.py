@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from drawing import box, draw, made_up, sure
 from massmatch.losses import BCE, LOSSES, Dice, SoftMatchingLoss
 from massmatch.losses.grid import cell_size
-from massmatch.losses.soft_matching import behind_padding
+from massmatch.losses.gridded import SameGrid
 
 R1 = {}
 SETTINGS = [
@@ -221,8 +221,8 @@ def test_a_phase_is_a_grid_that_begins_earlier():
     larger = [torch.zeros_like(inside) for _ in range(2)]
     for whole, part in zip(larger, (logits, target), strict=True):
         whole[..., 2:, 1:] = part
-    padded = behind_padding(logits[0], target[0], None, (2, 1))
-    torch.testing.assert_close(loss.match(*padded, (4, 4)).loss[0], loss(*larger, mask=inside))
+    moved = loss.moved(SameGrid(logits[0], target[0], None, (4, 4)), (2, 1))
+    torch.testing.assert_close(loss.of_grids([moved])[0], loss(*larger, mask=inside))
 
 
 def test_flipping_changes_nothing_where_the_grid_tiles_the_image():

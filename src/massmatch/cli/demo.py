@@ -63,8 +63,6 @@ DEMO_TRAINING: dict[str, Any] = {
     "scheme": "split",
     "epochs": 12,
     "learning_rate": 4e-3,
-    "precision": "bfloat16",
-    "memory": "channels-last",
 }
 
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,26 +12,26 @@ from massmatch.losses.grid import cut, overhangs
 from massmatch.losses.truth import GridRule, Truth, hidden, hides_mass, stacked
 
 
+class SameGrid(NamedTuple):
+    """Images whose grids have the same cells; what nobody has measured is None."""
+
+    logits: Tensor  # (N, *spatial)
+    target: Tensor  # (N, *spatial)
+    valid: Tensor | None  # (N, *spatial), 1 for the pixels that count; None for all of them
+    cell: tuple[int, ...]  # sides in pixels
+    true: Tensor | None = None  # (N, *grid) bool, cells with true mass
+    distance: Tensor | None = None  # (N, *grid), from the nearest of them
+
+
 class GridLoss(ImageLoss):
-    """A loss over the cells of each image's own grid. A subclass says what images of one grid cost (`of_one_grid`)."""
+    """A loss over the cells of each image's own grid. A subclass says what images cost (`of_grids`)."""
 
     rule: GridRule  # how the grid follows from the truth
     by_distance: bool  # whether the loss needs the distance of each cell from the masses
 
     @abstractmethod
-    def of_one_grid(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        valid: Tensor | None,
-        cell: tuple[int, ...],
-        true: Tensor | None,
-        distance: Tensor | None,
-    ) -> Tensor:
-        """(N,): the loss of (N, *spatial) images whose grids have the same cells.
-
-        `true` and `distance` are (N, *grid), None where nobody has measured them.
-        """
+    def of_grids(self, groups: Sequence[SameGrid]) -> Tensor:
+        """(N,): the loss of every image, one group after the other."""
 
     def per_image(
         self,
@@ -46,14 +46,14 @@ class GridLoss(ImageLoss):
         truths = self._truths(target, valid, instances, facts)
         x, y, v = logits.flatten(0, 1), target.flatten(0, 1), None if valid is None else valid.flatten(0, 1)
         if self.together(truths):  # their cells line up: all images at once
-            losses = [self.of_one_grid(x, y, v, truths[0].cell_size, *stacked(truths, x.device))]
+            groups = [SameGrid(x, y, v, truths[0].cell_size, *stacked(truths, x.device))]
         else:
             valids = [None] * len(truths) if v is None else v.split(1)
-            losses = [
-                self.of_one_grid(x_i, y_i, v_i, truth.cell_size, *stacked([truth], x.device))
+            groups = [
+                SameGrid(x_i, y_i, v_i, truth.cell_size, *stacked([truth], x.device))
                 for x_i, y_i, v_i, truth in zip(x.split(1), y.split(1), valids, truths, strict=True)
             ]
-        return torch.cat(losses).reshape(logits.shape[:2])
+        return self.of_grids(groups).reshape(logits.shape[:2])
 
     def together(self, truths: Sequence[Truth]) -> bool:
         """Whether these images can be handled at once."""
@@ -86,19 +86,15 @@ class GridLoss(ImageLoss):
         labels = [None] * len(target) if instances is None else instances
         return [self.rule.facts(image, of, self.by_distance) for image, of in zip(target, labels, strict=True)]
 
-    def one_image(
-        self, logits: Tensor, target: Tensor, mask: Tensor | None, instances: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None, Truth]:
-        """What `explain` needs of its one image: logits, target and mask as (1, *spatial), and the truth's grid.
-
-        Raises ValueError for more than one image or channel.
-        """
+    def one_image(self, logits: Tensor, target: Tensor, mask: Tensor | None, instances: Tensor | None) -> SameGrid:
+        """What `explain` needs of its one image. Raises ValueError for more than one image or channel."""
         logits, target, valid = checked(logits, target, mask, self.from_logits)
         if logits.shape[:2] != (1, 1):
             raise ValueError(f"explain takes one image of one channel, (1, 1, *spatial), not {tuple(logits.shape)}")
         mass, labels = hidden(target, instances, valid)
         truth = self.rule.measure(mass[0, 0], None if labels is None else labels[0, 0], with_distance=True)
-        return logits[0], target[0], None if valid is None else valid[0], truth
+        valid = None if valid is None else valid[0]
+        return SameGrid(logits[0], target[0], valid, truth.cell_size, *stacked([truth], logits.device))
 
     def _truths(
         self, target: Tensor, valid: Tensor | None, instances: Tensor | None, facts: Sequence[Facts] | None

@@ -21,10 +21,10 @@ from torch import Tensor
 from massmatch.losses.base import one_of
 from massmatch.losses.core import Dice, SumCore, Tversky, overlap_sums, region_sum, require_number
 from massmatch.losses.grid import cell_axes, cell_max, cut, distance_to_mass
-from massmatch.losses.gridded import GridLoss, call_core, valid_pixels
+from massmatch.losses.gridded import GridLoss, SameGrid, call_core, valid_pixels
 from massmatch.losses.hybrid import Hybrid
 from massmatch.losses.spatial_matching import CORES
-from massmatch.losses.truth import GridRule, Truth, stacked
+from massmatch.losses.truth import GridRule, Truth
 
 
 class Cells(NamedTuple):
@@ -37,6 +37,18 @@ class Cells(NamedTuple):
     most: Tensor  # the largest p; 0 where nothing asks for it
     true: Tensor  # with true mass; bool
     distance: Tensor  # from the nearest true cell; 0 where nothing asks for it
+
+    @classmethod
+    def joined(cls, groups: "Sequence[Cells]") -> "Cells":
+        """One after the other, each grid filled up to the largest with cells of no pixel, which nothing counts."""
+        if len(groups) == 1:
+            return groups[0]
+        largest = [max(sides) for sides in zip(*(cells.true.shape[1:] for cells in groups), strict=True)]
+        whole = [
+            torch.cat([filled_up(x, largest, torch.inf if name == "distance" else 0.0) for x in of_each])
+            for name, of_each in zip(cls._fields, zip(*groups, strict=True), strict=True)
+        ]
+        return cls(*whole)
 
     def doubled(self, unit: float) -> "Cells":
         """The same of cells twice as large. Their distance is `unit` times that of the nearest cell within."""
@@ -160,55 +172,48 @@ class SoftMatchingLoss(GridLoss):
         """Images of one cell size, unless each has a phase of its own."""
         return super().together(truths) and not self.moves
 
-    def of_one_grid(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        valid: Tensor | None,
-        cell: tuple[int, ...],
-        true: Tensor | None,
-        distance: Tensor | None,
-    ) -> Tensor:
-        """(N,): the loss of images whose grids have the same cells."""
+    def of_grids(self, groups: Sequence[SameGrid]) -> Tensor:
+        """(N,): the loss of every image. Pixels are visited group by group, the cells of all groups at once."""
         if self.moves:
-            logits, target, valid = behind_padding(logits, target, valid, [int(torch.randint(n, ())) for n in cell])
-            true = distance = None
-        return self.match(logits, target, valid, cell, true, distance).loss
+            groups = [self.moved(group, [int(torch.randint(side, ())) for side in group.cell]) for group in groups]
+        measured = [self.measure(group) for group in groups]
+        levels = self.levels_of(Cells.joined([cells for _, cells in measured]))
+        return torch.stack([torch.cat([image for image, _ in measured]), *(level.loss for level in levels)]).sum(0)
 
-    def match(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        valid: Tensor | None,
-        cell: tuple[int, ...],
-        true: Tensor | None = None,
-        distance: Tensor | None = None,
-    ) -> SoftMatching:
-        """The terms of (N, *spatial) images whose grids have the same cells; `true` and `distance` are (N, *grid)."""
+    def moved(self, group: SameGrid, front: Sequence[int]) -> SameGrid:
+        """The same images under a grid that begins so many rows and columns before them."""
+        moved = behind_padding(group, front)
+        true = cell_max(cut(moved.target, group.cell), len(group.cell)) > 0.5
+        step = self.rule.step(group.cell, tuple(group.logits.shape[1:]))
+        return moved._replace(true=true, distance=distances(true, step) if self.by_distance else None)
+
+    def measure(self, group: SameGrid) -> tuple[Tensor, Cells]:
+        """L(P, Y), (N,), and what is known of the cells."""
+        logits, target, valid, cell, true, distance = group
         dims = len(cell)
         p, y, v = cut(logits, cell), cut(target, cell), valid_pixels(target, valid, cell)
-        image, overlap = self._core_and_overlap(logits, target, valid, p, y, v, dims)
-        zeros = torch.zeros_like(overlap[0])
+        image, (tp, p_sum, y_sum) = self._core_and_overlap(logits, target, valid, p, y, v, dims)
+        zeros = torch.zeros_like(tp)
         pixels = zeros + p[0].numel() / zeros[0].numel() if v is None else region_sum(v.expand_as(p), cell_axes(dims))
-        true = cell_max(y if v is None else y * v, dims) > 0.5 if true is None else true
-        if self.by_distance and distance is None:
-            distance = distances(true, self.rule.step(cell, tuple(logits.shape[1:])))
-        tp, p_sum, y_sum = overlap
         cells = Cells(
             tp,
             p_sum,
             y_sum,
             pixels,
             self._most(p, v, dims) if self.count or self.normalise == "kept" else zeros,
-            true,
+            cell_max(y if v is None else y * v, dims) > 0.5 if true is None else true,
             distance.to(zeros.dtype) if self.by_distance and distance is not None else zeros,
         )
+        return image, cells
+
+    def levels_of(self, cells: Cells) -> tuple[Level, ...]:
+        """The terms over the cells, and over those that are 2, 4, ... times as large."""
         weights = [2.0**-k for k in range(self.levels)]
         levels: list[Level] = []
         for weight in weights:
             cells = cells.doubled(0.5 if self.rule.distance_unit == "cell" else 1.0) if levels else cells
             levels.append(self._level(cells, weight / sum(weights)))
-        return SoftMatching(image, tuple(levels), cell)
+        return tuple(levels)
 
     def _core_and_overlap(
         self,
@@ -272,9 +277,10 @@ class SoftMatchingLoss(GridLoss):
         The ledger adds up: `loss` = `image` + over the levels weight (sum of found + sum of stray + balance). Raises
         ValueError for more than one image or channel.
         """
-        logits, target, valid, truth = self.one_image(logits, target, mask, instances)
         with torch.autocast(logits.device.type, enabled=False):
-            return self.match(logits, target, valid, truth.cell_size, *stacked([truth], logits.device))
+            group = self.one_image(logits, target, mask, instances)
+            image, cells = self.measure(group)
+            return SoftMatching(image, self.levels_of(cells), group.cell)
 
     def extra_repr(self) -> str:
         """Shown by `repr`: the core and the switches."""
@@ -282,13 +288,19 @@ class SoftMatchingLoss(GridLoss):
         return ", ".join([f"distance={self.by_distance}", *(f"{name}={getattr(self, name)!r}" for name in names)])
 
 
-def behind_padding(
-    logits: Tensor, target: Tensor, valid: Tensor | None, front: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, *spatial) behind so many rows and columns that count for nothing: the cells are cut elsewhere."""
-    pad = [n for side in reversed(front) for n in (side, 0)]
+def behind_padding(group: SameGrid, front: Sequence[int]) -> SameGrid:
+    """The images behind so many rows and columns that count for nothing, and before as many as fill the last cells."""
+    logits, target, valid, cell, _, _ = group
     valid = torch.ones_like(target) if valid is None else valid.expand_as(target)
-    return F.pad(logits, pad), F.pad(target, pad), F.pad(valid, pad)
+    before = [(n, -(n + side) % step) for n, side, step in zip(front, target.shape[1:], cell, strict=True)]
+    pad = [n for pair in reversed(before) for n in pair]
+    return SameGrid(F.pad(logits, pad), F.pad(target * valid, pad), F.pad(valid, pad), cell)
+
+
+def filled_up(cells: Tensor, largest: Sequence[int], fill: float) -> Tensor:
+    """(N, *grid) up to the largest grid, (N, *largest)."""
+    pad = [n for side, whole in zip(reversed(cells.shape), reversed(largest), strict=False) for n in (0, whole - side)]
+    return F.pad(cells, pad, value=fill)
 
 
 @torch.compiler.disable

@@ -23,10 +23,10 @@ from torch import Tensor
 from massmatch.losses.base import Facts, one_of
 from massmatch.losses.core import BCE, Dice, SumCore, Tversky, require_number
 from massmatch.losses.grid import cell_axes, cell_max, cut
-from massmatch.losses.gridded import GridLoss, call_core, per_image, valid_pixels
+from massmatch.losses.gridded import GridLoss, SameGrid, call_core, per_image, valid_pixels
 from massmatch.losses.hybrid import DiceBCE, Hybrid
 from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
-from massmatch.losses.truth import GridRule, stacked
+from massmatch.losses.truth import GridRule
 
 CORES: dict[str, Callable[[], Callable[..., Tensor]]] = {
     **{"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid, "dice-bce": DiceBCE},
@@ -227,17 +227,9 @@ class SpatialMatchingLoss(GridLoss):
             return self.core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
         return call_core(self.core, logits, target, axes, valid, self.from_logits)
 
-    def of_one_grid(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        valid: Tensor | None,
-        cell: tuple[int, ...],
-        true: Tensor | None,
-        distance: Tensor | None,
-    ) -> Tensor:
-        """(N,): L_SM of images whose grids have the same cells."""
-        return self.match(logits, target, valid, cell, true, distance).loss
+    def of_grids(self, groups: Sequence[SameGrid]) -> Tensor:
+        """(N,): L_SM of every image."""
+        return torch.cat([self.match(*group).loss for group in groups])
 
     def facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
@@ -255,9 +247,8 @@ class SpatialMatchingLoss(GridLoss):
         """
         if not self.grid:
             raise ValueError("explain needs the grid, but the loss was made with grid=False")
-        logits, target, valid, truth = self.one_image(logits, target, mask, instances)
         with torch.autocast(logits.device.type, enabled=False):
-            terms = self.match(logits, target, valid, truth.cell_size, *stacked([truth], logits.device))
+            terms = self.match(*self.one_image(logits, target, mask, instances))
         return Matching(*(term[0] if isinstance(term, Tensor) else term for term in terms))  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:

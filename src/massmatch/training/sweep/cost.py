@@ -12,13 +12,14 @@ from massmatch.data import Cohort
 from massmatch.losses import LOSSES
 from massmatch.training.batches import normalised
 from massmatch.training.experiment import Experiment, make_model, parts_of
-from massmatch.training.precision import shortest
+from massmatch.training.precision import LAYOUTS, arranged, fastest, shortest
 from massmatch.training.step import main_output
 from massmatch.training.sweep.plans import Planned
 from massmatch.training.sweep.status import Status, experiment_of, history_of
 from massmatch.training.weights import best_device
 
-SAME = ("fingerprint", "model", "width", "batch_size", "threads", "scheme", "folds", "adversarial")  # decide the time
+WORK = ("fingerprint", "model", "width", "batch_size", "scheme", "folds", "adversarial")  # decide how much there is
+SPEED = ("threads", "precision", "memory")  # and how fast it goes
 
 
 class Cost(NamedTuple):
@@ -47,7 +48,7 @@ def cost_of(planned: Sequence[Planned], states: Sequence[Status], runs: Path, co
 
 def what_decides(facts: dict[str, object]) -> tuple[object, ...]:
     """The fields of an experiment that its time depends on most; the loss counts little beside a network."""
-    return tuple(facts.get(name, Experiment.model_fields[name].default) for name in SAME)
+    return tuple(facts.get(name, Experiment.model_fields[name].default) for name in WORK + SPEED)
 
 
 def epochs_so_far(runs: Path) -> dict[tuple[object, ...], float]:
@@ -77,9 +78,11 @@ def timed_epoch(experiment: Experiment, cohort: Cohort, fold: int) -> float:
 def time_of_a_step(experiment: Experiment, batch: torch.Tensor) -> tuple[float, float]:
     """Seconds of a training step on the batch and of a prediction of its first image."""
     device = best_device()
-    model, loss = make_model(experiment.model, experiment.width).to(device), LOSSES["hybrid"]()
+    model, loss = make_model(experiment.model, experiment.width), LOSSES["hybrid"]()
+    speed = fastest(model, experiment.precision, experiment.memory, device)
+    arranged(model.to(device), speed.memory)
     optimizer = torch.optim.Adam(model.parameters())
-    batch = batch.to(device)
+    batch = batch.to(device, memory_format=LAYOUTS[speed.memory])
     target = (batch > 0.5).float()
 
     def step() -> None:
@@ -93,5 +96,5 @@ def time_of_a_step(experiment: Experiment, batch: torch.Tensor) -> tuple[float, 
         with torch.inference_mode():
             model.eval()(batch[:1]).max().item()
 
-    with torch.autocast(device.type, torch.bfloat16, enabled=experiment.precision == "bfloat16"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=speed.precision == "bfloat16"):
         return shortest(step), shortest(look)
