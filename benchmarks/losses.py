@@ -17,8 +17,10 @@ from monai.losses import DiceCELoss
 from torch import Tensor
 
 from massmatch.losses import BCE, LOSSES, Tversky
+from massmatch.training.experiment import make_loss
 
 CELL = 8
+OPTIONS = ("soft-sm:random_phase=true", "soft-sm:levels=3")  # beside every loss as it is
 
 
 def mammograms(side: int) -> tuple[Tensor, Tensor]:
@@ -59,8 +61,8 @@ def compare(side: int, rounds: int) -> None:
     steps: dict[str, Callable[[], Tensor]] = {}
     reference = DiceCELoss(sigmoid=True)
     steps["monai DiceCELoss"] = lambda: reference(logits, target)
-    for name, make in LOSSES.items():
-        loss = make()
+    for name in (*LOSSES, *OPTIONS):
+        loss = make_loss(name)
         steps[name] = partial(loss, logits, target, facts=loss.facts(target))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for round in range(rounds + 2):
@@ -69,11 +71,11 @@ def compare(side: int, rounds: int) -> None:
             if round >= 2:  # the first two warm up
                 times[name].append(took)
     print(f"\n4 x 1 x {side} x {side}, forward and backward, median of {rounds} rounds, one thread")
-    print(f"{'loss':20}{'ms':>9}{'/ DiceCELoss':>14}")
+    print(f"{'loss':28}{'ms':>9}{'/ DiceCELoss':>14}")
     base = times["monai DiceCELoss"]
     for name, took in times.items():
         ratio = statistics.median(t / b for t, b in zip(took, base, strict=True))
-        print(f"{name:20}{1e3 * statistics.median(took):9.2f}{ratio:14.2f}")
+        print(f"{name:28}{1e3 * statistics.median(took):9.2f}{ratio:14.2f}")
 
 
 def compare_with_loop(rounds: int) -> None:

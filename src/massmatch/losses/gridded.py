@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from massmatch.losses.base import Facts, ImageLoss, accepts, check_shape, check_unit_interval, checked
@@ -116,6 +117,25 @@ class GridLoss(ImageLoss):
         """The facts of the masses inside the mask; NumPy and SciPy, so a graph is broken here."""
         mass, labels = hidden(target, instances, valid)
         return self.facts(mass, instances=labels)
+
+
+def joined(groups: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """The tensors of several groups of images, (N,) or (N, *grid) each, one group after the other.
+
+    Grids are filled up with 0 to the largest: cells without a pixel, which a loss must not count. So what is done to
+    cells is done once for all images, which costs no more than for one of them.
+    """
+    return list(groups[0]) if len(groups) == 1 else [torch.cat(filled_up(each)) for each in zip(*groups, strict=True)]
+
+
+def filled_up(grids: Sequence[Tensor]) -> list[Tensor]:
+    """(N, *grid) each, all with the largest grid."""
+    largest = [max(sides) for sides in zip(*(grid.shape[1:] for grid in grids), strict=True)]
+    missing = [[n - side for n, side in zip(largest, grid.shape[1:], strict=True)] for grid in grids]
+    return [
+        F.pad(grid, [n for more in reversed(sides) for n in (0, more)]) if any(sides) else grid
+        for grid, sides in zip(grids, missing, strict=True)
+    ]
 
 
 def call_core(

@@ -21,7 +21,7 @@ from torch import Tensor
 from massmatch.losses.base import one_of
 from massmatch.losses.core import Dice, SumCore, Tversky, overlap_sums, region_sum, require_number
 from massmatch.losses.grid import cell_axes, cell_max, cut, distance_to_mass
-from massmatch.losses.gridded import GridLoss, SameGrid, call_core, valid_pixels
+from massmatch.losses.gridded import GridLoss, SameGrid, call_core, joined, valid_pixels
 from massmatch.losses.hybrid import Hybrid
 from massmatch.losses.spatial_matching import CORES
 from massmatch.losses.truth import GridRule, Truth
@@ -38,18 +38,6 @@ class Cells(NamedTuple):
     true: Tensor  # with true mass; bool
     distance: Tensor  # from the nearest true cell; 0 where nothing asks for it
 
-    @classmethod
-    def joined(cls, groups: "Sequence[Cells]") -> "Cells":
-        """One after the other, each grid filled up to the largest with cells of no pixel, which nothing counts."""
-        if len(groups) == 1:
-            return groups[0]
-        largest = [max(sides) for sides in zip(*(cells.true.shape[1:] for cells in groups), strict=True)]
-        whole = [
-            torch.cat([filled_up(x, largest, torch.inf if name == "distance" else 0.0) for x in of_each])
-            for name, of_each in zip(cls._fields, zip(*groups, strict=True), strict=True)
-        ]
-        return cls(*whole)
-
     def doubled(self, unit: float) -> "Cells":
         """The same of cells twice as large. Their distance is `unit` times that of the nearest cell within."""
         dims = self.true.ndim - 1
@@ -57,7 +45,8 @@ class Cells(NamedTuple):
         tp, p, y, pixels = (region_sum(cut(x, twice), cell_axes(dims)) for x in self[:4])
         most = cell_max(cut(self.most, twice), dims)
         true = cell_max(cut(self.true.to(torch.uint8), twice), dims) > 0
-        near = -cell_max(cut(-self.distance, twice, -torch.inf), dims)
+        inside = self.distance.masked_fill(self.pixels == 0, torch.inf)
+        near = -cell_max(cut(-inside, twice, -torch.inf), dims)
         return Cells(tp, p, y, pixels, most, true, unit * near)
 
 
@@ -96,7 +85,7 @@ class SoftMatching(NamedTuple):
 
     image: Tensor  # (1,), the core of the whole image
     levels: tuple[Level, ...]  # from the smallest cells to the largest
-    cell_size: tuple[int, ...]  # of the first level, in pixels
+    cell_size: tuple[int, ...]  # of the first level, in pixels, of the first image
 
     @property
     def loss(self) -> Tensor:
@@ -176,9 +165,7 @@ class SoftMatchingLoss(GridLoss):
         """(N,): the loss of every image. Pixels are visited group by group, the cells of all groups at once."""
         if self.moves:
             groups = [self.moved(group, [int(torch.randint(side, ())) for side in group.cell]) for group in groups]
-        measured = [self.measure(group) for group in groups]
-        levels = self.levels_of(Cells.joined([cells for _, cells in measured]))
-        return torch.stack([torch.cat([image for image, _ in measured]), *(level.loss for level in levels)]).sum(0)
+        return self.match(groups).loss
 
     def moved(self, group: SameGrid, front: Sequence[int]) -> SameGrid:
         """The same images under a grid that begins so many rows and columns before them."""
@@ -187,24 +174,40 @@ class SoftMatchingLoss(GridLoss):
         step = self.rule.step(group.cell, tuple(group.logits.shape[1:]))
         return moved._replace(true=true, distance=distances(true, step) if self.by_distance else None)
 
-    def measure(self, group: SameGrid) -> tuple[Tensor, Cells]:
-        """L(P, Y), (N,), and what is known of the cells."""
+    def match(self, groups: Sequence[SameGrid]) -> SoftMatching:
+        """The terms of all images. Pixels are visited group by group, the cells of all groups at once."""
+        pixels, most, true, distance, *sums = joined([self.look(group) for group in groups])
+        tp, p, y = sums[-3:]
+        sums = sums if self.sums_overlap else sums[:-3]
+        image = self.core.from_sums(*map(per_image_sum, sums)) if isinstance(self.core, SumCore) else sums[0]
+        return SoftMatching(image, self.levels_of(Cells(tp, p, y, pixels, most, true, distance)), groups[0].cell)
+
+    def look(self, group: SameGrid) -> list[Tensor]:
+        """What the pixels say about their cells, (N, *grid): pixels, most, true and distance of `Cells`;
+
+        what the core makes of them: its sums, or else L(P, Y), (N,); and, last, the sums of y p, p and y.
+        """
         logits, target, valid, cell, true, distance = group
         dims = len(cell)
         p, y, v = cut(logits, cell), cut(target, cell), valid_pixels(target, valid, cell)
-        image, (tp, p_sum, y_sum) = self._core_and_overlap(logits, target, valid, p, y, v, dims)
-        zeros = torch.zeros_like(tp)
+        if isinstance(self.core, SumCore):
+            sums = self.core.sums(p, y, axes=cell_axes(dims), valid=v, from_logits=self.from_logits)
+        else:
+            sums = (call_core(self.core, logits, target, tuple(range(-dims, 0)), valid, self.from_logits),)
+        if not self.sums_overlap:
+            sums = *sums, *overlap_sums(p, y, cell_axes(dims), v, self.from_logits)
+        zeros = torch.zeros_like(sums[-1])
         pixels = zeros + p[0].numel() / zeros[0].numel() if v is None else region_sum(v.expand_as(p), cell_axes(dims))
-        cells = Cells(
-            tp,
-            p_sum,
-            y_sum,
-            pixels,
-            self._most(p, v, dims) if self.count or self.normalise == "kept" else zeros,
-            cell_max(y if v is None else y * v, dims) > 0.5 if true is None else true,
-            distance.to(zeros.dtype) if self.by_distance and distance is not None else zeros,
-        )
-        return image, cells
+        most = self._most(p, v, dims) if self.count or self.normalise == "kept" else zeros
+        true = cell_max(y if v is None else y * v, dims) > 0.5 if true is None else true
+        distance = distance.to(zeros.dtype) if self.by_distance and distance is not None else zeros
+        return [pixels, most, true, distance, *sums]
+
+    @property
+    def sums_overlap(self) -> bool:
+        """Whether the last sums of the core are those of y p, p and y, so that they need not be made twice."""
+        core = self.core
+        return isinstance(core, Hybrid | Tversky) or (isinstance(core, Dice) and not core.squared)
 
     def levels_of(self, cells: Cells) -> tuple[Level, ...]:
         """The terms over the cells, and over those that are 2, 4, ... times as large."""
@@ -214,29 +217,6 @@ class SoftMatchingLoss(GridLoss):
             cells = cells.doubled(0.5 if self.rule.distance_unit == "cell" else 1.0) if levels else cells
             levels.append(self._level(cells, weight / sum(weights)))
         return tuple(levels)
-
-    def _core_and_overlap(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        valid: Tensor | None,
-        p: Tensor,
-        y: Tensor,
-        v: Tensor | None,
-        dims: int,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """L(P, Y), (N,), and the cells' sums of y p, p and y, which some cores have summed already."""
-        axes = cell_axes(dims)
-        if isinstance(self.core, SumCore):
-            sums = self.core.sums(p, y, axes=axes, valid=v, from_logits=self.from_logits)
-            image = self.core.from_sums(*(s.flatten(1).sum(1) for s in sums))
-            if isinstance(self.core, Hybrid):
-                return image, sums[2:]
-            if isinstance(self.core, Tversky) or (isinstance(self.core, Dice) and not self.core.squared):
-                return image, sums
-        else:
-            image = call_core(self.core, logits, target, tuple(range(-dims, 0)), valid, self.from_logits)
-        return image, overlap_sums(p, y, axes, v, self.from_logits)
 
     def _most(self, p: Tensor, v: Tensor | None, dims: int) -> Tensor:
         """The largest probability of each cell; 0 where no pixel counts."""
@@ -278,9 +258,7 @@ class SoftMatchingLoss(GridLoss):
         ValueError for more than one image or channel.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            group = self.one_image(logits, target, mask, instances)
-            image, cells = self.measure(group)
-            return SoftMatching(image, self.levels_of(cells), group.cell)
+            return self.match([self.one_image(logits, target, mask, instances)])
 
     def extra_repr(self) -> str:
         """Shown by `repr`: the core and the switches."""
@@ -295,12 +273,6 @@ def behind_padding(group: SameGrid, front: Sequence[int]) -> SameGrid:
     before = [(n, -(n + side) % step) for n, side, step in zip(front, target.shape[1:], cell, strict=True)]
     pad = [n for pair in reversed(before) for n in pair]
     return SameGrid(F.pad(logits, pad), F.pad(target * valid, pad), F.pad(valid, pad), cell)
-
-
-def filled_up(cells: Tensor, largest: Sequence[int], fill: float) -> Tensor:
-    """(N, *grid) up to the largest grid, (N, *largest)."""
-    pad = [n for side, whole in zip(reversed(cells.shape), reversed(largest), strict=False) for n in (0, whole - side)]
-    return F.pad(cells, pad, value=fill)
 
 
 @torch.compiler.disable

@@ -23,7 +23,7 @@ from torch import Tensor
 from massmatch.losses.base import Facts, one_of
 from massmatch.losses.core import BCE, Dice, SumCore, Tversky, require_number
 from massmatch.losses.grid import cell_axes, cell_max, cut
-from massmatch.losses.gridded import GridLoss, SameGrid, call_core, per_image, valid_pixels
+from massmatch.losses.gridded import GridLoss, SameGrid, call_core, joined, per_image, valid_pixels
 from massmatch.losses.hybrid import DiceBCE, Hybrid
 from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
 from massmatch.losses.truth import GridRule
@@ -49,13 +49,13 @@ class Matching(NamedTuple):
     distance: Tensor  # d_i, 0 where the cell is no false positive
     predicted: Tensor  # cells with predicted mass; bool
     true: Tensor  # cells with true mass; bool
-    cell_size: tuple[int, ...]  # height and width in pixels
+    cell_size: tuple[int, ...]  # height and width in pixels, of the first image
     grid_weight: float
 
     @property
     def contributions(self) -> Tensor:
         """The share of each cell in the loss: grid_weight s w_i L_i / sum kept for the summed ones."""
-        grid = tuple(range(-len(self.cell_size), 0))
+        grid = tuple(range(self.image.ndim - self.cells.ndim, 0))
         count = self.kept.sum(grid, keepdim=True).clamp(min=1)
         ratio = self.ratio.reshape(self.ratio.shape + (1,) * len(grid))
         return self.grid_weight * ratio * (self.summed * self.weight * self.cells) / count
@@ -63,7 +63,7 @@ class Matching(NamedTuple):
     @property
     def loss(self) -> Tensor:
         """L_SM = L_I plus the contributions of the cells (Eq. 1)."""
-        return self.image + self.contributions.sum(tuple(range(-len(self.cell_size), 0)))
+        return self.image + self.contributions.flatten(self.image.ndim).sum(-1)
 
 
 class SpatialMatchingLoss(GridLoss):
@@ -133,31 +133,41 @@ class SpatialMatchingLoss(GridLoss):
         if not callable(self.core):
             raise TypeError(f"core must be one of {', '.join(CORES)} or callable, but is a {type(core).__name__}")
 
-    # ------------------------------------------------------------------ Algorithm 1, for images of one cell size
+    # ----------------------------------------------------------------------------------------------- Algorithm 1
 
-    def match(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        valid: Tensor | None,
-        cell: tuple[int, ...],
-        true: Tensor | None = None,
-        distance: Tensor | None = None,
-    ) -> Matching:
-        """The terms of (N, *spatial) images whose grids have the same cells; `true` and `distance` are (N, *grid)."""
+    def look(self, group: SameGrid) -> list[Tensor]:
+        """What the pixels say about their cells, (N, *grid): which count, are predicted, are true; their distances;
+
+        and what the core makes of them: its sums, from which image and cells follow, or else L_I (N,) and all L_i.
+        """
+        logits, target, valid, cell, true, distance = group
+        dims = len(cell)
         p, y, v = cut(logits, cell), cut(target, cell), valid_pixels(target, valid, cell)
-        image, cells = self._core_losses(logits, target, valid, p, y, v, len(cell))
+        if isinstance(self.core, SumCore):  # the pixels are visited once for lines 1 and 4
+            core = self.core.sums(p, y, axes=cell_axes(dims), valid=v, from_logits=self.from_logits)
+        else:
+            image = call_core(self.core, logits, target, tuple(range(-dims, 0)), valid, self.from_logits)
+            core = image, call_core(self.core, p, y, cell_axes(dims), v, self.from_logits)
+        predicted = self._predicted(p.detach(), v, dims)  # lines 9, 13
+        true = cell_max(y if v is None else y * v, dims) > 0.5 if true is None else true  # line 10
+        counted = torch.ones_like(true) if v is None else (cell_max(v, dims) > 0).expand_as(true)
+        distance = torch.zeros_like(core[-1]) if distance is None else distance.to(core[-1].dtype)
+        return [counted, predicted, true, distance, *core]
 
-        counted = (
-            torch.ones_like(cells, dtype=torch.bool) if v is None else (cell_max(v, len(cell)) > 0).expand_as(cells)
-        )
-        predicted = self._predicted(p.detach(), v, len(cell))  # lines 9, 13
-        true = cell_max(y if v is None else y * v, len(cell)) > 0.5 if true is None else true  # line 10
+    def match(self, groups: Sequence[SameGrid]) -> Matching:
+        """The terms of all images; cells of smaller grids that are not there are neither kept nor summed."""
+        counted, predicted, true, distance, *core = joined([self.look(group) for group in groups])
+        if isinstance(self.core, SumCore):
+            image = self.core.from_sums(*(of_cells.flatten(1).sum(1) for of_cells in core))  # line 1
+            cells = self.core.from_sums(*core)  # line 4
+        else:
+            image, cells = core
+        dims = cells.ndim - 1
         kept = counted & (predicted | true) if self.nonzero else counted  # lines 15-18
-        summed = kept if self.numerator == "kept" else counted & per_image(kept, torch.any, len(cell))
+        summed = kept if self.numerator == "kept" else counted & per_image(kept, torch.any, dims)
 
-        false_positive = predicted & ~true & per_image(true, torch.any, len(cell))  # line 13
-        d = torch.zeros_like(cells) if distance is None else distance.to(cells.dtype) * false_positive
+        false_positive = predicted & ~true & per_image(true, torch.any, dims)  # line 13
+        d = distance * false_positive
         NZ_P, NZ_Y = (cells_with.flatten(1).sum(1).to(cells.dtype) for cells_with in (predicted, true))
         S = NZ_P / NZ_Y.clamp(min=1)  # Eq. 8
         return Matching(
@@ -171,26 +181,9 @@ class SpatialMatchingLoss(GridLoss):
             distance=d,
             predicted=predicted,
             true=true,
-            cell_size=cell,
+            cell_size=groups[0].cell,
             grid_weight=self.grid_weight,
         )
-
-    def _core_losses(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        valid: Tensor | None,
-        p: Tensor,
-        y: Tensor,
-        v: Tensor | None,
-        dims: int,
-    ) -> tuple[Tensor, Tensor]:
-        """L_I (N,) and all L_i (N, *grid): lines 1 and 4."""
-        if isinstance(self.core, SumCore):  # the pixels are visited once for both
-            sums = self.core.sums(p, y, axes=cell_axes(dims), valid=v, from_logits=self.from_logits)
-            return self.core.from_sums(*(s.flatten(1).sum(1) for s in sums)), self.core.from_sums(*sums)
-        image = call_core(self.core, logits, target, tuple(range(-dims, 0)), valid, self.from_logits)
-        return image, call_core(self.core, p, y, cell_axes(dims), v, self.from_logits)
 
     def _predicted(self, p: Tensor, v: Tensor | None, dims: int) -> Tensor:
         """Cells with a pixel above the threshold; for logits p > t means logit > log(t / (1 - t))."""
@@ -229,7 +222,7 @@ class SpatialMatchingLoss(GridLoss):
 
     def of_grids(self, groups: Sequence[SameGrid]) -> Tensor:
         """(N,): L_SM of every image."""
-        return torch.cat([self.match(*group).loss for group in groups])
+        return self.match(groups).loss
 
     def facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
@@ -248,7 +241,7 @@ class SpatialMatchingLoss(GridLoss):
         if not self.grid:
             raise ValueError("explain needs the grid, but the loss was made with grid=False")
         with torch.autocast(logits.device.type, enabled=False):
-            terms = self.match(*self.one_image(logits, target, mask, instances))
+            terms = self.match([self.one_image(logits, target, mask, instances)])
         return Matching(*(term[0] if isinstance(term, Tensor) else term for term in terms))  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
