@@ -16,10 +16,11 @@ import torch
 from monai.losses import DiceCELoss
 from torch import Tensor
 
-from massmatch.losses import BCE, LOSSES, Tversky
+from massmatch.losses import BCE, LOSSES, AdaptiveSampleLoss, Tversky
 from massmatch.training.experiment import make_loss
 
 CELL = 8
+DENSITY = (1, 2, 3, 4)  # ACR category of each image, which density-asp weighs by
 OPTIONS = ("soft-sm:random_phase=true", "soft-sm:levels=3")  # beside every loss as it is
 
 
@@ -63,7 +64,9 @@ def compare(side: int, rounds: int) -> None:
     steps["monai DiceCELoss"] = lambda: reference(logits, target)
     for name in (*LOSSES, *OPTIONS):
         loss = make_loss(name)
-        steps[name] = partial(loss, logits, target, facts=loss.facts(target))
+        if isinstance(loss, AdaptiveSampleLoss):
+            loss.fit(target, DENSITY)
+        steps[name] = partial(loss, logits, target, facts=loss.facts(target, density=DENSITY))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for round in range(rounds + 2):
         for name, step in steps.items():
