@@ -202,6 +202,14 @@ def test_row_30_three_processes_measure_ten_images_once_each_as_one_does(tmp_pat
     same_rows(kept, out.parent / "alone")
 
 
+def moved(one, two, optimizer):
+    """How far the first moments of Adam in two checkpoints lie apart, as a share of them."""
+    first, second = (
+        torch.cat([each["exp_avg"].flatten() for each in of[optimizer]["state"].values()]) for of in (one, two)
+    )
+    return float((second - first).norm() / first.norm())
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("changes", [{}, {"loss": "asp-l"}, {"model": "unet3+"}, {"adversarial": 0.1}], ids=str)
 def test_two_processes_learn_what_one_learns(cohort, tmp_path, changes):
@@ -215,10 +223,10 @@ def test_two_processes_learn_what_one_learns(cohort, tmp_path, changes):
     one, two = (load_checkpoint(run / "last.ckpt") for run in runs)
     for key in ("loss", "val_dsc_pooled", "val_predicted_px"):
         assert two["history"][0][key] == pytest.approx(one["history"][0][key], rel=1e-4)
-    first, second = (
-        torch.cat([each["exp_avg"].flatten() for each in of["optimizer"]["state"].values()]) for of in (one, two)
-    )
-    assert (second - first).norm() < 2e-3 * first.norm()
+    # the critics' distance of features has a kink wherever nothing is to be told apart, as on an empty background
+    assert moved(one, two, "optimizer") < (0.1 if experiment.adversarial else 2e-3)
+    if experiment.adversarial:
+        assert moved(one, two, "critic_optimizer") < 1e-3  # 0.1 to 0.2 where each process keeps its own gradients
     assert {path.name for path in runs[0].iterdir()} == {path.name for path in runs[1].iterdir()}
 
 
