@@ -1,8 +1,9 @@
-"""The tables "Three seeds" and "Masses found, by size" of docs/repaired.md, from the images of docs/results.
+"""The tables of docs/repaired.md with several seeds or number formats, from the images of docs/results.
 
 python docs/repaired_tables.py
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,19 +11,18 @@ import pandas as pd
 from massmatch.reporting.statistics import KEY, against, by_run, estimate, paired_difference
 
 RESULTS = Path(__file__).parent / "results"
-FILES = ("soft_matching_128.csv.gz", "three_folds_128.csv.gz")
+THREE_SEEDS = ("soft_matching_128.csv.gz", "three_folds_128.csv.gz")
+FLOAT32 = ("float32_128.csv.gz",)
 BASELINE = "hybrid"
-SEEDS = 3
 TRAIN_IMAGES = 861  # 861 or 862 in each run
 QUARTERS = ("smallest", "second", "third", "largest")
 
 
-def systems() -> dict[str, pd.DataFrame]:
+def systems(files: Sequence[str]) -> dict[str, pd.DataFrame]:
     """The test images of every loss that was trained with all seeds, the best first, each with its quarter by size."""
-    rows = pd.concat([pd.read_csv(RESULTS / name) for name in FILES]).drop_duplicates(["loss", *KEY])
+    rows = pd.concat([pd.read_csv(RESULTS / name) for name in files]).drop_duplicates(["loss", *KEY])
     rows["train_images"] = TRAIN_IMAGES
-    whole = rows.groupby("loss")["seed"].transform("nunique") == SEEDS
-    rows = rows[whole]
+    rows = rows[rows.groupby("loss")["seed"].transform("nunique") == rows["seed"].nunique()]
     size = rows.drop_duplicates(KEY).set_index(KEY)["mass_fraction"]
     quarter = pd.qcut(size, len(QUARTERS), labels=QUARTERS).rename("quarter")
     rows = rows.join(quarter, on=KEY)
@@ -30,20 +30,21 @@ def systems() -> dict[str, pd.DataFrame]:
     return dict(sorted(found.items(), key=lambda each: -estimate(each[1], draws=1).value))
 
 
-def three_seeds(of: dict[str, pd.DataFrame]) -> None:
+def overlap(of: dict[str, pd.DataFrame], by: str) -> None:
     """DSC and counts of each loss, and its difference to the baseline."""
-    print("| loss | DSC pooled | DSC | seeds 0 / 1 / 2 | smallest to largest quarter | missed | predicted nothing "
+    values = " / ".join(str(value) for value in sorted(of[BASELINE][by].unique()))
+    print(f"| loss | DSC pooled | DSC | {by}s {values} | smallest to largest quarter | missed | predicted nothing "
           "| DSC minus `hybrid`: patients | trainings | p (Holm) |")  # fmt: skip
     print("| --- |" + " ---: |" * 9)
     lines = against(pd.concat([rows.assign(system=name) for name, rows in of.items()]), BASELINE).set_index("system")
     for name, rows in of.items():
-        seeds = by_run(rows).groupby("seed").mean()
+        parts = by_run(rows).groupby(by).mean()
         quarters = [estimate(part, draws=1).value for _, part in rows.groupby("quarter", observed=True)]
         cells = [
             f"`{name}`",
             percent(estimate(rows, "dsc_pooled", draws=1).value),
             percent(by_run(rows).mean()),
-            " / ".join(percent(value) for value in seeds),
+            " / ".join(percent(value) for value in parts),
             ", ".join(percent(value) for value in quarters),
             str(rows["missed"].sum()),
             str(rows["prediction_empty"].sum()),
@@ -82,5 +83,8 @@ def points(low: float, high: float) -> str:
 
 
 if __name__ == "__main__":
-    three_seeds(systems())
-    masses_found(systems())
+    overlap(systems(THREE_SEEDS), "seed")
+    masses_found(systems(THREE_SEEDS))
+    print()
+    overlap(systems(FLOAT32), "fold")
+    masses_found(systems(FLOAT32))

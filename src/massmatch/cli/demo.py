@@ -25,7 +25,7 @@ def phantom(
 def demo(
     out: Annotated[Path, typer.Argument(help="Folder for the made-up cohort, the runs and the page.")] = Path("demo"),
 ) -> None:
-    """See it all work without data: made-up mammograms, two trained networks, one page. About two minutes."""
+    """See it all work without data: made-up mammograms, two trained networks, one page. Two to four minutes."""
     with told():
         from massmatch.reporting.report import write_report
         from massmatch.reporting.runs import collect
