@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from conftest import tiny
+from massmatch.cli.screen import told
 from massmatch.data import CohortError, Sample, split, write_cohort
 from massmatch.losses import WholeImageLoss
 from massmatch.metrics import image_metrics
@@ -246,6 +247,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bits(cohort, tmp_path):
         import sys, torch
         sys.path.insert(0, "tests")
         from conftest import tiny
+from massmatch.cli.screen import told
         from massmatch.data import open_cohort
         from massmatch.training.fit import run
         cohort = open_cohort({str(cohort.root)!r})
@@ -278,3 +280,35 @@ def test_row_34_without_any_mass_nothing_is_trained(cohort, tmp_path):
     bare = write_cohort(empty, tmp_path / "bare", reader="test", options={}, licence="")
     with pytest.raises(CohortError, match=r"masks/: none of the .* training images has a mass"):
         fit.run(tiny(bare), bare, 0, tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 21474836480 bytes."),
+    ],
+)
+def test_row_56_a_batch_too_large_for_the_memory_ends_in_advice_and_not_in_a_smaller_batch(
+    cohort, tmp_path, monkeypatch, error, capsys
+):
+    def full(self, logits, target, **context):
+        raise error
+
+    monkeypatch.setattr(WholeImageLoss, "per_image", full)
+    with pytest.raises(SystemExit) as end, told():
+        fit.run(tiny(cohort, loss="bce"), cohort, 0, tmp_path)
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("massmatch: cpu has too little memory for a batch of 4 images of 64x64: take a smaller ")
+    assert "--batch-size" in line
+    assert not list(tmp_path.rglob("last.ckpt"))
+
+
+def test_other_errors_of_pytorch_keep_their_traceback(cohort, tmp_path, monkeypatch):
+    def wrong(self, logits, target, **context):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(WholeImageLoss, "per_image", wrong)
+    with pytest.raises(RuntimeError, match="shapes do not fit"), told():
+        fit.run(tiny(cohort, loss="bce"), cohort, 0, tmp_path)

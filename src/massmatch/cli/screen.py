@@ -112,7 +112,7 @@ def told(unit: str = "finished epoch") -> Iterator[None]:
         stop(error, DATA)
     except (FileNotFoundError, FileExistsError, ValueError) as error:
         stop(error, USAGE)
-    except (FloatingPointError, OSError) as error:
+    except (FloatingPointError, MemoryError, OSError) as error:
         stop(error, FAILURE)
     except KeyboardInterrupt as end:
         errors.print(f"interrupted; the same command again goes on from the last {unit}")

@@ -54,7 +54,8 @@ def run(
 
     Raises ValueError for unknown names, an impossible fold, other data than the experiment's, or a folder of another
     run; BlockingIOError for one in which another process writes; FloatingPointError (with the ids of the batch) when
-    loss or gradient are no longer numbers; OSError when the disk is full; StoppedError after SIGTERM or Ctrl-C. In all
+    loss or gradient are no longer numbers; MemoryError for a batch that is too large for the device; OSError when the
+    disk is full; StoppedError after SIGTERM or Ctrl-C. In all
     of these `last.ckpt` holds the last finished epoch, and the same call goes on from there.
     """
     out, processes, device = experiment.folder(runs, fold), Processes(devices, nodes), best_device()

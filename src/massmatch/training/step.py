@@ -45,15 +45,20 @@ class Step:
         """Learn from a batch; the loss of it before.
 
         Raises FloatingPointError, before anything is learned, with the images and with what is not finite: the
-        network's output (and from which layer on), the loss, or the gradient.
+        network's output (and from which layer on), the loss, or the gradient. MemoryError, with what to do, where the
+        device has too little for the batch.
         """
+        with enough_memory(batch, self.fabric.device):
+            return self.learn(batch, f"in epoch {epoch + 1} on the images {batch.ids}")
+
+    def learn(self, batch: Batch, where: str) -> float:
+        """The same, where memory suffices."""
         if self.fabric.world_size > 1:
             let_count(self.network, batch.weight > 0)
         images = self.fabric.to_device(batch.images.to(memory_format=self.layout))
         target = self.fabric.to_device(batch.target)
         self.optimizer.zero_grad(set_to_none=True)
         outputs = self.network(images)
-        where = f"in epoch {epoch + 1} on the images {batch.ids}"
         if not torch.isfinite(main_output(outputs)).all():
             raise FloatingPointError(f"the network's output is not finite {where}{self.culprit(images)}")
         value = over_outputs(self.loss, outputs, target, batch.facts)
@@ -106,6 +111,22 @@ class Step:
         with watched(self.network.module) as found, torch.no_grad():
             self.network(images)
         return f": the first layer is {found[0]}" if found else ""
+
+
+@contextmanager
+def enough_memory(batch: Batch, device: torch.device) -> Iterator[None]:
+    """Raise MemoryError with advice where memory runs out. Nothing is made smaller in silence: that is another run."""
+    try:
+        yield
+    except RuntimeError as error:  # of which torch.OutOfMemoryError is one; on the CPU, PyTorch only says so
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        size = "x".join(str(side) for side in batch.images.shape[-2:])
+        raise MemoryError(
+            f"{device} has too little memory for a batch of {len(batch.ids)} images of {size}: take a smaller "
+            "--batch-size or --width, --precision bfloat16, or prepare the cohort with a smaller --size (each is an "
+            "experiment of its own); or share the batch among --devices"
+        ) from error
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def stop_with_stdin() -> None:
 def in_one_line(error: Exception) -> str:
     """What went wrong; with its kind where that is not for users."""
     text = " ".join(str(error).split()) or "no message"
-    expected = (ValueError, FileNotFoundError, FloatingPointError, OSError)
+    expected = (ValueError, FileNotFoundError, FloatingPointError, MemoryError, OSError)
     return text if isinstance(error, expected) else f"{type(error).__name__}: {text}"
 
 
