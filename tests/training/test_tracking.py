@@ -1,6 +1,7 @@
 """Curves in TensorBoard and MLflow: whole, without doubles after a resume, and never worth a run."""
 
 import json
+import warnings
 
 import pandas as pd
 import pytest
@@ -73,6 +74,28 @@ def test_history_files_agree_and_have_each_epoch_once_after_a_resume(resumed):
     rows = [json.loads(line) for line in (resumed / "history.jsonl").read_text().splitlines()]
     assert pd.DataFrame(rows).equals(pd.read_csv(resumed / "history.csv"))
     assert [row["epoch"] for row in rows] == [1, 2, 3]
+
+
+def test_two_runs_that_begin_at_once_share_the_cohorts_experiment(cohort, tmp_path, alone, monkeypatch):
+    """Between this run's look and its try, another one has made it."""
+    store, looked = client(tmp_path, monkeypatch), []
+    from mlflow.tracking import MlflowClient
+
+    look = MlflowClient.get_experiment_by_name
+
+    def late(self, name):
+        looked.append(name)
+        if len(looked) > 1:
+            return look(self, name)
+        store.create_experiment(name)
+        return None
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", late)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        out = fit.run(tiny(cohort), cohort, 0, tmp_path, track=("mlflow",))
+    assert store.get_run((out / "mlflow_run").read_text()).info.status == "FINISHED"
+    assert len(looked) == 2
 
 
 def test_a_run_that_was_cut_off_is_killed_in_mlflow_until_it_goes_on(cohort, tmp_path, alone, monkeypatch):

@@ -74,12 +74,21 @@ class MLflow:
         self.logged = max(steps, default=0)
 
     def _begun(self, experiment: Experiment, out: Path) -> str:
-        found = self.client.get_experiment_by_name(experiment.cohort)
-        of = found.experiment_id if found else self.client.create_experiment(experiment.cohort)
-        run = self.client.create_run(of, run_name=f"{out.parent.name}/{out.name}").info.run_id
+        run = self.client.create_run(self._of(experiment.cohort), run_name=f"{out.parent.name}/{out.name}").info.run_id
         for name, value in {**experiment.model_dump(), "fold": out.name.removeprefix("fold")}.items():
             self.client.log_param(run, name, value)
         return run
+
+    def _of(self, cohort: str) -> str:
+        """The id of the cohort's experiment in MLflow, which another run may make at the same moment."""
+        if (found := self.client.get_experiment_by_name(cohort)) is not None:
+            return found.experiment_id
+        try:
+            return self.client.create_experiment(cohort)
+        except Exception:  # of several kinds, by store
+            if (found := self.client.get_experiment_by_name(cohort)) is None:
+                raise
+            return found.experiment_id
 
     def log(self, row: Row) -> None:
         """A metric per column."""
