@@ -77,7 +77,9 @@ def boundary(mask: np.ndarray) -> np.ndarray:
     box = box_of(mask)
     inside = mask[box]
     corner = np.array([side.start for side in box], np.int32)
-    return np.argwhere(inside & ~ndimage.binary_erosion(inside)).astype(np.int32) + corner  # speckle has millions
+    framed = np.pad(inside, 1)  # four shifted views are ten times as fast as SciPy's erosion
+    within = framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
+    return np.argwhere(inside & ~within).astype(np.int32) + corner  # speckle has millions
 
 
 def box_of(mask: np.ndarray) -> tuple[slice, slice]:
