@@ -177,6 +177,7 @@ def test_density_asp_by_name_is_refused_where_a_density_is_missing(cohort):
         ),
         ({"losses": ["bce"], "training": {"loss": "bce"}}, "training: unknown key 'loss'"),
         ({"losses": ["bce"], "training": {"seed": 1}}, "training: unknown key 'seed'"),
+        ({"losses": ["bce"], "training": {"track": ["mlflow"]}}, "no plan holds it: give --track to the command"),
         ({"table": 4}, "table: Input should be 1, 2 or 3, but is 4"),
         ({"figure": "3c"}, "figure: Input should be '3a' or '3b', but is '3c'"),
         ({"table": 2, "models": ["unet"]}, "models: table 2 has its own, arfnet, aunet"),

@@ -4,7 +4,7 @@ table: 1                     # or figure: 3a, or losses: [tversky, "sm-tversky-s
 models: [aunet]              # with which networks; by default aunet
 folds: [0, 1]                # which; by default all
 seeds: [0, 1, 2]             # by default 0
-training:                    # the options of `massmatch train`, with _ for -
+training:                    # the options of `massmatch train` that change results, with _ for -
   width: 8
   epochs: 12
   folds: 5                   # how many
@@ -25,6 +25,7 @@ from massmatch.training.sweep.plans import FIGURES, TABLES, Planned, System, eve
 Number = Annotated[int, Field(ge=0)]
 SWEPT = {"cohort", "fingerprint", "loss", "model", "seed"}  # what a sweep decides for each run
 TRAINING = [name for name in Experiment.model_fields if name not in SWEPT]
+STARTED = ("workers", "track", "strict_resume")  # how a run is started, not what it is
 COMMAND_LINE = "--"  # stands where a file's name stands otherwise
 
 
@@ -150,7 +151,11 @@ def _check(schema: type[BaseModel], content: dict[str, Any], source: str, known:
 
 
 def _unknown(key: str, source: str, known: list[str]) -> str:
-    """A key that there is not."""
+    """A key that there is not, or not here."""
+    if key in STARTED:
+        return (
+            f"{source}: {key!r} changes no result, so no plan holds it: give --{key.replace('_', '-')} to the command"
+        )
     near = get_close_matches(key, known, 1, cutoff=0.0)[0]
     return f"{source}: unknown key {key!r}; did you mean {near!r}? Known are {', '.join(known)}"
 
