@@ -5,6 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from made_up_reports import HISTORY, write_drawn_run, write_drawn_runs
@@ -109,7 +110,8 @@ def test_the_summary_counts_and_judges_each_loss_against_the_baseline(reported, 
 def test_tables_are_written_three_times_and_csv_holds_fractions(reported):
     names = {path.stem for path in (reported / "tables").iterdir()}
     assert {"overview", "paper_table_1", "differences", "difference_to_baseline", "ranks", "spread"} <= names
-    assert {"dsc_by_size", "dsc_by_density", "dsc_by_view", "masses", "froc", "normal_images", "figure_3a"} <= names
+    assert {"dsc_by_size", "dsc_by_density", "dsc_by_view", "masses", "froc", "froc_normal", "normal_images"} <= names
+    assert {"figure_3a", "figure_3a_differences"} <= names
     for name in names:
         assert (reported / f"tables/{name}.md").read_text().count("| --- |") == 1
         assert r"\begin{tabular}" in (reported / f"tables/{name}.tex").read_text()
@@ -141,6 +143,9 @@ def test_froc_and_false_alarms_come_from_candidates_and_normal_images(reported, 
     assert (
         froc.at["tversky", "at_8"] > froc.at["hybrid", "at_8"]
     )  # the hybrid one finds nothing in a third of the images
+    assert (froc["cpm_low"] <= froc["cpm"]).all()
+    assert (froc["cpm"] <= froc["cpm_high"]).all()
+    assert "at so many false candidates per image without mass" in page
     normal = pd.read_csv(reported / "tables/normal_images.csv")
     assert normal["images"].tolist() == [int((cohort.mass_fraction == 0).sum())] * 4
     alarmed = normal.set_index("system").loc["sm-tversky-s-a"]
@@ -150,8 +155,26 @@ def test_froc_and_false_alarms_come_from_candidates_and_normal_images(reported, 
 
 def test_figure_3a_sets_the_default_beside_the_option(reported):
     page = words(section((reported / "report.html").read_text(), "figure-3"))
-    assert "sm-tversky-s-a: mean minus min" in page
+    assert "DSC minus that with min" in page
     assert "Figure 3b" not in page
+    found = pd.read_csv(reported / "tables/figure_3a_differences.csv")
+    assert found["system"].tolist() == ["sm-tversky-s-a:cell_statistic=mean"]
+    assert found["baseline"].tolist() == ["sm-tversky-s-a"]
+    assert found["p_holm"].tolist() == found["p"].tolist()  # a family of one
+
+
+def test_runs_that_computed_in_different_ways_are_named(small, tmp_path):
+    shutil.copytree(small, tmp_path / "runs")
+    assert "Not all runs computed" not in words(report(small, tmp_path / "same"))
+    path = next((tmp_path / "runs").glob("*bce*/fold0/experiment.yaml"))
+    facts = yaml.safe_load(path.read_text())
+    facts["resolved"] |= {"precision": "bfloat16", "device": "cuda"}
+    path.write_text(yaml.safe_dump(facts))
+    page = words(section(report(tmp_path / "runs", tmp_path / "other"), "summary"))
+    assert re.search(r"not all runs computed with the same precision \(.*bfloat16: 1 run of bce", page, re.IGNORECASE)
+    assert "Give --precision to have it the same in all." in page
+    assert re.search(r"same device \(.*cuda: 1 run of bce", page)
+    assert "the same memory" not in page
 
 
 def test_figure_4_shows_each_loss_on_each_image_and_names_the_rule(reported):

@@ -15,7 +15,8 @@ def square(at, side=10):
 
 
 def rows(*predictions):
-    return pd.DataFrame([{"id": str(n), **image_metrics(p, square(5))} for n, p in enumerate(predictions)])
+    measured = [image_metrics(prediction, square(5)) for prediction in predictions]
+    return pd.DataFrame([{"id": str(n), "patient": f"p{n}", **each} for n, each in enumerate(measured)])
 
 
 def test_the_comparison_shows_percent_pixels_and_misses():
@@ -25,6 +26,9 @@ def test_the_comparison_shows_percent_pixels_and_misses():
     assert table.loc["half", "DSC pooled"] == "66.67"
     assert table.loc["half", "HAU px, hits"] == "0.00"
     assert (table.loc["half", "missed"], table.loc["half", "images"]) == ("1", "2")
+    assert (table.loc["half", "DSC, SD of images"], table.loc["half", "DSC, median"]) == ("70.71", "50.00")
+    assert table.loc["half", "DSC, 95 % interval"] == "0.0 to 100.0"
+    assert table.loc["half", "without mass"] == "0"
     assert markdown(table).splitlines()[2].startswith("| good | 100.00 |")
 
 

@@ -13,6 +13,7 @@ from massmatch.reporting.statistics import (
     holm,
     over_trainings,
     paired_difference,
+    pairwise,
     patient_differences,
     patient_means,
     signed_rank,
@@ -272,6 +273,18 @@ def test_the_usual_baseline_is_the_hybrid_loss_then_a_core():
     assert usual_baseline(["sm-bce-s-a", "bce", "hybrid"]) == "hybrid"
     assert usual_baseline(["sm-bce-s-a (aunet-w8)", "tversky (aunet-w8)"]) == "tversky (aunet-w8)"
     assert usual_baseline(["focal"]) == "focal"
+    assert usual_baseline(["sm-bce-sd-a:cell_statistic=mean", "sm-bce-sd-a"]) == "sm-bce-sd-a"  # Figure 3a by itself
+
+
+def test_pairs_are_compared_each_with_its_own_and_make_one_family():
+    own = {name: rows(np.random.default_rng(n).random(25), system=name) for n, name in enumerate("abcd")}
+    found = pairwise(pd.concat(own.values()), [("a", "b"), ("c", "d")], draws=100).set_index("system")
+    assert found["baseline"].to_dict() == {"a": "b", "c": "d"}
+    for one, other in (("a", "b"), ("c", "d")):
+        alone = against(pd.concat([own[one], own[other]]), other, draws=100).iloc[0]
+        columns = ["difference", "low", "high", "p", "better"]
+        assert found.loc[one, columns].tolist() == alone[columns].tolist()
+    assert found["p_holm"].to_dict() == holm(found["p"]).to_dict()
 
 
 @pytest.mark.parametrize("metric", ["dsc", "dsc_pooled"])

@@ -299,3 +299,7 @@ def test_table_1_runs_from_end_to_end(cohort, tmp_path):
     assert [run["state"] for run in states["runs"]] == ["done"] * 19
     assert states["runs"][-1]["label"] == "SM-SD (Tversky, G-NZ)"
     assert Path(tmp_path, states["runs"][-1]["folder"], "DONE").is_file()
+    told = massmatch("report", tmp_path, "--cohort", cohort.root, "--draws", 100, "--out", tmp_path / "report")
+    assert told.returncode == 0, told.stderr
+    table = (tmp_path / "report/tables/paper_table_1.md").read_text()
+    assert [run["label"] for run in states["runs"] if run["label"] not in table] == []

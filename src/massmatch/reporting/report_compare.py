@@ -7,11 +7,11 @@ import pandas as pd
 
 from massmatch.reporting import rendered, tables
 from massmatch.reporting.charts import Interval, RowChart, boxes, forest, ranks
-from massmatch.reporting.findings import agrees, verdict
+from massmatch.reporting.findings import verdict
 from massmatch.reporting.ranks import ranking
 from massmatch.reporting.report_blocks import Block, Chart, Heading, Table, Words, table
 from massmatch.reporting.report_subject import Subject
-from massmatch.reporting.statistics import against, over_trainings, paired_difference
+from massmatch.reporting.statistics import against, paired_difference, pairwise
 from massmatch.reporting.tables import column_of, signed
 
 # The metrics in which the paper gives its difference to the baseline (section 4.1.2).
@@ -174,20 +174,21 @@ def _without(loss: str, option: str) -> tuple[tuple[str, ...], str | None]:
 
 def _figure(of: Subject, part: str, pairs: Sequence[tuple[str, str, str]], draws: int) -> list[Block]:
     option, default, _ = OPTIONS[part]
-    intervals = []
-    for one, other, value in pairs:
-        found = paired_difference(of.of(other), of.of(one), draws=draws)
-        trained = over_trainings(of.of(other), of.of(one))
-        sure = all(agrees(found.value, each.low, each.high) for each in (found, trained))
-        intervals.append(interval(f"{one}: {value} minus {default}", found.value, found.low, found.high, sure))
+    found = pairwise(of.rows, [(other, one) for one, other, _ in pairs], draws=draws)
     shown = [system for pair in pairs for system in pair[:2]]
     own = of.rows[of.rows["system"].isin(shown)]
     return [
         Chart(
             f"Mean DSC with {option}={pairs[0][2]} minus that with {default}, in points.",
-            "On the same images, with the 95 % interval over patients. Full dots: this interval and the one over "
-            "trainings both lie on one side of 0. The paper reports that the default is better.",
-            chart=forest(intervals, percent=True),
+            "On the same images, with the 95 % interval over patients. Full dots: supported for these networks at "
+            "least (see the summary for the rule); rings: not supported. The paper reports that the default is better.",
+            chart=forest([_interval(line) for _, line in found.iterrows()], percent=True),
+        ),
+        Table(
+            f"figure_{part}_differences",
+            tables.difference_table(
+                found, f"Figure {part}: {option} against its default", f"DSC minus that with {default}"
+            ),
         ),
         Table(f"figure_{part}", tables.overview(own, draws=draws)._replace(title=f"The losses of Figure {part}")),
     ]

@@ -1,14 +1,17 @@
 """Masses rather than pixels in a report: FROC curves, false alarms on images without mass."""
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from massmatch.metrics import RATES, cpm, froc, sensitivity_at
+from massmatch.metrics import RATES, cpm, froc
 from massmatch.reporting.charts import axis, panel, percent
+from massmatch.reporting.froc_interval import DRAWS, with_limits
 from massmatch.reporting.report_blocks import Block, Chart, Heading, Words, table
 from massmatch.reporting.report_subject import Subject, listed
 
+PER = ("fp_per_image", "fp_per_normal")  # the second where there are images without mass
 MOST_FALSE = 8.0  # per image: the highest rate of the CPM, and the end of the curves' axis
 
 
@@ -19,12 +22,12 @@ def froc_curves(of: Subject) -> list[Block]:
     if not curves:
         return [Words("No FROC curve: the runs hold no candidates.csv. `massmatch evaluate RUN COHORT` writes it.")]
     words = [Words(f"Without candidates.csv, and so not shown: {listed(lacking)}.")] if lacking else []
-    most = max(curve["fp_per_image"].max() for curve in curves.values())
+    most = max(of.curve["fp_per_image"].max() for of in curves.values())
     false = axis([0.0, min(max(most, 1.0), MOST_FALSE)], most=5)
     share = axis([0.0, 1.0], percent=True, most=5)
     panels = []
-    for system, curve in curves.items():
-        lines = [("faint", other, *_steps(points)) for other, points in curves.items() if other != system]
+    for system, (curve, *_) in curves.items():
+        lines = [("faint", other, *_steps(points.curve)) for other, points in curves.items() if other != system]
         lines.append(("strong", system, *_steps(curve)))
         says = f"mean sensitivity at 1/8 to 8 false candidates per image (CPM) {percent(cpm(curve))} %"
         panels.append(
@@ -41,11 +44,19 @@ def froc_curves(of: Subject) -> list[Block]:
             "Images of all folds and seeds together.",
             panels=panels,
         ),
-        _sensitivities(curves),
+        *(_sensitivities(curves, per) for per in PER if all(of.curve[per].notna().all() for of in curves.values())),
     ]
 
 
-def _curves(of: Subject) -> dict[str, pd.DataFrame]:
+class Froc(NamedTuple):
+    """Of one system: the curve, and the candidates and images behind it."""
+
+    curve: pd.DataFrame
+    pieces: pd.DataFrame
+    rows: pd.DataFrame
+
+
+def _curves(of: Subject) -> dict[str, Froc]:
     pieces = of.candidates
     if pieces.empty:
         return {}
@@ -53,7 +64,12 @@ def _curves(of: Subject) -> dict[str, pd.DataFrame]:
     keys = zip(*(of.rows[name] for name in ("seed", "fold", "loss", "model", "width")), strict=True)
     rows = of.rows[[key in has for key in keys]]
     systems = [system for system in of.order if system in set(rows["system"])]
-    return {s: froc(_unique(pieces[pieces["system"] == s]), _unique(rows[rows["system"] == s])) for s in systems}
+    return {s: _froc(pieces[pieces["system"] == s], rows[rows["system"] == s]) for s in systems}
+
+
+def _froc(pieces: pd.DataFrame, rows: pd.DataFrame) -> Froc:
+    pieces, rows = _unique(pieces), _unique(rows)
+    return Froc(froc(pieces, rows), pieces, rows)
 
 
 def _unique(rows: pd.DataFrame) -> pd.DataFrame:
@@ -72,21 +88,30 @@ def _steps(curve: pd.DataFrame) -> tuple[list[float], list[float]]:
     return [*xs, end], [*ys, ys[-1]]
 
 
-def _sensitivities(curves: Mapping[str, pd.DataFrame]) -> Block:
-    numbers = pd.DataFrame(
-        [
-            {"system": system, "cpm": cpm(curve), **{f"at_{rate:g}": sensitivity_at(curve, rate) for rate in RATES}}
-            for system, curve in curves.items()
-        ]
-    )
+def _sensitivities(curves: Mapping[str, Froc], per: str) -> Block:
+    """At the rates of the CPM, and their mean with its interval."""
+    lines = []
+    for system, of in curves.items():
+        found = with_limits(of.pieces, of.rows, per)
+        line: dict[str, Any] = {"system": system}
+        for rate, cell in found.iterrows():
+            name = "cpm" if rate == "cpm" else f"at_{rate:g}"
+            line |= {name: cell["value"], f"{name}_low": cell["low"], f"{name}_high": cell["high"]}
+        ends = " to ".join(percent(line[f"cpm_{end}"]) for end in ("low", "high"))
+        lines.append({**line, "interval": "–" if pd.isna(line["cpm_low"]) else ends})
     columns = {
         "system": ("loss", ""),
         **{f"at_{rate:g}": (f"at {_fraction(rate)}", "%1") for rate in RATES},
         "cpm": ("mean (CPM)", "%1"),
+        "interval": ("95 % interval", ""),
     }
-    title = "Masses found, in percent, at so many false candidates per image"
-    note = "The largest sensitivity of the curve at no more than that rate; nothing is interpolated."
-    return table("froc", title, numbers, columns, note=note)
+    normal = per == "fp_per_normal"
+    title = f"Masses found, in percent, at so many false candidates per image{' without mass' if normal else ''}"
+    note = (
+        "The largest sensitivity of the curve at no more than that rate; nothing is interpolated. Interval: bootstrap "
+        f"over patients, {DRAWS} draws, the networks as trained."
+    )
+    return table("froc_normal" if normal else "froc", title, pd.DataFrame(lines), columns, note=note)
 
 
 def _fraction(rate: float) -> str:

@@ -66,6 +66,7 @@ def _warnings(of: Subject) -> list[str]:
             f"Not all losses have the same runs ({counts}): means are over other images; differences are over the "
             "images in common."
         )
+    found += _computed_apart(of)
     if len(of.collection.groups) > 1:
         more = count(len(of.collection.groups) - 1, "group")
         found.append(
@@ -77,6 +78,23 @@ def _warnings(of: Subject) -> list[str]:
             f"Reconstructions: {listed(of.reconstructions)}. Their details could not be read anywhere, so they say "
             "nothing about their authors' systems."
         )
+    return found
+
+
+COMPUTED = ("precision", "memory", "threads", "device")  # in experiment.yaml: decided when a run begins, and kept
+
+
+def _computed_apart(of: Subject) -> list[str]:
+    """A sentence for each way of computing in which the runs differ: their numbers then differ by it, too."""
+    found = []
+    for name in COMPUTED:
+        runs: dict[str, list[str]] = {}
+        for run in of.runs:
+            runs.setdefault(str((run.experiment.get("resolved") or {}).get(name, "unknown")), []).append(run.loss)
+        if len(runs) > 1:
+            ways = (f"{way}: {count(len(own), 'run')} of {listed(sorted(set(own)))}" for way, own in runs.items())
+            mend = "" if name == "device" else f" Give --{name} to have it the same in all."
+            found.append(f"Not all runs computed with the same {name} ({'; '.join(ways)}).{mend}")
     return found
 
 

@@ -14,7 +14,7 @@ Two kinds of chance, two intervals:
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -103,7 +103,7 @@ def estimate(rows: pd.DataFrame, metric: str = "dsc", *, draws: int = DRAWS, see
         return Estimate(np.nan, np.nan, np.nan, 0, 0, 0, undefined)
     totals = _totals(rows, metric)
     runs = _per_run(totals.sum(axis=0), metric)
-    low, high = _limits(_mean(_per_run(_redrawn(totals, draws, seed), metric)), len(totals))
+    low, high = limits(_mean(_per_run(_redrawn(totals, draws, seed), metric)), len(totals))
     return Estimate(float(_mean(runs)), low, high, len(totals), len(rows), len(runs), undefined, sd=_sd(runs))
 
 
@@ -125,7 +125,7 @@ def _difference(pairs: Pairs, metric: str, draws: int, seed: int) -> Estimate:
     totals = [_totals(each, metric) for each in (one, other)]
     runs = _per_run(totals[0].sum(axis=0), metric) - _per_run(totals[1].sum(axis=0), metric)
     drawn = [_per_run(_redrawn(each, draws, seed), metric) for each in totals]  # the same patients in both
-    low, high = _limits(_mean(drawn[0] - drawn[1]), len(totals[0]))
+    low, high = limits(_mean(drawn[0] - drawn[1]), len(totals[0]))
     counts = len(totals[0]), len(one), len(runs), undefined, unpaired
     return Estimate(float(_mean(runs)), low, high, *counts, _sd(runs))
 
@@ -250,12 +250,12 @@ def _sd(runs: np.ndarray) -> float:
 def _redrawn(totals: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """(draws, runs, 2): the sums over as many patients as there are, drawn with replacement."""
     patients, runs, _ = totals.shape
-    weights = _weights(patients, draws, seed).astype(float)
+    weights = patient_weights(patients, draws, seed).astype(float)
     return (weights @ totals.reshape(patients, -1)).reshape(draws, runs, 2)
 
 
 @lru_cache(maxsize=4)  # a table asks for the same draws for each of its cells
-def _weights(patients: int, draws: int, seed: int) -> np.ndarray:
+def patient_weights(patients: int, draws: int, seed: int) -> np.ndarray:
     """(draws, patients): how often each was drawn."""
     rng = np.random.default_rng(seed)
     weights = np.empty((draws, patients), np.uint16)
@@ -264,7 +264,7 @@ def _weights(patients: int, draws: int, seed: int) -> np.ndarray:
     return weights
 
 
-def _limits(drawn: np.ndarray, patients: int) -> tuple[float, float]:
+def limits(drawn: np.ndarray, patients: int) -> tuple[float, float]:
     """The middle 95 % of the draws. A single patient says nothing about others."""
     drawn = drawn[~np.isnan(drawn)]
     if patients < 2 or not len(drawn):
@@ -307,11 +307,18 @@ def against(
     systems = list(dict.fromkeys(rows["system"]))
     if baseline not in systems:
         raise ValueError(f"the baseline must be one of {', '.join(systems)}, but is {baseline!r}")
-    base = rows[rows["system"] == baseline]
-    lines = [_line(rows[rows["system"] == s], base, metric, draws, seed) for s in systems if s != baseline]
+    return pairwise(rows, [(system, baseline) for system in systems if system != baseline], metric, draws, seed)
+
+
+def pairwise(
+    rows: pd.DataFrame, pairs: Sequence[tuple[str, str]], metric: str = "dsc", draws: int = DRAWS, seed: int = 0
+) -> pd.DataFrame:
+    """The first system of each pair against the second, with the columns of `against`; one family for Holm."""
+    own = {name: rows[rows["system"] == name] for pair in pairs for name in pair}
+    lines = [{**_line(own[one], own[other], metric, draws, seed), "baseline": other} for one, other in pairs]
     if not lines:
         return pd.DataFrame(columns=["system", "metric", "baseline", "difference", "p", "p_holm"])
-    table = pd.DataFrame(lines).assign(metric=metric, baseline=baseline)
+    table = pd.DataFrame(lines).assign(metric=metric)
     table = table.assign(p_holm=holm(table["p"]), tests=int(table["p"].count()))
     return table.sort_values("difference", ascending=False, kind="stable").reset_index(drop=True)
 
@@ -353,9 +360,9 @@ def _patient_differences(pairs: Pairs, metric: str) -> pd.Series:
 
 
 def usual_baseline(systems: list[str]) -> str:
-    """The hybrid loss (the paper's AU-Net) if it is there, else a plain core loss, else the first."""
+    """The hybrid loss (the paper's AU-Net) if it is there, else a plain core loss, else the first without options."""
     for name in ("hybrid", "bce", "tversky", "dice"):
         for system in systems:
             if system.split(" ")[0].partition(":")[0] == name:
                 return system
-    return systems[0]
+    return next((system for system in systems if ":" not in system), systems[0])

@@ -33,8 +33,11 @@ COLUMNS = (
     Column("HAU px, hits", "hau_px_hits", False),
     Column("ACC", "acc"),
 )
+DSC, INTERVAL = Column("DSC", "dsc"), "DSC, 95 % interval"
+SPREAD = (Column("DSC, SD of images", "dsc_sd"), Column("DSC, median", "dsc_median"))
 COUNTS = (
     Column("images", "n", False),
+    Column("without mass", "truth_empty", False),
     Column("missed", "missed", False),
     Column("predicted nothing", "prediction_empty", False),
 )
@@ -48,10 +51,17 @@ STRATA: dict[str, Callable[[pd.DataFrame], pd.Series]] = {"size": by_size, "dens
 
 
 def comparison(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A line per name with COLUMNS and COUNTS as text."""
-    lines = {name: summary(of) for name, of in rows.items()}
-    table = {name: [_text(line[c.key], c) for c in (*COLUMNS, *COUNTS)] for name, line in lines.items()}
-    return pd.DataFrame.from_dict(table, orient="index", columns=[c.heading for c in (*COLUMNS, *COUNTS)])
+    """A line per name with COLUMNS, SPREAD, the DSC's interval over patients (see `statistics`) and COUNTS, as text."""
+    shown = (*COLUMNS, *SPREAD, *COUNTS)
+    table = {
+        name: {
+            **{c.heading: _text(line[c.key], c) for c in shown},
+            INTERVAL: interval(estimate(rows[name]), DSC),
+        }
+        for name, line in {name: summary(of) for name, of in rows.items()}.items()
+    }
+    order = [c.heading for c in (*COLUMNS, *SPREAD)] + [INTERVAL] + [c.heading for c in COUNTS]
+    return pd.DataFrame.from_dict(table, orient="index")[order]
 
 
 def _text(value: float, column: Column) -> str:
@@ -175,6 +185,15 @@ def _values(own: Mapping[str, pd.DataFrame], cells: Mapping[str, Mapping[str, Es
 def differences(rows: pd.DataFrame, baseline: str, metric: str = "dsc", *, draws: int = DRAWS) -> Table:
     """Every system minus the baseline on the images that both tested, the highest first. Values: those of `against`."""
     table, column = against(rows, baseline, metric, draws=draws), column_of(metric)
+    return difference_table(
+        table, f"Difference to {baseline}: {column.heading}", f"{column.heading} minus that of {baseline}"
+    )
+
+
+def difference_table(table: pd.DataFrame, title: str, what: str) -> Table:
+    """A table of `against` or `pairwise`, of one metric, under a title. `what` is shown: "DSC minus that of hybrid"."""
+    metric = str(table["metric"].iloc[0]) if len(table) else "dsc"
+    column = column_of(metric)
     lines = [Line(str(line["system"]), _difference_cells(line, column)) for _, line in table.iterrows()]
     head = ("loss", "difference", "95 % over patients", "95 % over trainings", "p", "p (Holm)")
     headings = (*head, "better / worse / equal", "patients", "runs")
@@ -184,12 +203,12 @@ def differences(rows: pd.DataFrame, baseline: str, metric: str = "dsc", *, draws
     )
     unit = "points" if column.percent else "pixels"
     note = (
-        f"{column.heading} minus that of {baseline}, in {unit}, on the same images. "
+        f"{what}, in {unit}, on the same images. "
         "Over patients: bootstrap, the networks as trained. Over trainings: corrected t interval over runs (Nadeau and "
         "Bengio 2003), with chance in the training; with one seed, first weights are the same in all runs. "
         f"{test if is_mean(metric) else 'No test: the metric has no mean per patient.'}"
     )
-    return Table(f"Difference to {baseline}: {column.heading}", headings, tuple(lines), note, table)
+    return Table(title, headings, tuple(lines), note, table)
 
 
 def _difference_cells(line: pd.Series, column: Column) -> tuple[str, ...]:
