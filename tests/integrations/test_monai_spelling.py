@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from massmatch import losses as own
-from massmatch.integrations.monai import DiceLoss, SpatialMatchingLoss, TverskyLoss
+from massmatch.integrations.monai import DiceLoss, SoftMatchingLoss, SpatialMatchingLoss, TverskyLoss
 
 PAIRS = {"TverskyLoss": TverskyLoss, "DiceLoss": DiceLoss}
 ACTIVATIONS = [{}, {"sigmoid": True}, {"softmax": True}, {"other_act": torch.tanh}]
@@ -188,6 +188,55 @@ def test_with_the_grid_they_are_the_spatial_matching_loss():
     torch.testing.assert_close(DiceLoss(sigmoid=True, grid=True, **switches)(input, target), dice, rtol=1e-4, atol=1e-5)
 
 
+def test_the_soft_loss_is_our_own():
+    input, target = mammogram_like()
+    switches = {"levels": 2, "count": 0.1, "distance": False}
+    expected = own.SoftMatchingLoss("tversky", **switches)(input, target)
+    torch.testing.assert_close(SoftMatchingLoss("tversky", sigmoid=True, **switches)(input, target), expected)
+    torch.testing.assert_close(SoftMatchingLoss(sigmoid=True)(input, target), own.SoftMatchingLoss()(input, target))
+    phase = SoftMatchingLoss(sigmoid=True, random_phase=True)
+    torch.testing.assert_close(phase.eval()(input, target), own.SoftMatchingLoss()(input, target))
+    labels = target.repeat(1, 2, 1, 1)
+    labels[:, 0] = 1 - labels[:, 1]
+    logits = torch.cat([-input, input], 1)
+    both = SoftMatchingLoss(softmax=True, to_onehot_y=True, reduction="none")(logits, target)
+    assert both.shape == (2, 2)
+    torch.testing.assert_close(
+        both[:, 1:], own.SoftMatchingLoss(reduction="none")(2 * input, target), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SpatialMatchingLoss(core="hybrid", sigmoid=True),
+        lambda: SpatialMatchingLoss(core="bce", sigmoid=True),
+        lambda: SoftMatchingLoss(sigmoid=True),
+    ],
+)
+def test_a_network_that_is_sure_and_wrong_is_pushed_back_in_every_number_format(make, dtype):
+    """The sigmoid of 30 is 1 in each of them, and that of 9 in half precision."""
+    for sure in (9.0, 30.0):
+        logits = torch.full((1, 1, 32, 32), sure, dtype=dtype, requires_grad=True)
+        value = make()(logits, torch.zeros(1, 1, 32, 32))
+        value.backward()
+        assert sure / 2 < float(value.detach()) < 3 * sure + 3
+        assert torch.isfinite(logits.grad).all()
+        assert float(logits.grad.float().sum()) > 0.4  # half of the core is cross-entropy, or all of it
+
+
+@pytest.mark.parametrize("make", [SpatialMatchingLoss, SoftMatchingLoss, lambda **o: TverskyLoss(grid=True, **o)])
+@pytest.mark.parametrize("activation", [{"sigmoid": True}, {"other_act": torch.sigmoid}])
+def test_with_the_grid_what_is_ignored_has_no_influence(make, activation):
+    input, target = mammogram_like()
+    target[:, :, 24:] = 255
+    loss = make(ignore_index=255, **activation)
+    other = input.clone()
+    other[:, :, 24:] += 5
+    torch.testing.assert_close(loss(input, target), loss(other, target))
+
+
 def test_classes_and_cores_with_the_grid():
     labels = torch.zeros(2, 1, 32, 32)
     labels[:, :, 4:12, 6:14] = 1
@@ -210,7 +259,13 @@ def test_classes_and_cores_with_the_grid():
         (lambda: TverskyLoss(scale=True), "switches of the grid, which is off"),
         (lambda: TverskyLoss(grid=True, batch=True), "batch=True is not possible with the grid"),
         (lambda: DiceLoss(grid=True, jaccard=True), "not possible with the grid"),
-        (lambda: SpatialMatchingLoss("tverski"), "core must be one of bce"),
+        (lambda: SpatialMatchingLoss("tverski"), "core must be one of 'bce'.* did you mean 'tversky'"),
+        (
+            lambda: SpatialMatchingLoss("bce", alpha=0.2),
+            "alpha and beta are those of core='tversky', but core is 'bce'",
+        ),
+        (lambda: SpatialMatchingLoss("focal", smooth_nr=1.0), "smooth_nr and smooth_dr are those of"),
+        (lambda: SpatialMatchingLoss()(torch.randn(1, 1, 8, 8) * 9, torch.zeros(1, 1, 8, 8)), "activate them first"),
     ],
 )
 def test_what_does_not_go_together(make, told):

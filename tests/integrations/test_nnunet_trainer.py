@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from massmatch.cli import app
 from massmatch.integrations.nnunet import NNUNetLoss, install_trainer, scale_weights
-from massmatch.losses import SpatialMatchingLoss
+from massmatch.losses import SoftMatchingLoss, SpatialMatchingLoss
 
 
 def batch():
@@ -89,9 +89,33 @@ def test_the_file_of_the_trainer(tmp_path):
         install_trainer(tmp_path / "t", "bce")
 
 
+def test_the_file_of_a_trainer_with_the_soft_loss(tmp_path):
+    spec = "soft-sm:random_phase=true,core=tversky"
+    result = CliRunner().invoke(app, ["nnunet", "install-trainer", str(tmp_path), "--loss", spec, "--name", "Soft"])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "Soft.py").read_text()
+    assert "Trainer = soft_matching_trainer('tversky', {'random_phase': True})" in text
+    assert "import soft_matching_trainer" in text
+    compile(text, "trainer", "exec")
+
+
+def test_the_soft_loss_takes_what_nnunet_hands_over():
+    target = torch.zeros(2, 1, 32, 32)
+    target[:, :, 4:12, 6:14] = 1
+    output = torch.randn(2, 2, 32, 32, requires_grad=True)
+    loss = SoftMatchingLoss()
+    value = NNUNetLoss(loss)(output, target)
+    torch.testing.assert_close(value, loss(output[:, 1:] - output[:, :1], target))
+    value.backward()
+    assert output.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [(["--loss", "bce"], "must be one of the losses sm-"), (["--name", "my trainer"], "must be one of a Python class")],
+    [
+        (["--loss", "bce"], "must be soft-sm or one of the losses sm-"),
+        (["--name", "my trainer"], "must be one of a Python class"),
+    ],
 )
 def test_what_cannot_be_a_trainer(tmp_path, arguments, told):
     result = CliRunner().invoke(app, ["nnunet", "install-trainer", str(tmp_path), *arguments])

@@ -18,7 +18,9 @@ def group() -> None:
 @nnunet.command("install-trainer")
 def install_trainer(
     folder: Annotated[Path, typer.Argument(help="A folder for the variable nnUNet_extTrainer.")],
-    loss: Annotated[str, typer.Option(help="A name sm-..., options behind it as in name:a=1,b=2.")] = "sm-tversky-s-a",
+    loss: Annotated[
+        str, typer.Option(help="soft-sm or a name sm-..., options behind it as in name:a=1,b=2.")
+    ] = "sm-tversky-s-a",
     name: Annotated[str, typer.Option(help="Of the trainer's class, for -tr.")] = "nnUNetTrainerSpatialMatching",
 ) -> None:
     """Write a trainer that nnU-Net finds through nnUNet_extTrainer."""
@@ -29,10 +31,16 @@ def install_trainer(
 
         make_loss(loss)
         kind, _, text = loss.partition(":")
-        if not kind.startswith("sm-"):
-            raise ValueError(f"--loss: must be one of the losses sm-..., but is {kind}")
-        own = {option: LOSSES[kind].keywords[option] for option in ("scale", "distance", "nonzero")}  # type: ignore[attr-defined]
-        path = install(folder, kind.split("-")[1], {**own, **options_of(text, loss)}, name)
+        options, soft = options_of(text, loss), kind == "soft-sm"
+        if soft:
+            core = str(options.pop("core", "hybrid"))
+        elif kind.startswith("sm-"):
+            core = kind.split("-")[1]
+            keywords = LOSSES[kind].keywords  # type: ignore[attr-defined]
+            options = {**{option: keywords[option] for option in ("scale", "distance", "nonzero")}, **options}
+        else:
+            raise ValueError(f"--loss: must be soft-sm or one of the losses sm-..., but is {kind}")
+        path = install(folder, core, options, name, soft=soft)
         screen.print(
             f"{path}\nexport nnUNet_extTrainer={folder.resolve()}\nnnUNetv2_train DATASET 2d FOLD -tr {name}",
             soft_wrap=True,

@@ -1,11 +1,12 @@
 """The losses in MONAI's spelling.
 
-    from massmatch.integrations.monai import DiceLoss, SpatialMatchingLoss, TverskyLoss
+    from massmatch.integrations.monai import DiceLoss, SoftMatchingLoss, SpatialMatchingLoss, TverskyLoss
 
 `TverskyLoss` and `DiceLoss` have the arguments, values, errors and warnings of MONAI's classes of the same names (1.6),
 and take our switches by keyword: with `grid=True` the cells of the Spatial Matching loss come on top. In MONAI alpha
 weighs false positives and beta misses: the paper's letters the other way round. `SpatialMatchingLoss` is the same with
-the grid on and any core. Without the grid they can be scripted, exported and compiled into one graph.
+the grid on and any core, `SoftMatchingLoss` its repaired form. Without the grid they can be scripted, exported and
+compiled into one graph; with it they compute in float32 or more, and with `sigmoid=True` from the logits themselves.
 """
 
 import warnings
@@ -21,7 +22,8 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from massmatch.losses.core import SumCore, Sums, overlap_sums, ratio
-from massmatch.losses.spatial_matching import CORES
+from massmatch.losses.gridded import GridLoss
+from massmatch.losses.soft_matching import SoftMatchingLoss as OwnSoftMatchingLoss
 from massmatch.losses.spatial_matching import SpatialMatchingLoss as OwnSpatialMatchingLoss
 
 
@@ -54,7 +56,7 @@ class Overlap(SumCore):
 
 
 class Spelled(_Loss):
-    """What the three share: MONAI's arguments for activation, classes and reduction, and our grid."""
+    """What they share: MONAI's arguments for activation, classes and reduction, and our grid."""
 
     grid: bool
 
@@ -68,9 +70,10 @@ class Spelled(_Loss):
         reduction: LossReduction | str,
         batch: bool,
         ignore_index: int | None,
-        core: Callable[..., Tensor],
+        core: str | Callable[..., Tensor],
         grid: bool,
         switches: dict[str, Any],
+        own: Callable[..., GridLoss] = OwnSpatialMatchingLoss,
     ) -> None:
         super().__init__(reduction=LossReduction(reduction).value)
         if other_act is not None and not callable(other_act):
@@ -84,11 +87,13 @@ class Spelled(_Loss):
         self.include_background, self.to_onehot_y = include_background, to_onehot_y
         self.sigmoid, self.softmax, self.other_act = sigmoid, softmax, other_act
         self.batch, self.ignore_index, self.grid = batch, ignore_index, grid
-        self.spatial = OwnSpatialMatchingLoss(core, reduction="none", from_logits=False, **switches) if grid else None
+        # a sigmoid that is sure rounds to 1 and has no gradient left: the grid's losses take logits as they are
+        self.from_logits = grid and sigmoid
+        self.spatial = own(core, reduction="none", from_logits=self.from_logits, **switches) if grid else None
 
     def classes(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Activated predictions and one-hot truth, without what is ignored, with or without background."""
-        if self.sigmoid:
+        """Activated predictions (or `from_logits`) and one-hot truth, 0 where ignored, with or without background."""
+        if self.sigmoid and not self.from_logits:
             input = torch.sigmoid(input)
         channels = input.shape[1]
         if self.softmax:
@@ -125,9 +130,16 @@ class Spelled(_Loss):
 
     @torch.jit.unused
     def matched(self, input: Tensor, target: Tensor) -> Tensor:
-        """(B, C): the Spatial Matching loss of activated predictions."""
+        """(B, C): the loss with the grid, in float32 or more; pixels that are ignored have no influence.
+
+        Raises AssertionError for another shape.
+        """
         assert self.spatial is not None
-        return self.spatial(input, target)
+        known = create_ignore_mask(target, self.ignore_index)
+        input, target = self.classes(input.to(torch.promote_types(input.dtype, torch.float32)), target)
+        if target.shape != input.shape:
+            raise AssertionError(f"ground truth has different shape ({target.shape}) from input ({input.shape})")
+        return self.spatial(input, target, mask=known)
 
     def reduced(self, loss: Tensor) -> Tensor:
         """Mean, sum, or as it is. ValueError for another reduction."""
@@ -179,11 +191,11 @@ class TverskyLoss(Spelled):
 
         Raises AssertionError for another shape, ValueError for another reduction.
         """
+        if self.grid:
+            return self.reduced(self.matched(input, target))
         input, target = self.classes(input, target)
         if target.shape != input.shape:
             raise AssertionError(f"ground truth has differing shape ({target.shape}) from input ({input.shape})")
-        if self.grid:
-            return self.reduced(self.matched(input, target))
         axes = self.axes(input)
         if self.soft_label:
             tp, fp, fn = soft_counts(input, target, axes)
@@ -239,11 +251,14 @@ class DiceLoss(Spelled):
 
         Raises AssertionError for another shape, ValueError for another reduction or unfit class weights.
         """
-        input, target = self.classes(input, target)
-        if target.shape != input.shape:
-            raise AssertionError(f"ground truth has different shape ({target.shape}) from input ({input.shape})")
-        loss = self.matched(input, target) if self.grid else self.overlap(input, target)
-        loss = self.weighted(loss, target.shape[1])
+        if self.grid:
+            loss = self.matched(input, target)
+        else:
+            input, target = self.classes(input, target)
+            if target.shape != input.shape:
+                raise AssertionError(f"ground truth has different shape ({target.shape}) from input ({input.shape})")
+            loss = self.overlap(input, target)
+        loss = self.weighted(loss, loss.shape[-1])
         if self.reduction == "none":  # a shape that broadcasts against the input
             return loss.view(list(loss.shape[0:2]) + [1] * (input.dim() - 2))
         return self.reduced(loss)
@@ -279,7 +294,18 @@ class DiceLoss(Spelled):
         return loss * weight.to(loss)
 
 
-class SpatialMatchingLoss(Spelled):
+class GridSpelled(Spelled):
+    """A loss that has no sense without its grid."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Input (B, N, H, W[, D]), target the same or (B, 1, ...) with to_onehot_y; (B, N) with reduction "none".
+
+        Raises AssertionError for another shape, ValueError for another reduction.
+        """
+        return self.reduced(self.matched(input, target))
+
+
+class SpatialMatchingLoss(GridSpelled):
     """The Spatial Matching loss around any core, in MONAI's spelling.
 
     `core`: "tversky" or "dice" with MONAI's alpha, beta and smoothing; any other name of `massmatch.losses.CORES`, or a
@@ -305,14 +331,14 @@ class SpatialMatchingLoss(Spelled):
         grid: bool = True,
         **switches: Any,
     ) -> None:
+        if core != "tversky" and (alpha, beta) != (0.5, 0.5):
+            raise ValueError(f"alpha and beta are those of core='tversky', but core is {core!r}.")
+        if core not in ("tversky", "dice") and (smooth_nr, smooth_dr) != (1e-5, 1e-5):
+            raise ValueError(f"smooth_nr and smooth_dr are those of core='tversky' and 'dice', but core is {core!r}.")
         if core == "tversky":
             core = Overlap(alpha, beta, smooth_nr, smooth_dr)
         elif core == "dice":
             core = Overlap(0.5, 0.5, smooth_nr / 2, smooth_dr / 2)
-        elif isinstance(core, str):
-            if core not in CORES:
-                raise ValueError(f"core must be one of {', '.join(CORES)} or callable, but is {core!r}.")
-            core = CORES[core]()
         if not grid:
             switches = {**switches, "grid": False}
         super().__init__(
@@ -320,15 +346,31 @@ class SpatialMatchingLoss(Spelled):
             *(core, True, switches),
         )
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Input (B, N, H, W[, D]), target the same or (B, 1, ...) with to_onehot_y; (B, N) with reduction "none".
 
-        Raises AssertionError for another shape, ValueError for another reduction.
-        """
-        input, target = self.classes(input, target)
-        if target.shape != input.shape:
-            raise AssertionError(f"ground truth has different shape ({target.shape}) from input ({input.shape})")
-        return self.reduced(self.matched(input, target))
+class SoftMatchingLoss(GridSpelled):
+    """The soft, repaired Spatial Matching loss around any core, in MONAI's spelling.
+
+    `core`: a name of `massmatch.losses.CORES`, or a core of one's own. The switches of
+    `massmatch.losses.SoftMatchingLoss` (random_phase, found, stray, ...) by keyword.
+    """
+
+    def __init__(
+        self,
+        core: str | Callable[..., Tensor] = "hybrid",
+        include_background: bool = True,
+        to_onehot_y: bool = False,
+        sigmoid: bool = False,
+        softmax: bool = False,
+        other_act: Callable[[Tensor], Tensor] | None = None,
+        reduction: LossReduction | str = LossReduction.MEAN,
+        batch: bool = False,
+        ignore_index: int | None = None,
+        **switches: Any,
+    ) -> None:
+        super().__init__(
+            *(include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch, ignore_index),
+            *(core, True, switches, OwnSoftMatchingLoss),
+        )
 
 
 def soft_counts(input: Tensor, target: Tensor, axes: list[int]) -> tuple[Tensor, Tensor, Tensor]:

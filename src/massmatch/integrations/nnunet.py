@@ -1,4 +1,4 @@
-"""A trainer for nnU-Net v2 (2.8 or later) whose loss is the Spatial Matching loss around any core.
+"""A trainer for nnU-Net v2 (2.8 or later) whose loss is the Spatial Matching loss, or its soft form, around any core.
 
 nnU-Net finds trainers of others in the folders that the variable `nnUNet_extTrainer` lists, by the name of the class:
 
@@ -11,23 +11,25 @@ its own while it looks for one, so it needs a torchvision that works beside the 
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from massmatch.losses import CORES, SpatialMatchingLoss
+from massmatch.losses import CORES, SoftMatchingLoss, SpatialMatchingLoss
+from massmatch.losses.gridded import GridLoss
 
 TRAINER = '''"""Written by `massmatch nnunet install-trainer`; nnU-Net finds it through nnUNet_extTrainer."""
 
-from massmatch.integrations.nnunet import spatial_matching_trainer
+from massmatch.integrations.nnunet import {function}
 
-Trainer = spatial_matching_trainer({core!r}, {options!r})
+Trainer = {function}({core!r}, {options!r})
 
 
 class {name}(Trainer):
-    """nnU-Net with the Spatial Matching loss, core {core}, {options}."""
+    """nnU-Net with the {loss}, core {core}, {options}."""
 '''
 NAME = "nnUNetTrainerSpatialMatching"
 
@@ -40,12 +42,12 @@ class NNUNetLoss(nn.Module):
     and 1. The cells are sized after the masses of each scale's own target, as deep supervision hands it over.
 
     Args:
-        loss: the Spatial Matching loss, from logits.
+        loss: the Spatial Matching loss or the soft one, from logits.
         ignored: label (or, with regions, a last channel of the target) that does not count.
         regions: whether the target has regions.
     """
 
-    def __init__(self, loss: SpatialMatchingLoss, *, ignored: int | None = None, regions: bool = False) -> None:
+    def __init__(self, loss: GridLoss, *, ignored: int | None = None, regions: bool = False) -> None:
         super().__init__()
         self.loss, self.ignored, self.regions = loss, ignored, regions
 
@@ -76,6 +78,15 @@ def spatial_matching_trainer(
     core: str | Callable[..., Tensor] = "tversky", options: dict[str, Any] | None = None
 ) -> type:
     """A subclass of nnUNetTrainer with this core and these switches of the loss. ImportError without nnU-Net."""
+    return _trainer(partial(SpatialMatchingLoss, core, **(options or {})))
+
+
+def soft_matching_trainer(core: str | Callable[..., Tensor] = "hybrid", options: dict[str, Any] | None = None) -> type:
+    """The same with `SoftMatchingLoss`."""
+    return _trainer(partial(SoftMatchingLoss, core, **(options or {})))
+
+
+def _trainer(make: Callable[[], GridLoss]) -> type:
     from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -84,9 +95,7 @@ def spatial_matching_trainer(
 
         def _build_loss(self) -> nn.Module:
             labels = self.label_manager
-            loss: nn.Module = NNUNetLoss(
-                SpatialMatchingLoss(core, **(options or {})), ignored=labels.ignore_label, regions=labels.has_regions
-            )
+            loss: nn.Module = NNUNetLoss(make(), ignored=labels.ignore_label, regions=labels.has_regions)
             if self.enable_deep_supervision:
                 # a parameter without gradient stops distributed training without a compiler: hence not quite 0
                 last = 1e-6 if self.is_ddp and not self._do_i_compile() else 0.0
@@ -98,9 +107,11 @@ def spatial_matching_trainer(
 
 
 def install_trainer(
-    folder: Path, core: str = "tversky", options: dict[str, Any] | None = None, name: str = NAME
+    folder: Path, core: str = "tversky", options: dict[str, Any] | None = None, name: str = NAME, *, soft: bool = False
 ) -> Path:
-    """Write the file of a trainer of this name; the path. Options are those of SpatialMatchingLoss.
+    """Write the file of a trainer of this name; the path.
+
+    Options are those of SpatialMatchingLoss, or of SoftMatchingLoss with `soft`.
 
     Raises ValueError for a core, an option or a name that cannot be, FileExistsError for another file of that name.
     """
@@ -108,8 +119,12 @@ def install_trainer(
         raise ValueError(f"core must be one of {', '.join(CORES)}, but is {core!r}")
     if not name.isidentifier():
         raise ValueError(f"a trainer's name must be one of a Python class, but is {name!r}")
-    SpatialMatchingLoss(core, **(options or {}))
-    text = TRAINER.format(core=core, options=options or {}, name=name)
+    loss, function = (
+        (SoftMatchingLoss, soft_matching_trainer) if soft else (SpatialMatchingLoss, spatial_matching_trainer)
+    )
+    loss(core, **(options or {}))
+    called = "soft Spatial Matching loss" if soft else "Spatial Matching loss"
+    text = TRAINER.format(function=function.__name__, loss=called, core=core, options=options or {}, name=name)
     path = folder / f"{name}.py"
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise FileExistsError(f"{path} is another trainer: remove it, or give --name")
