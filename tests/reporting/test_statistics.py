@@ -276,6 +276,14 @@ def test_the_usual_baseline_is_the_hybrid_loss_then_a_core():
     assert usual_baseline(["sm-bce-sd-a:cell_statistic=mean", "sm-bce-sd-a"]) == "sm-bce-sd-a"  # Figure 3a by itself
 
 
+def test_a_run_of_which_no_patient_is_drawn_has_no_value():
+    """Not a pooled DSC of 1, which is nothing found where nothing is."""
+    table = pd.concat([rows([0.5] * 2, [f"p{fold}a", f"p{fold}b"], fold=fold) for fold in range(5)])
+    for metric in ("dsc", "dsc_pooled", "sen_pooled"):
+        found = estimate(table, metric, draws=300)
+        assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
 def test_pairs_are_compared_each_with_its_own_and_make_one_family():
     own = {name: rows(np.random.default_rng(n).random(25), system=name) for n, name in enumerate("abcd")}
     found = pairwise(pd.concat(own.values()), [("a", "b"), ("c", "d")], draws=100).set_index("system")

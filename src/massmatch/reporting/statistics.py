@@ -218,19 +218,22 @@ def _defined(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, int]:
 
 
 def _totals(rows: pd.DataFrame, metric: str) -> np.ndarray:
-    """(patients, runs, 2): numerator and denominator of each patient in each run, 0 where she was not tested."""
+    """(patients, runs, 3): numerator, denominator and number of images of each patient in each run."""
     patient, patients = pd.factorize(rows["patient"], sort=True)
     run = rows.groupby(["seed", "fold"]).ngroup().to_numpy()
-    totals = np.zeros((len(patients), run.max() + 1, 2))
-    np.add.at(totals, (patient, run), np.stack(ratio(rows, metric), axis=1))
+    totals = np.zeros((len(patients), run.max() + 1, 3))
+    np.add.at(totals, (patient, run), np.stack([*ratio(rows, metric), pd.Series(1.0, rows.index)], axis=1))
     return totals
 
 
 def _per_run(sums: np.ndarray, metric: str) -> np.ndarray:
-    """(..., runs) from (..., runs, 2). Nothing to find and nothing found is a pooled DSC of 1, as in `Counts`."""
-    over, under = sums[..., 0], sums[..., 1]
-    empty = 1.0 if metric == "dsc_pooled" else np.nan
-    values = np.divide(over, under, out=np.full(over.shape, empty), where=under > 0)
+    """(..., runs) from (..., runs, 3); NaN for a run of which no image is there.
+
+    Nothing to find and nothing found is a pooled DSC of 1, as in `Counts`.
+    """
+    over, under, images = np.moveaxis(sums, -1, 0)
+    empty = np.where(images > 0, 1.0 if metric == "dsc_pooled" else np.nan, np.nan)
+    values = np.divide(over, under, out=empty, where=under > 0)
     return np.abs(values) if metric == "delta_a_pooled" else values
 
 
@@ -248,10 +251,10 @@ def _sd(runs: np.ndarray) -> float:
 
 
 def _redrawn(totals: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """(draws, runs, 2): the sums over as many patients as there are, drawn with replacement."""
-    patients, runs, _ = totals.shape
+    """(draws, runs, 3): the sums over as many patients as there are, drawn with replacement."""
+    patients, runs, parts = totals.shape
     weights = patient_weights(patients, draws, seed).astype(float)
-    return (weights @ totals.reshape(patients, -1)).reshape(draws, runs, 2)
+    return (weights @ totals.reshape(patients, -1)).reshape(draws, runs, parts)
 
 
 @lru_cache(maxsize=4)  # a table asks for the same draws for each of its cells
