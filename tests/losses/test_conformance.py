@@ -213,6 +213,7 @@ def test_our_losses_pass():
 GRAPH = {"fullgraph", "export"}  # the number of cells or masses follows from the data
 KNOWN = {  # docs/systems.md says why
     **dict.fromkeys(("blob", "cc-dice-bce", "instance", "soft-sm"), GRAPH),
+    "soft-sm:random_phase=true": GRAPH,
     "hausdorff-dt": {*GRAPH, "gradient"},
     "ssl": {"gradient", "order"},
     "density-asp": {"gradient", "order"},
@@ -222,7 +223,7 @@ KNOWN = {  # docs/systems.md says why
 
 @pytest.mark.long
 def test_every_loss_passes_but_for_what_is_known():
-    for name, failed in failures("all").items():
+    for name, failed in failures("all", "soft-sm:random_phase=true").items():
         assert failed == (GRAPH if name.startswith("sm-") else KNOWN.get(name, set())), name
 
 

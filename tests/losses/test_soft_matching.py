@@ -1,6 +1,8 @@
 """Soft Spatial Matching against its formula written out as loops, and the laws that the faithful loss breaks."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drawing import box, draw, made_up, sure
-from massmatch.losses import BCE, LOSSES, Dice, SoftMatchingLoss
+from massmatch.losses import BCE, LOSSES, Dice, SoftMatchingLoss, SpatialMatchingLoss
 from massmatch.losses.grid import cell_size
 from massmatch.losses.gridded import SameGrid
 
@@ -252,6 +254,40 @@ def test_nothing_at_all_has_a_value_and_a_gradient():
 def test_wrong_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         SoftMatchingLoss(**options)
+
+
+REFUSED = """
+import torch
+from massmatch.losses import LOSSES, Dice, SoftMatchingLoss, SpatialMatchingLoss
+for make, words in [
+    (lambda: SoftMatchingLoss(distance="maybe"), "distance must be True or False, but is 'maybe'"),
+    (lambda: SoftMatchingLoss(random_phase=1), "random_phase must be True or False, but is 1"),
+    (lambda: SpatialMatchingLoss(scale="false"), "scale must be True or False, but is 'false'"),
+    (lambda: Dice(squared="no"), "Dice(squared) must be True or False, but is 'no'"),
+    (lambda: SoftMatchingLoss(3), "or callable, but is a int"),
+    (lambda: SpatialMatchingLoss(torch.nn.BCEWithLogitsLoss()), "BCEWithLogitsLoss takes no argument 'axes': wrap it"),
+]:
+    try:
+        made = make()
+    except (TypeError, ValueError) as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError(made)
+"""
+
+
+def test_what_has_another_type_is_refused_where_no_type_checker_stands_before_it():
+    """In these tests there is one, so a process of its own."""
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_shown_says_every_switch_and_the_grid():
+    shown = repr(SoftMatchingLoss(cell_size=(8, 16), random_phase=True))
+    assert "random_phase=True" in shown
+    assert "cell_size=(8, 16)" in shown
+    shown = repr(SpatialMatchingLoss(threshold=0.3, cell_statistic="mean", grid_weight=2.0))
+    assert all(part in shown for part in ("threshold=0.3", "statistic='mean'", "grid_weight=2.0"))
 
 
 def test_a_larger_cell_is_shared_out_to_those_within():

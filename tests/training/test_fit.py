@@ -213,6 +213,7 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own(cohort):
         ("tversky:smooth", "options of a loss are written name:option=value"),
         ("sm-bce-b-a:cell_statistic=median", "cell_statistic must be one of 'min', 'mean', 'max'"),
         ("sm-bce-b-a:scale=true", "loss sm-bce-b-a has no option 'scale'"),
+        ("soft-sm:cell_size=[8,16]", "option cell_size=\\[8 cannot be read; a pair of sizes is written 8x16"),
     ],
 )
 def test_wrong_losses_are_named(spec, message):

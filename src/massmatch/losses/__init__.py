@@ -1,4 +1,4 @@
-"""The losses, by name. Needs torch, numpy and scipy and nothing else of this package, so it can be lifted out.
+"""The losses, by name. This folder needs torch, numpy, scipy and jaxtyping alone, and works under any other name.
 
     loss = LOSSES["sm-tversky-s-a"](cell_statistic="mean", smooth=0.1)
 
@@ -11,16 +11,16 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from massmatch.losses.adaptive import AdaptiveSampleLoss, DensityASP
-from massmatch.losses.base import ImageLoss, WholeImageLoss
-from massmatch.losses.core import BCE, Dice, Tversky
-from massmatch.losses.distance import BoundaryLoss, GeneralisedSurface, HausdorffDT, RegionWise
-from massmatch.losses.hybrid import DiceBCE, Hybrid
-from massmatch.losses.instance import BlobLoss, CCDiceBCE, InstanceLoss
-from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
-from massmatch.losses.region import RMI, SSIM, SSL
-from massmatch.losses.soft_matching import SoftMatchingLoss
-from massmatch.losses.spatial_matching import CORES, Matching, SpatialMatchingLoss
+from .adaptive import AdaptiveSampleLoss, DensityASP
+from .base import ImageLoss, WholeImageLoss
+from .core import BCE, Dice, Tversky
+from .distance import BoundaryLoss, GeneralisedSurface, HausdorffDT, RegionWise
+from .hybrid import DiceBCE, Hybrid
+from .instance import BlobLoss, CCDiceBCE, InstanceLoss
+from .pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
+from .region import RMI, SSIM, SSL
+from .soft_matching import SoftMatchingLoss
+from .spatial_matching import CORES, Matching, SpatialMatchingLoss
 
 __all__ = [
     "BCE",

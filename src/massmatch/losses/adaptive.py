@@ -13,9 +13,9 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
-from massmatch.losses.base import Facts, ImageLoss, one_of
-from massmatch.losses.core import BCE, Dice
-from massmatch.losses.region import pixel_entropy, probabilities, refuse_mask, structural_loss
+from .base import Facts, ImageLoss, one_of
+from .core import BCE, Dice
+from .region import pixel_entropy, probabilities, refuse_mask, structural_loss
 
 STRATEGIES = ("quantile", "cluster", "learned")
 

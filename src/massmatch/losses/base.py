@@ -138,7 +138,7 @@ def checked(
     if not torch.compiler.is_compiling():
         check_unit_interval("target", target)
         if not from_logits:
-            check_unit_interval("logits (values, as from_logits=False)", logits)
+            check_unit_interval("values with from_logits=False", logits, "activate them first (sigmoid or softmax)")
     if mask is not None:
         mask = expanded_mask(mask, logits)
     return logits.to(dtype), target.detach().to(dtype), None if mask is None else mask.to(dtype)
@@ -153,17 +153,15 @@ def check_shape(name: str, value: Tensor, shape: torch.Size) -> None:
         )
 
 
-def check_unit_interval(name: str, value: Tensor) -> None:
-    """Raise ValueError unless all values lie in [0, 1]; NaN is refused too."""
+def check_unit_interval(name: str, value: Tensor, advice: str = "a mask of 0 and 255 wants `mask > 127`") -> None:
+    """Raise ValueError, which ends in the advice, unless all values lie in [0, 1]; NaN is refused too."""
     if value.dtype == torch.bool:
         return
     low, high = (float(end) for end in torch.aminmax(value.detach()))
     if low != low or high != high:
         raise ValueError(f"{name} must lie in [0, 1], but holds NaN")
     if low < 0 or high > 1:
-        raise ValueError(
-            f"{name} must lie in [0, 1], but ranges from {low:g} to {high:g}; a mask of 0 and 255 wants `mask > 127`"
-        )
+        raise ValueError(f"{name} must lie in [0, 1], but ranges from {low:g} to {high:g}; {advice}")
 
 
 def expanded_mask(mask: Tensor, logits: Tensor) -> Tensor:
@@ -206,7 +204,8 @@ def accepts(function: Callable[..., object], argument: str) -> bool:
     import inspect
 
     try:
-        parameters = inspect.signature(function).parameters.values()
+        called = function.forward if isinstance(function, torch.nn.Module) else function
+        parameters = inspect.signature(called).parameters.values()
     except (TypeError, ValueError):  # some builtins have no signature
         return False
     return any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from massmatch.losses.base import ImageLoss
-from massmatch.losses.probes import PROBES
-from massmatch.losses.probing import Failed, Make, images
+from .base import ImageLoss
+from .probes import PROBES
+from .probing import Failed, Make, images
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,10 @@ def _result(name: str, make: Make) -> Result:
 
 
 def fitted(make: Make) -> Make:
-    """The factory, with losses that learn from a training part fitted to a small one."""
+    """The factory, with losses that learn from a training part fitted to a small one, in evaluation mode.
+
+    What a loss draws at random in training (a grid's phase) would make no two values equal.
+    """
 
     def ready(**options: Any) -> nn.Module:
         loss = make(**options)
@@ -71,6 +74,7 @@ def fitted(make: Make) -> Make:
             _, targets = images(8, seed=1)
             loss.fit(targets, [1, 2, 3, 4] * 2)
             loss.set_epoch(1, 4)
+            loss.eval()
         return loss
 
     ready.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]

@@ -141,6 +141,7 @@ class Dice(SumCore):
 
     def __post_init__(self) -> None:
         require_number("Dice(smooth)", self.smooth)
+        require_switch("Dice(squared)", self.squared)
 
     def sums(
         self,
@@ -260,3 +261,9 @@ def require_number(name: str, value: object) -> None:
     """Raise ValueError unless `value` is a finite number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a finite number of at least 0, but is {value!r}")
+
+
+def require_switch(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is True or False: a text such as "false" would be true."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, but is {value!r}")

@@ -16,9 +16,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from massmatch.losses.base import Facts, ImageLoss
-from massmatch.losses.core import BCE, Dice, require_number
-from massmatch.losses.region import probabilities
+from .base import Facts, ImageLoss
+from .core import BCE, Dice, require_number
+from .region import probabilities
 
 Measure = Callable[[np.ndarray], np.ndarray]
 

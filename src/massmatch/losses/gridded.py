@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from massmatch.losses.base import Facts, ImageLoss, accepts, check_shape, check_unit_interval, checked
-from massmatch.losses.grid import cut, overhangs
-from massmatch.losses.truth import GridRule, Truth, hidden, hides_mass, stacked
+from .base import Facts, ImageLoss, accepts, check_shape, check_unit_interval, checked
+from .grid import cut, overhangs
+from .truth import GridRule, Truth, hidden, hides_mass, stacked
 
 
 class SameGrid(NamedTuple):

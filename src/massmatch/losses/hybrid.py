@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from massmatch.losses.core import BCE, Dice, SumCore, Sums, require_number
+from .core import BCE, Dice, SumCore, Sums, require_number
 
 
 @dataclass(frozen=True)

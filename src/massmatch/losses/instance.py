@@ -11,10 +11,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from massmatch.losses.base import Facts, ImageLoss
-from massmatch.losses.core import Dice, require_number
-from massmatch.losses.hybrid import DiceBCE, Hybrid
-from massmatch.losses.region import probabilities
+from .base import Facts, ImageLoss
+from .core import Dice, require_number
+from .hybrid import DiceBCE, Hybrid
+from .region import probabilities
 
 
 def components(mask: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from massmatch.losses.core import SumCore, Sums, overlap_sums, ratio, region_sum, require_number
+from .core import SumCore, Sums, overlap_sums, ratio, region_sum, require_number
 
 LEAST = 1e-7  # below a root or a power smaller than 1, whose slope at 0 has no end
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from massmatch.losses.base import ImageLoss, accepts
-from massmatch.losses.probing import (
+from .base import ImageLoss, accepts
+from .probing import (
     HALF,
     SIDE,
     Failed,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from massmatch.losses.base import ImageLoss
+from .base import ImageLoss
 
 Make = Callable[..., nn.Module]
 SIDE = 64  # pixels: large enough for the 11 x 11 windows and cells of a grid, small enough for twenty probes a second

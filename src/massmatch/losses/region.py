@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from massmatch.losses.base import Facts, ImageLoss
-from massmatch.losses.core import require_number
+from .base import Facts, ImageLoss
+from .core import require_number
 
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 

@@ -18,13 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from massmatch.losses.base import one_of
-from massmatch.losses.core import Dice, SumCore, Tversky, overlap_sums, region_sum, require_number
-from massmatch.losses.grid import cell_axes, cell_max, cut, distance_to_mass
-from massmatch.losses.gridded import GridLoss, SameGrid, call_core, joined, valid_pixels
-from massmatch.losses.hybrid import Hybrid
-from massmatch.losses.spatial_matching import CORES
-from massmatch.losses.truth import GridRule, Truth
+from .base import one_of
+from .core import Dice, SumCore, Tversky, overlap_sums, region_sum, require_number, require_switch
+from .grid import cell_axes, cell_max, cut, distance_to_mass
+from .gridded import GridLoss, SameGrid, call_core, joined, valid_pixels
+from .hybrid import Hybrid
+from .spatial_matching import core_of
+from .truth import GridRule, Truth
 
 
 class Cells(NamedTuple):
@@ -142,9 +142,11 @@ class SoftMatchingLoss(GridLoss):
         from_logits: bool = True,
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
-        self.core = core if callable(core) else CORES[one_of("core", core, CORES)]()
+        self.core = core_of(core)
         for name, value in (("found", found), ("stray", stray), ("count", count)):
             require_number(name, value)
+        require_switch("distance", distance)
+        require_switch("random_phase", random_phase)
         if isinstance(levels, bool) or not isinstance(levels, int) or not 1 <= levels <= 8:
             raise ValueError(f"levels must be a whole number from 1 to 8, but is {levels!r}")
         self.found, self.stray, self.count = float(found), float(stray), float(count)
@@ -262,7 +264,7 @@ class SoftMatchingLoss(GridLoss):
 
     def extra_repr(self) -> str:
         """Shown by `repr`: the core and the switches."""
-        names = ("core", "found", "stray", "count", "levels", "random_phase", "normalise", "reduction")
+        names = ("core", "found", "stray", "count", "levels", "random_phase", "normalise", "rule", "reduction")
         return ", ".join([f"distance={self.by_distance}", *(f"{name}={getattr(self, name)!r}" for name in names)])
 
 

@@ -20,13 +20,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from massmatch.losses.base import Facts, one_of
-from massmatch.losses.core import BCE, Dice, SumCore, Tversky, require_number
-from massmatch.losses.grid import cell_axes, cell_max, cut
-from massmatch.losses.gridded import GridLoss, SameGrid, call_core, joined, per_image, valid_pixels
-from massmatch.losses.hybrid import DiceBCE, Hybrid
-from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
-from massmatch.losses.truth import GridRule
+from .base import Facts, accepts, one_of
+from .core import BCE, Dice, SumCore, Tversky, require_number, require_switch
+from .grid import cell_axes, cell_max, cut
+from .gridded import GridLoss, SameGrid, call_core, joined, per_image, valid_pixels
+from .hybrid import DiceBCE, Hybrid
+from .pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
+from .truth import GridRule
 
 CORES: dict[str, Callable[[], Callable[..., Tensor]]] = {
     **{"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid, "dice-bce": DiceBCE},
@@ -34,6 +34,20 @@ CORES: dict[str, Callable[[], Callable[..., Tensor]]] = {
     **{"combo": Combo, "focal-tversky": FocalTversky, "topk-bce": TopKBCE},
 }
 RESCALE = {"sigmoid": torch.sigmoid, "direct": lambda x: x}  # Fig. 3b
+
+
+def core_of(core: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The core of that name, or the callable itself. ValueError for another name, TypeError for what cannot be one."""
+    if isinstance(core, str):
+        return CORES[one_of("core", core, CORES)]()
+    if not callable(core):
+        raise TypeError(f"core must be one of {', '.join(CORES)} or callable, but is a {type(core).__name__}")
+    if not accepts(core, "axes"):
+        raise TypeError(
+            f"core must be called as core(logits, target, axes=...) and reduce these axes only, but "
+            f"{type(core).__name__} takes no argument 'axes': wrap it in a function that does"
+        )
+    return core
 
 
 class Matching(NamedTuple):
@@ -116,7 +130,9 @@ class SpatialMatchingLoss(GridLoss):
         from_logits: bool = True,
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
-        self.core = CORES[one_of("core", core, CORES)]() if isinstance(core, str) else core
+        self.core = core_of(core)
+        for name, value in (("scale", scale), ("distance", distance), ("nonzero", nonzero), ("grid", grid)):
+            require_switch(name, value)
         self.scale, self.distance, self.nonzero, self.grid = scale, distance, nonzero, grid
         self.numerator = one_of("numerator", numerator, ("kept", "all"))
         self.combination = one_of("combination", combination, ("algorithm", "product"))
@@ -130,8 +146,6 @@ class SpatialMatchingLoss(GridLoss):
         self.threshold, self.matched_weight, self.grid_weight = threshold, matched_weight, float(grid_weight)
         self.rule = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
         self.by_distance = distance
-        if not callable(self.core):
-            raise TypeError(f"core must be one of {', '.join(CORES)} or callable, but is a {type(core).__name__}")
 
     # ----------------------------------------------------------------------------------------------- Algorithm 1
 
@@ -246,5 +260,6 @@ class SpatialMatchingLoss(GridLoss):
 
     def extra_repr(self) -> str:
         """Shown by `repr`: the core and the switches."""
-        names = ("core", "scale", "distance", "nonzero", "grid", "reduction")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        names = ("core", "scale", "distance", "nonzero", "grid", "threshold", "numerator", "matched_weight")
+        more = ("combination", "rescale", "grid_weight", "rule", "reduction")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in (*names, *more))

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from massmatch.losses.base import Facts, one_of
-from massmatch.losses.grid import ROUNDINGS, STATISTICS, cell_max, cell_size, cut, distance_to_mass, grid_shape
+from .base import Facts, one_of
+from .grid import ROUNDINGS, STATISTICS, cell_max, cell_size, cut, distance_to_mass, grid_shape
 
 DISTANCE_UNITS = ("cell", "pixel", "image")
 

@@ -117,7 +117,12 @@ def _option(part: str, spec: str) -> tuple[str, Any]:
     sides = value.split("x")
     if len(sides) > 1 and all(side.isdigit() for side in sides):
         return name, tuple(int(side) for side in sides)
-    return name, yaml.safe_load(value)
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ValueError(
+            f"loss {spec!r}: option {name}={value} cannot be read; a pair of sizes is written 8x16, without brackets"
+        ) from None
 
 
 def make_model(name: str, width: int) -> nn.Module:
