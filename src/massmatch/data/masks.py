@@ -47,7 +47,8 @@ def _check_greys(pixels: np.ndarray, path: str) -> None:
     plateaus = values[grey & (counts > max(PLATEAU * area, 20))].tolist()
     if share > GREY_REFUSED and (grey & (counts > 0)).sum() > FEW:
         raise CohortError(
-            f"{path}: must be a mask, but {100 * share:.0f} % of its area is grey (is it an image?): replace it"
+            f"{path}: must be a mask, but {counts[grey].sum()} of its pixels are grey and {area} bright "
+            "(is it an image?): replace it"
         )
     if plateaus:
         raise CohortError(

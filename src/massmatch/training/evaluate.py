@@ -181,7 +181,8 @@ class Finished(NamedTuple):
         if cohort.fingerprint != experiment.fingerprint:
             raise ValueError(
                 f"{cohort.root} has changed: its fingerprint is {cohort.fingerprint}, but the run was trained on "
-                f"{experiment.fingerprint}; give the cohort of the run, or `evaluate WEIGHTS COHORT` for another one"
+                f"{experiment.fingerprint}; give the cohort of the run, or for another one "
+                "`evaluate WEIGHTS COHORT --out DIR`"
             )
         fold = read(out / "experiment.yaml")["fold"]
         return cls(model, experiment, facts["threshold"], parts_of(experiment, cohort, fold).test)
