@@ -220,3 +220,6 @@ def test_the_contour_is_drawn_at_the_threshold_of_the_loss_whatever_the_run_was_
     done = asked(run, id, "--cohort", cohort.root, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / f"out/{id}_explain.json").read_text())["threshold"] == 0.5
+    both = "prediction above 0.5, the threshold of the loss; the run was measured above 0.05 (rows.csv, report)"
+    assert both in " ".join(done.output.split())
+    assert both in (tmp_path / f"out/{id}_explain.html").read_text()

@@ -72,7 +72,7 @@ def test_the_data_hold_every_variant_and_point_into_the_pool(explained):
     assert set(content["variants"]) == set(ledgers)
     for name, variant in content["variants"].items():
         assert variant["loss"] == pytest.approx(ledgers[name].loss, rel=1e-11)
-        for column in ("kept", "weight", "loss", "term", "share_of_loss"):
+        for column in ("kept", "distance", "weight", "loss", "term", "share_of_loss"):
             found = content["pool"][variant["columns"][column]]
             assert found == pytest.approx(ledgers[name].cells[column].astype(float).tolist(), rel=1e-5)
     assert len(content["pool"]) < sum(len(variant["columns"]) for variant in content["variants"].values())
@@ -116,6 +116,20 @@ def test_switching_changes_the_headline_to_the_numbers_of_the_ledger(explained):
         switch(view, weighting="none")
         assert view.page.locator("#equation").inner_text() == f"L(P, Y) = {fixed(ledgers['bce'].loss)}"
         assert view.page.locator("input[name=aggregation][value=a]").is_disabled()
+
+
+@needs_browser
+def test_the_soft_form_has_distances_and_headings_of_its_own(explained):
+    path, ledgers = explained
+    cells = ledgers["soft-sm"].cells
+    empty = cells.index[~cells["predicted"] & ~cells["true"]][-1]
+    assert cells.loc[empty, "distance"] > 0 == ledgers["sm-tversky-sd-nz"].cells.loc[empty, "distance"]
+    with opened(path) as view:
+        for name, heading in (("soft-sm", "term of the cell"), ("sm-tversky-sd-nz", "w L / Σ kept")):
+            view.page.locator(f'#all button[data-name="{name}"]').click()
+            view.page.locator(f'#cells rect[data-i="{empty}"]').hover()
+            assert terms(view)["distance d"] == fixed(ledgers[name].cells.loc[empty, "distance"])
+            assert view.page.locator("#of-term").inner_text() == heading
 
 
 @needs_browser

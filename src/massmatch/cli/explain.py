@@ -87,7 +87,8 @@ def show(subject: "Subject", ledger: "Ledger") -> None:
 
     from massmatch.reporting.explain_figure import percent
 
-    screen.print(f"{subject.id}: prediction read as {subject.read_as}", soft_wrap=True, highlight=False)
+    what = f"prediction read as {subject.read_as}; contour: {subject.drawn_at(ledger.threshold)}"
+    screen.print(f"{subject.id}: {what}", soft_wrap=True, highlight=False)
     screen.print(f"{ledger.name}: {in_words(ledger)}", soft_wrap=True, highlight=False)
     sort = "share_of_loss" if ledger.grid_weight else "share_of_gradient_by_logit"
     title = f"{min(MOST_CELLS, len(ledger.cells))} of {len(ledger.cells)} cells; shares in %, gradient by p and logit"

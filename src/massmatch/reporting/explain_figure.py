@@ -188,7 +188,11 @@ def _overview(axis: Axes, subject: Subject, ledger: Ledger, view: Window) -> Non
         axis.add_patch(Rectangle((view.left, view.top), *size, fill=False, edgecolor="white", linewidth=1.2, zorder=5))
     height, width = ledger.cell_size
     grid = " × ".join(map(str, ledger.grid_shape))
-    axis.set_title(f"truth (green) and prediction (blue)\n{grid} cells of {height} × {width} pixels", fontsize=11)
+    at = f"above {ledger.threshold:g}"
+    if subject.measured_at not in (None, ledger.threshold):
+        at += f" (of the loss; rows.csv: {subject.measured_at:g})"
+    title = f"truth (green), prediction (blue) {at}\n{grid} cells of {height} × {width} pixels"
+    axis.set_title(title, fontsize=11)
 
 
 def _kinds(axis: Axes, subject: Subject, ledger: Ledger, view: Window) -> None:

@@ -19,7 +19,7 @@ from massmatch.reporting.explain_subject import Subject
 from massmatch.reporting.explain_variants import AGGREGATIONS, WEIGHTINGS, Family, Variant
 from massmatch.reporting.figures import mammogram_uri, outline
 
-OF_GRID = ("top", "left", "height", "width", "true", "predicted", "distance")  # the same in every variant
+OF_GRID = ("top", "left", "height", "width", "true", "predicted")  # the same in every variant
 SHADES = 32  # of the palette
 WORDS = {
     "none": "none: the core alone",
@@ -80,6 +80,7 @@ def page(subject: Subject, family: Family, ledgers: Mapping[Variant, Ledger], mo
         image=mammogram_uri(subject.image),
         truth=outline(subject.mask),
         prediction=outline(subject.probability > first.threshold),
+        drawn_at=subject.drawn_at(first.threshold),
         cores=list(family.cores),
         weightings={name: WORDS[name] for name in ("none", *WEIGHTINGS, "soft")},
         aggregations={name: WORDS[name] for name in AGGREGATIONS},
@@ -109,7 +110,7 @@ def data(family: Family, ledgers: Mapping[Variant, Ledger]) -> dict[str, Any]:
 def _variant(variant: Variant, ledger: Ledger, pool: Pool) -> dict[str, Any]:
     """The numbers above the cells, and where the lists of the cells are."""
     cells = ledger.cells
-    columns = {name: cells[name] for name in ("kept", "weight", "loss", "term", "share_of_loss")}
+    columns = {name: cells[name] for name in ("kept", "distance", "weight", "loss", "term", "share_of_loss")}
     for by in BY:
         columns[by] = cells[f"share_of_gradient_by_{by}"]
         total = float(cells[f"gradient_by_{by}"].sum())

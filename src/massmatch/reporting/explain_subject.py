@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from massmatch.data import Cohort, CohortError, DataWarning, Split, split
@@ -29,6 +30,14 @@ class Subject:
     read_as: str
     source: str = ""  # the run, or nothing
     licence: str = ""
+    measured_at: float | None = None  # the threshold of rows.csv, where it is a run's
+
+    def drawn_at(self, threshold: float) -> str:
+        """At which threshold the prediction is drawn, and at which the run was measured where that is another one."""
+        text = f"prediction above {threshold:g}, the threshold of the loss"
+        if self.measured_at in (None, threshold):
+            return text
+        return f"{text}; the run was measured above {self.measured_at:g} (rows.csv, report)"
 
     @property
     def mask(self) -> np.ndarray:
@@ -103,7 +112,18 @@ def from_run(run: Path, id: str, cohort: Cohort) -> Subject:
     sample = cohort.load(id)
     probability = _of_shape(path, sample.image.shape) / 65535
     source = f"{run.resolve().parent.name}/{run.resolve().name}"
-    return Subject(id, sample.image, sample.instances, probability, STORED, source, cohort.licence)
+    threshold = measured_at(run, id)
+    return Subject(id, sample.image, sample.instances, probability, STORED, source, cohort.licence, threshold)
+
+
+def measured_at(run: Path, id: str) -> float | None:
+    """The threshold at which rows.csv tells of an image; None where it does not say."""
+    try:
+        rows = pd.read_csv(run / "rows.csv", usecols=["id", "threshold"], dtype={"id": str})
+    except (OSError, ValueError):  # an unfinished run, or one of before there was such a column
+        return None
+    own = rows.loc[rows["id"] == id, "threshold"]
+    return float(own.iloc[0]) if len(own) else None
 
 
 def read_experiment(run: Path) -> dict[str, Any]:
