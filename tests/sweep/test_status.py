@@ -132,6 +132,19 @@ def test_time_left_is_shared_by_those_that_run_at_a_time():
     assert time_left([made_up("not begun")], 1) is None
 
 
+def test_before_the_first_epoch_the_sweeps_own_estimate_tells_the_time_left(cohort, tmp_path):
+    listed = [Planned("BCE", tiny(cohort, epochs=7), fold) for fold in range(2)]
+    name, content = record_of(listed, tmp_path, [30.0, float("nan")])
+    assert name == record_of(listed, tmp_path)[0]  # another estimate is no other plan
+    write_atomic(tmp_path / name, content)
+    assert [each.seconds_left for each in all_statuses(tmp_path)] == [210, None]
+    write_atomic(tmp_path / name, record_of(listed, tmp_path, [30.0, 90.0])[1])
+    assert time_left(all_statuses(tmp_path), 1) == 7 * 120
+    assert "2 runs: 2 not begun; about 14 min left" in asked("status", tmp_path).output
+    history(listed[0].folder(tmp_path), [0.1], [2.0])
+    assert all_statuses(tmp_path)[0].seconds_left == 12
+
+
 def test_status_lists_what_a_sweep_has_planned_and_what_else_is_there(cohort, trained, tmp_path):
     runs = trained.parent.parent
     listed = [Planned("SM-SD", tiny(cohort), 0), Planned("Dice", tiny(cohort, loss="dice", epochs=7), 0)]

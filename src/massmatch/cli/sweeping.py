@@ -84,7 +84,7 @@ def sweep(
     announce(planned, states, cost, where, engine, threads_given=plan.training.get("threads") is not None)
     if dry_run:
         return False
-    write_record(planned, out)
+    write_record(planned, out, cost)
     outcomes = drive_shown(todo, planned, cost, engine, out) if engine else []
     return tell(outcomes, planned, out)
 
@@ -118,9 +118,9 @@ def announce(
         )
 
 
-def write_record(planned: Sequence[Planned], out: Path) -> None:
-    """The sweep's runs, so that `status` knows those that have not begun."""
-    name, content = record_of(planned, out)
+def write_record(planned: Sequence[Planned], out: Path, cost: Cost) -> None:
+    """The sweep's runs, so that `status` knows those that have not begun, and what they will take."""
+    name, content = record_of(planned, out, cost.epochs)
     write_atomic(out / name, content)
 
 

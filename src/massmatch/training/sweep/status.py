@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,7 +142,8 @@ def all_statuses(runs: Path) -> list[Status]:
     for path in sorted(runs.glob("sweep_*.json")):
         for fact in json.loads(path.read_text()):
             folder = runs / fact["folder"]
-            known.setdefault(folder, status_of(folder, fact["label"], fact["seed"], fact["fold"], fact["epochs"]))
+            status = status_of(folder, fact["label"], fact["seed"], fact["fold"], fact["epochs"])
+            known.setdefault(folder, guessed(status, fact.get("epoch_seconds")))
     for path in sorted(runs.glob("*/fold*/experiment.yaml")):
         if (folder := path.parent) in known:
             continue
@@ -153,6 +154,13 @@ def all_statuses(runs: Path) -> list[Status]:
             name, fold = folder.parent.name, int(folder.name.removeprefix("fold"))
             known[folder] = Status(folder, name, 0, fold, "failed", 0, 0, reason=f"{path} is damaged")
     return list(known.values())
+
+
+def guessed(status: Status, epoch_seconds: float | None) -> Status:
+    """With the time left by the sweep's own estimate of an epoch, as long as no epoch of the run was timed."""
+    if status.seconds_left is not None or epoch_seconds is None or status.state in ("done", "failed"):
+        return status
+    return replace(status, seconds_left=epoch_seconds * status.epochs)
 
 
 def time_left(states: Sequence[Status], places: int, epochs: Sequence[float] | None = None) -> float | None:
@@ -171,9 +179,13 @@ def time_left(states: Sequence[Status], places: int, epochs: Sequence[float] | N
     return None if math.isnan(total) else total
 
 
-def record_of(planned: Sequence[Planned], runs: Path) -> tuple[str, bytes]:
-    """Name and content of the file by which a folder of runs knows those that a sweep has not begun."""
-    facts = [
+def record_of(planned: Sequence[Planned], runs: Path, epochs: Sequence[float] = ()) -> tuple[str, bytes]:
+    """Name and content of the file by which a folder of runs knows those that a sweep has not begun.
+
+    `epochs`: seconds of an epoch of each run, as estimated; NaN where there is nothing to estimate. The name is that of
+    the plan alone.
+    """
+    facts: list[dict[str, Any]] = [
         {
             "label": each.label,
             "folder": each.folder(runs).relative_to(runs).as_posix(),
@@ -183,5 +195,8 @@ def record_of(planned: Sequence[Planned], runs: Path) -> tuple[str, bytes]:
         }
         for each in planned
     ]
-    content = json.dumps(facts, indent=1).encode()
-    return f"sweep_{hashlib.sha256(content).hexdigest()[:8]}.json", content
+    name = f"sweep_{hashlib.sha256(json.dumps(facts, indent=1).encode()).hexdigest()[:8]}.json"
+    for fact, seconds in zip(facts, epochs, strict=False):
+        if not math.isnan(seconds):
+            fact["epoch_seconds"] = seconds
+    return name, json.dumps(facts, indent=1).encode()
