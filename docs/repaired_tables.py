@@ -8,27 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from massmatch.reporting.froc_interval import with_limits
 from massmatch.reporting.statistics import KEY, against, by_run, estimate, paired_difference
 
 RESULTS = Path(__file__).parent / "results"
 THREE_SEEDS = ("soft_matching_128.csv.gz", "three_folds_128.csv.gz")
 FLOAT32 = ("float32_128.csv.gz",)
-RIVALS = (*FLOAT32, *THREE_SEEDS)  # seeds 1 and 2 in float32, seed 0 in bfloat16, for each loss alike
-CANDIDATES = "float32_128_candidates.csv.gz"
 BASELINE = "hybrid"
 TRAIN_IMAGES = 861  # 861 or 862 in each run
 QUARTERS = ("smallest", "second", "third", "largest")
 
 
 def systems(files: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The test images of every loss that was trained with all seeds, the best first, each with its quarter by size.
-
-    An image that several files have counts as the first one has it; losses are those of the first file.
-    """
-    tables = [pd.read_csv(RESULTS / name) for name in files]
-    rows = pd.concat(tables).drop_duplicates(["loss", *KEY])
-    rows = rows[rows["loss"].isin(tables[0]["loss"].unique())]
+    """The test images of every loss that was trained with all seeds, the best first, each with its quarter by size."""
+    rows = pd.concat([pd.read_csv(RESULTS / name) for name in files]).drop_duplicates(["loss", *KEY])
     rows["train_images"] = TRAIN_IMAGES
     rows = rows[rows.groupby("loss")["seed"].transform("nunique") == rows["seed"].nunique()]
     size = rows.drop_duplicates(KEY).set_index(KEY)["mass_fraction"]
@@ -80,28 +72,6 @@ def masses_found(of: dict[str, pd.DataFrame]) -> None:
         print("| " + " | ".join([f"`{name}`", *cells, told, str(rows["pieces_false"].sum())]) + " |")
 
 
-def found_at_a_rate(of: dict[str, pd.DataFrame]) -> None:
-    """FROC: masses found in percent at so many false candidates per image, in all images and in the smallest quarter.
-
-    Of the seeds whose candidates are there.
-    """
-    every = pd.read_csv(RESULTS / CANDIDATES)
-    rates = (0.5, 1, 2, 4)
-    print("\n| loss | " + " | ".join(f"at {rate:g}" for rate in rates) + " | mean of 1/8 to 8 | "
-          + " | ".join(f"smallest quarter at {rate:g}" for rate in rates) + " |")  # fmt: skip
-    print("| --- |" + " ---: |" * (2 * len(rates) + 1))
-    for name, rows in of.items():
-        pieces, images = every[every["loss"] == name], rows[rows["seed"].isin(every["seed"].unique())]
-        pieces, images = (t.assign(id=t[KEY].astype(str).agg("/".join, axis=1)) for t in (pieces, images))
-        small = images[images["quarter"] == QUARTERS[0]]
-        whole, part = with_limits(pieces, images), with_limits(pieces[pieces["id"].isin(small["id"])], small)
-        mean = whole.loc["cpm"]
-        cells = [percent(whole.loc[rate, "value"]) for rate in rates]
-        cells += [f"{percent(mean['value'])} ({points(mean['low'], mean['high'])})"]
-        cells += [percent(part.loc[rate, "value"]) for rate in rates]
-        print("| " + " | ".join([f"`{name}`", *cells]) + " |")
-
-
 def percent(value: float) -> str:
     """With one decimal."""
     return f"{100 * value:.1f}"
@@ -116,6 +86,5 @@ if __name__ == "__main__":
     overlap(systems(THREE_SEEDS), "seed")
     masses_found(systems(THREE_SEEDS))
     print()
-    overlap(systems(RIVALS), "seed")
-    masses_found(systems(RIVALS))
-    found_at_a_rate(systems(RIVALS))
+    overlap(systems(FLOAT32), "fold")
+    masses_found(systems(FLOAT32))
