@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ENV := .venv/.installed
 IN := .venv/bin
 
-.PHONY: demo test test-long test-nnunet lint bench clean
+.PHONY: demo test test-long test-nnunet test-gpu lint bench clean
 
 demo: $(ENV)  ## made-up mammograms, two trained networks, one page
 	$(IN)/massmatch demo
@@ -16,6 +16,9 @@ test-long: $(ENV)  ## what takes longer
 
 test-nnunet: .venv-nnunet/.installed  ## a whole run within nnU-Net, apart: its torchvision does not load beside a torch for the CPU
 	.venv-nnunet/bin/pytest -m long tests/integrations/test_nnunet_trainer.py
+
+test-gpu: $(ENV)  ## what needs an NVIDIA GPU, and a torch built for it in the place of constraints.txt's
+	$(IN)/pytest -m gpu
 
 lint: $(ENV)
 	$(IN)/ruff check .

@@ -1,9 +1,9 @@
 """How long forward and backward of each loss take, side by side with MONAI's DiceCELoss and a loop over cells.
 
-    python benchmarks/losses.py [--rounds N]
+    python benchmarks/losses.py [--rounds N] [--device cuda]
 
-One CPU thread, float32, `facts` given; each round times every loss once, so that whatever else the machine does
-hits all of them alike. Printed are the medians over the rounds and the medians of the ratios within a round.
+One CPU thread or a GPU, float32, `facts` given; each round times every loss once, so that whatever else the machine
+does hits all of them alike. Printed are the medians over the rounds and the medians of the ratios within a round.
 """
 
 import argparse
@@ -24,14 +24,14 @@ DENSITY = (1, 2, 3, 4)  # ACR category of each image, which density-asp weighs b
 OPTIONS = ("soft-sm:random_phase=true", "soft-sm:levels=3")  # beside every loss as it is
 
 
-def mammograms(side: int) -> tuple[Tensor, Tensor]:
+def mammograms(side: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
     """Four images with one mass each, of four sizes, and logits as of a network half-way through its training."""
     generator = torch.Generator().manual_seed(0)
     target = torch.zeros(4, 1, side, side)
     for image, (height, width) in zip(target, ((12, 17), (30, 20), (8, 9), (17, 16)), strict=True):
         image[0, side // 3 : side // 3 + height, side // 4 : side // 4 + width] = 1
     logits = torch.randn(4, 1, side, side, generator=generator) + 6 * target - 5
-    return logits.requires_grad_(), target
+    return logits.to(device).requires_grad_(), target.to(device)
 
 
 def seconds(step: Callable[[], Tensor], logits: Tensor) -> float:
@@ -39,6 +39,8 @@ def seconds(step: Callable[[], Tensor], logits: Tensor) -> float:
     logits.grad = None
     start = time.perf_counter()
     step().backward()
+    if logits.is_cuda:
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
@@ -56,24 +58,26 @@ def loop_over_cells(core: BCE | Tversky, logits: Tensor, target: Tensor) -> Tens
     return total / len(logits)
 
 
-def compare(side: int, rounds: int) -> None:
+def compare(side: int, rounds: int, device: str) -> None:
     """Print the table for 4 x 1 x side x side."""
-    logits, target = mammograms(side)
+    logits, target = mammograms(side, device)
     steps: dict[str, Callable[[], Tensor]] = {}
     reference = DiceCELoss(sigmoid=True)
     steps["monai DiceCELoss"] = lambda: reference(logits, target)
     for name in (*LOSSES, *OPTIONS):
         loss = make_loss(name)
         if isinstance(loss, AdaptiveSampleLoss):
-            loss.fit(target, DENSITY)
-        steps[name] = partial(loss, logits, target, facts=loss.facts(target, density=DENSITY))
+            loss.fit(target.cpu(), DENSITY)
+        facts = loss.facts(target.cpu(), density=DENSITY)  # as a training makes them, beside the device
+        steps[name] = partial(loss.to(device), logits, target, facts=facts)
     times: dict[str, list[float]] = {name: [] for name in steps}
     for round in range(rounds + 2):
         for name, step in steps.items():
             took = seconds(step, logits)
             if round >= 2:  # the first two warm up
                 times[name].append(took)
-    print(f"\n4 x 1 x {side} x {side}, forward and backward, median of {rounds} rounds, one thread")
+    where = torch.cuda.get_device_name() if device == "cuda" else "one thread"
+    print(f"\n4 x 1 x {side} x {side}, forward and backward, median of {rounds} rounds, {where}")
     print(f"{'loss':28}{'ms':>9}{'/ DiceCELoss':>14}")
     base = times["monai DiceCELoss"]
     for name, took in times.items():
@@ -102,14 +106,16 @@ def compare_with_loop(rounds: int) -> None:
 
 
 def main() -> None:
-    """All three tables."""
+    """All three tables; on a GPU, the two that compare losses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=31)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    compare(256, rounds)
-    compare(1024, max(rounds // 3, 5))
-    compare_with_loop(max(rounds // 6, 3))
+    compare(256, asked.rounds, asked.device)
+    compare(1024, max(asked.rounds // 3, 5), asked.device)
+    if asked.device == "cpu":
+        compare_with_loop(max(asked.rounds // 6, 3))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """One thread, so that suites can share a machine; one made-up cohort and one trained run for all who need one."""
 
+import os
 import signal
 
 import pytest
@@ -10,6 +11,13 @@ torch.set_num_threads(1)
 
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci")
+
+
+def pytest_configure(config):
+    """All but the tests of the GPU compute on the CPU, where a run is repeatable to the bit."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 
 # A suite started in the background of a shell inherits "ignore", and so would every process that it tests.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -45,7 +45,7 @@ def check(
         from massmatch.losses import LOSSES
         from massmatch.losses.conformance import check as probe
 
-        asked = list(LOSSES) if names == ["all"] else names
+        asked = list(dict.fromkeys(each for name in names for each in (LOSSES if name == "all" else [name])))
         found = {}
         for name, make in [(name, factory(name)) for name in asked]:
             found[name] = probe(make)
