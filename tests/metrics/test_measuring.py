@@ -117,6 +117,7 @@ def test_row_56_a_cpu_without_memory_is_no_place_to_go_on(cohort):
 
 
 def built_for_cuda(monkeypatch, available):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
     monkeypatch.setattr(torch.accelerator, "is_available", available)
 
@@ -146,6 +147,13 @@ def test_row_57_a_driver_that_does_not_fit_is_named_in_the_line(monkeypatch):
 def test_row_57_a_gpu_that_works_is_used_without_a_word(monkeypatch):
     built_for_cuda(monkeypatch, lambda: True)
     assert best_device().type == "cuda"
+
+
+@pytest.mark.parametrize("listed", ["", "-1"])
+def test_gpus_that_are_hidden_on_purpose_are_not_missed(monkeypatch, listed):
+    built_for_cuda(monkeypatch, lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert best_device().type == "cpu"
 
 
 def test_a_network_in_evaluation_is_left_in_evaluation(network, cohort):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,11 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 def best_device() -> torch.device:
     """The accelerator that this PyTorch was built for, if it works; otherwise the CPU.
 
-    Warns, in one line, where the accelerator does not work: there is none, or its driver does not fit.
+    Warns, in one line, where the accelerator does not work: there is none, or its driver does not fit. Not where all
+    GPUs are hidden on purpose (CUDA_VISIBLE_DEVICES is empty or -1).
     """
     accelerator = torch.accelerator.current_accelerator()
-    if accelerator is None:
+    if accelerator is None or (accelerator.type == "cuda" and os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")):
         return torch.device("cpu")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
