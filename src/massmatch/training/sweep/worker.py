@@ -5,6 +5,7 @@ stops as at Ctrl-C: no run outlives its sweep. What is printed lands in the run'
 """
 
 import _thread
+import math
 import sys
 import threading
 import time
@@ -67,8 +68,9 @@ class Log:
     def __call__(self, now: Progress) -> None:
         if (now.phase, now.epoch) != self.last:
             self.last = (now.phase, now.epoch)
-            what = f"{now.phase}: epoch {now.epoch} of {now.epochs}" if now.phase == "train" else now.phase
-            say(f"{what}, validation DSC so far {now.dsc:.4f}" if now.phase == "train" else what)
+            epoch = f": epoch {now.epoch} of {now.epochs}" if now.phase == "train" else ""
+            dsc = "" if not epoch or math.isnan(now.dsc) else f", validation DSC so far {now.dsc:.4f}"
+            say(now.phase + epoch + dsc)
 
 
 def say(text: str) -> None:
