@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from conftest import tiny
-from massmatch.cli import board
+from massmatch.cli import board, sweeping
 from massmatch.training.experiment import make_model
 from massmatch.training.files import write_atomic
 from massmatch.training.sweep import cost, drive
@@ -283,6 +283,26 @@ def test_costs_come_from_the_epochs_of_like_runs_where_there_are_any(cohort, tra
     assert math.isnan(found.epochs[1])
     assert found.source == "the epochs of runs in this folder"
     assert cost.cost_of([unlike], states[2:], runs, cohort) == ([77.0], "one timed step of each network")
+    assert cost.cost_of([unlike], states[2:], runs, cohort, per_gpu=3).epochs == [3 * 77.0]
+    assert cost.cost_of([like], states[:1], runs, cohort, per_gpu=3).epochs == [seconds]  # which were shared themselves
+
+
+@pytest.mark.parametrize(
+    ("engine", "jobs", "share", "there", "runs", "expected"),
+    [
+        ("local", 9, 0, ["0"], 20, 9),
+        ("local", 9, 0, ["0"], 2, 2),
+        ("local", 8, 0, ["0", "1"], 20, 4),
+        ("local", 1, 0, ["0", "1"], 20, 1),
+        ("local", 9, 0, [], 20, 1),
+        ("ray", 1, 0.25, [], 20, 4),
+        ("ray", 1, 2.0, [], 20, 1),
+        ("ray", 1, 0, [], 20, 1),
+    ],
+)
+def test_runs_that_share_a_gpu_are_counted(monkeypatch, engine, jobs, share, there, runs, expected):
+    monkeypatch.setattr(sweeping, "visible_gpus", lambda: there)
+    assert sweeping.Where(engine, jobs, "auto", 1, share, 16).per_gpu(runs) == expected
 
 
 def test_an_epoch_is_timed_within_a_factor_of_five_of_what_it_takes(cohort, trained):

@@ -38,6 +38,13 @@ class Where(NamedTuple):
         """Of a run that was not given any: its share of the cores."""
         return self.cpus if self.engine == "ray" else max(1, self.cores // self.jobs)
 
+    def per_gpu(self, runs: int) -> float:
+        """How many of so many runs share a GPU; 1 where each has its own, or none."""
+        if self.engine == "ray":
+            return max(1.0, min(1 / self.gpus, runs)) if self.gpus else 1.0
+        gpus = len(visible_gpus())
+        return max(1.0, min(self.jobs, runs) / gpus) if gpus else 1.0
+
     def opened(self, runs: Path) -> Engine:
         """The engine, ready. ValueError where there is none."""
         runs.mkdir(parents=True, exist_ok=True)
@@ -75,7 +82,8 @@ def sweep(
         errors.print(remark, style="yellow", markup=False, highlight=False)
     planned = runs_of(plan, systems, cohort, where.threads)
     states = statuses(out, planned)
-    cost = cost_of(planned, states, out, cohort)
+    left = sum(state.state != "done" for state in states)
+    cost = cost_of(planned, states, out, cohort, where.per_gpu(left))
     places = (cohort.root.resolve(), out.resolve(), options)
     todo = [Job(run, *places) for run, state in zip(planned, states, strict=True) if state.state != "done"]
     engine = where.opened(out) if todo and not dry_run else None

@@ -29,8 +29,13 @@ class Cost(NamedTuple):
     source: str
 
 
-def cost_of(planned: Sequence[Planned], states: Sequence[Status], runs: Path, cohort: Cohort) -> Cost:
-    """What an epoch of each planned run takes; NaN for those that are done."""
+def cost_of(
+    planned: Sequence[Planned], states: Sequence[Status], runs: Path, cohort: Cohort, per_gpu: float = 1.0
+) -> Cost:
+    """What an epoch of each planned run takes; NaN for those that are done.
+
+    `per_gpu`: how many runs share a GPU. A step is timed alone; shared, it takes about so many times as long.
+    """
     past = epochs_so_far(runs)
     timed: dict[tuple[object, ...], float] = {}
     epochs, sources = [], set()
@@ -40,7 +45,7 @@ def cost_of(planned: Sequence[Planned], states: Sequence[Status], runs: Path, co
             continue
         key = what_decides(run.experiment.model_dump())
         if key not in past and key not in timed:
-            timed[key] = timed_epoch(run.experiment, cohort, run.fold)
+            timed[key] = per_gpu * timed_epoch(run.experiment, cohort, run.fold)
         epochs.append(past[key] if key in past else timed[key])
         sources.add("the epochs of runs in this folder" if key in past else "one timed step of each network")
     return Cost(epochs, " and ".join(sorted(sources, reverse=True)))
