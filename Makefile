@@ -9,7 +9,7 @@ demo: $(ENV)  ## made-up mammograms, two trained networks, one page
 	$(IN)/massmatch demo
 
 test: $(ENV)  ## the suite
-	$(IN)/pytest -m "not long"
+	$(IN)/pytest -m "not long and not gpu"
 
 test-long: $(ENV)  ## what takes longer
 	$(IN)/pytest -m long
