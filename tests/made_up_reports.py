@@ -7,6 +7,7 @@ from PIL import Image
 from scipy import ndimage
 
 from massmatch.training.evaluate import candidates_of, measure
+from massmatch.training.thresholds import as_stored
 
 HISTORY = {"epoch": [1, 2, 3], "loss": [0.9, 0.5, 0.4], "val_dsc_pooled": [0.1, 0.4, 0.3]}
 
@@ -36,7 +37,7 @@ def write_drawn_run(
         sample = cohort.load(id)
         probability = moved(sample.mask, by(n) if callable(by) else by)
         probability[20:24, 20:24] = 0.9 if alarm and not sample.mask.any() else probability[20:24, 20:24]
-        stored = Image.fromarray(np.rint(probability * 65535).astype(np.uint16))
+        stored = Image.fromarray(as_stored(probability))
         stored.save(folder / "predictions" / f"{id}.png")
         rows.append(measure(sample, probability, sample.instances, sample.spacing_mm, 0.5))
         pieces.append(candidates_of(sample, probability))

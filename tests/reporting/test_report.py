@@ -13,6 +13,7 @@ from made_up_runs import fail, write_run
 from massmatch.cli import app
 from massmatch.reporting.report import write_report
 from massmatch.reporting.runs import collect
+from massmatch.training.thresholds import THRESHOLDS
 
 DRAWS = 200  # of the bootstrap: enough for a page, not for a paper
 HOSTILE = "<script>alert('x')</script> & \"<b>\""
@@ -175,6 +176,21 @@ def test_runs_that_computed_in_different_ways_are_named(small, tmp_path):
     assert "Give --precision to have it the same in all." in page
     assert re.search(r"same device \(.*cuda: 1 run of bce", page)
     assert "the same memory" not in page
+
+
+def test_runs_whose_threshold_stands_at_an_end_of_the_search_are_named(cohort, tmp_path):
+    for loss, by, threshold in (("hybrid", 1, 0.4), ("tversky", 2, 0.95), ("dice", 3, THRESHOLDS[-1])):
+        folder = write_drawn_run(tmp_path / "runs", cohort, loss, by=by, threshold="validation")
+        pd.read_csv(folder / "rows.csv").assign(threshold=threshold).to_csv(folder / "rows.csv", index=False)
+    page = report(tmp_path / "runs", tmp_path / "page")
+    said = "In 2 of 3 runs the threshold that was chosen on the validation part is the lowest or highest that was tried"
+    assert f"{said} (dice seed 0 fold 0: 0.99999231; tversky seed 0 fold 0: 0.95)" in words(page)
+
+
+def test_a_fixed_threshold_stands_at_no_end(cohort, tmp_path):
+    folder = write_drawn_run(tmp_path / "runs", cohort, "hybrid", threshold=0.95)
+    pd.read_csv(folder / "rows.csv").assign(threshold=0.95).to_csv(folder / "rows.csv", index=False)
+    assert "that was tried" not in words(report(tmp_path / "runs", tmp_path / "page"))
 
 
 def test_figure_4_shows_each_loss_on_each_image_and_names_the_rule(reported):

@@ -7,9 +7,10 @@ import yaml
 
 from massmatch.reporting.findings import Finding, findings
 from massmatch.reporting.report_blocks import Block, Code, Heading, Lines, Pairs, Table, Words, table
-from massmatch.reporting.report_subject import Subject, carried, count, listed, relative
+from massmatch.reporting.report_subject import Subject, carried, count, listed, relative, threshold
 from massmatch.reporting.runs import differing, tidy
 from massmatch.reporting.tables import overview
+from massmatch.training.thresholds import at_end
 
 
 def summary(of: Subject, draws: int) -> list[Block]:
@@ -66,7 +67,7 @@ def _warnings(of: Subject) -> list[str]:
             f"Not all losses have the same runs ({counts}): means are over other images; differences are over the "
             "images in common."
         )
-    found += _computed_apart(of)
+    found += [*_computed_apart(of), *_thresholds_at_ends(of)]
     if len(of.collection.groups) > 1:
         more = count(len(of.collection.groups) - 1, "group")
         found.append(
@@ -96,6 +97,19 @@ def _computed_apart(of: Subject) -> list[str]:
             mend = "" if name == "device" else f" Give --{name} to have it the same in all."
             found.append(f"Not all runs computed with the same {name} ({'; '.join(ways)}).{mend}")
     return found
+
+
+def _thresholds_at_ends(of: Subject) -> list[str]:
+    """A sentence on the runs whose search for a threshold stopped at an end of its range."""
+    chosen = [(run, threshold(run)) for run in of.runs if run.experiment["threshold"] == "validation"]
+    ends = sorted(f"{run.loss} seed {run.seed} fold {run.fold}: {t:.8g}" for run, t in chosen if t and at_end(t))
+    if not ends:
+        return []
+    return [
+        f"In {len(ends)} of {count(len(of.runs), 'run')} the threshold that was chosen on the validation part is the "
+        f"lowest or highest that was tried ({'; '.join(ends)}): a better one may lie beyond it, so differences to "
+        "these runs may come from the search."
+    ]
 
 
 def _missing(of: Subject) -> list[Block]:
@@ -210,6 +224,7 @@ def _runs(of: Subject) -> Table:
                 "fold": run.fold,
                 "parameters": resolved.get("parameters", float("nan")),
                 "images": len(run.rows),
+                "threshold": "–" if (chosen := threshold(run)) is None else f"{chosen:.8g}",
                 "device": str(resolved.get("device", "–")),
                 "precision": str(resolved.get("precision", "–")),
                 "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "–",
@@ -218,7 +233,7 @@ def _runs(of: Subject) -> Table:
         )
     whole = ("seed", "fold", "parameters", "images")
     columns = {key: (key.replace("images", "test images"), "d" if key in whole else "") for key in lines[0]}
-    return table("runs", f"All {count(len(lines), 'run')}", pd.DataFrame(lines), columns, folded=True, words=(7, 8))
+    return table("runs", f"All {count(len(lines), 'run')}", pd.DataFrame(lines), columns, folded=True, words=(8, 9))
 
 
 def _experiments(of: Subject) -> str:

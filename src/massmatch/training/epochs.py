@@ -18,7 +18,6 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from massmatch.data import Cohort, CohortError
 from massmatch.losses import ImageLoss
-from massmatch.metrics import Counts
 from massmatch.training.adversary import make_adversary
 from massmatch.training.batches import Loader, Samples, workers_that_fit
 from massmatch.training.evaluate import probabilities
@@ -31,6 +30,7 @@ from massmatch.training.recorded import Recorded
 from massmatch.training.share import Share
 from massmatch.training.signals import Stop, StoppedError
 from massmatch.training.step import Step
+from massmatch.training.thresholds import THRESHOLDS, at_end, best_threshold
 from massmatch.training.together import share_statistics, summed
 from massmatch.training.tracking import Trackers
 from massmatch.training.weights import save_weights
@@ -95,6 +95,8 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
             trackers.log(history)
     if math.isinf(best):
         raise FloatingPointError(f"no epoch of {out} gave numbers on the validation part: there are no weights to keep")
+    if share.leads and isinstance(experiment.threshold, str):
+        warn_of_end(out, next(row["val_threshold"] for row in reversed(history) if row["val_dsc_pooled"] == best))
 
 
 def moving(fabric: Fabric, job: Job, loss: ImageLoss, train: Samples, steps: int) -> tuple[Step, Progressed]:
@@ -161,9 +163,6 @@ def worker_deaths(loader: Loader, stop: Stop) -> Iterator[None]:
         ) from None
 
 
-THRESHOLDS = tuple(n / 20 for n in range(1, 20))  # 0.05 to 0.95; finer steps would fit a few validation images
-
-
 def validated(fabric: Fabric, network: Any, samples: Samples, threshold: float | str) -> dict[str, Any]:
     """Pixels of all validation images added up, at the given threshold or at that of THRESHOLDS with the best DSC.
 
@@ -171,7 +170,7 @@ def validated(fabric: Fabric, network: Any, samples: Samples, threshold: float |
     NaN, with a warning that names the images, where the network gave no numbers.
     """
     network.eval()
-    tried = np.array(THRESHOLDS if isinstance(threshold, str) else (threshold,))
+    tried = THRESHOLDS if isinstance(threshold, str) else np.array([threshold])
     (mass, rest), bad = np.zeros((2, len(tried) + 1), int), []  # pixels by how many of the thresholds they exceed
     for sample in samples.samples:
         found = probabilities(network, sample.image, samples.normalise)
@@ -191,12 +190,15 @@ def validated(fabric: Fabric, network: Any, samples: Samples, threshold: float |
     }
 
 
-def best_threshold(tried: np.ndarray, mass: np.ndarray, rest: np.ndarray) -> tuple[Counts, float]:
-    """The threshold of `tried` (T, ascending) with the highest DSC, from pixels (T + 1) by how many they exceed."""
-    tp, fp = (np.cumsum(of[::-1])[-2::-1] for of in (mass, rest))
-    counts = [Counts(int(t), int(f), int(mass.sum() - t), int(rest.sum() - f)) for t, f in zip(tp, fp, strict=True)]
-    best = max(range(len(tried)), key=lambda n: (counts[n].dice, -abs(tried[n] - 0.5)))
-    return counts[best], float(tried[best])
+def warn_of_end(out: Path, threshold: float) -> None:
+    """Say that the search for a threshold stopped at an end of its range."""
+    if at_end(threshold):
+        which = "lowest" if threshold < 0.5 else "highest"
+        warnings.warn(
+            f"{out}: the threshold of the best epoch, {threshold:.8g}, is the {which} that was tried: a better one may "
+            "lie beyond it, so take differences to other runs with care",
+            stacklevel=2,
+        )
 
 
 def make_optimizer(experiment: Experiment, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

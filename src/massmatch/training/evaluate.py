@@ -19,6 +19,7 @@ from massmatch.training.experiment import Experiment, parts_of
 from massmatch.training.files import write_atomic
 from massmatch.training.progress import Progress, Watch
 from massmatch.training.recorded import read
+from massmatch.training.thresholds import as_stored
 from massmatch.training.weights import load_weights
 
 Tick = Callable[[], None]
@@ -131,7 +132,7 @@ def evaluate(
         probability = predicted(model, sample.image, cohort.normalise)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.rint(probability * 65535).astype(np.uint16)).save(out / f"{id}.png")
+            Image.fromarray(as_stored(probability)).save(out / f"{id}.png")
         rows.append(measure(sample, probability, sample.instances, sample.spacing_mm, threshold))
         candidates.append(candidates_of(sample, probability))
         tick()
