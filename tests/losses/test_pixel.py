@@ -7,6 +7,7 @@ import torch
 
 from drawing import draw
 from massmatch.losses import BCE, CORES, LOSSES, Dice, SpatialMatchingLoss, Tversky
+from massmatch.losses.adaptive_region import AdaptiveTversky
 from massmatch.losses.hybrid import DiceBCE, Hybrid
 from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
 
@@ -66,6 +67,13 @@ def slow_focal_tversky(x, y):
     return (1 - (tp + 1) / (tp + 0.7 * (y_sum - tp) + 0.3 * (p_sum - tp) + 1)) ** 0.75
 
 
+def slow_adaptive_tversky(x, y):
+    tp, p_sum, y_sum, _ = slow_overlap(x, y)
+    fn, fp = y_sum - tp, p_sum - tp
+    fp_weight, fn_weight = (0.3 + 0.4 * kind / (fp + fn) for kind in (fp, fn))
+    return 1 - (tp + 1) / (tp + fp_weight * fp + fn_weight * fn + 1)
+
+
 def slow_unified(x, y):
     focal = mean(-(0.6 * t * math.log(p) + 0.4 * (1 - t) * math.sqrt(p) * math.log(1 - p)) for p, t in pixels(x, y))
     tp, p_sum, y_sum, n = slow_overlap(x, y)
@@ -87,6 +95,7 @@ CASES = [
     (Focal(), slow_focal),
     (Combo(), slow_combo),
     (FocalTversky(), slow_focal_tversky),
+    (AdaptiveTversky(), slow_adaptive_tversky),
     (UnifiedFocal(), slow_unified),
     (TopKBCE(0.2), slow_topk),
 ]

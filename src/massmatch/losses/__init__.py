@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from .adaptive import AdaptiveSampleLoss, DensityASP
+from .adaptive_region import AdaptiveRegionLoss, AdaptiveTversky
 from .base import ImageLoss, WholeImageLoss
 from .core import BCE, Dice, Tversky
 from .distance import BoundaryLoss, GeneralisedSurface, HausdorffDT, RegionWise
@@ -66,6 +67,8 @@ LOSSES: dict[str, Callable[..., ImageLoss]] = {
     # what one would take today
     "dice-bce": partial(_with_core, WholeImageLoss, DiceBCE),
     "focal-tversky": partial(_with_core, WholeImageLoss, FocalTversky),
+    "adaptive-tversky": partial(_with_core, WholeImageLoss, AdaptiveTversky),
+    "arsl": AdaptiveRegionLoss,
     "topk-bce": partial(_with_core, WholeImageLoss, TopKBCE),
     "boundary": BoundaryLoss,
     "hausdorff-dt": HausdorffDT,

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .adaptive_region import AdaptiveTversky
 from .base import Facts, accepts, one_of
 from .core import BCE, Dice, SumCore, Tversky, require_number, require_switch
 from .grid import cell_axes, cell_max, cut
@@ -31,7 +32,7 @@ from .truth import GridRule
 CORES: dict[str, Callable[[], Callable[..., Tensor]]] = {
     **{"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid, "dice-bce": DiceBCE},
     **{"weighted-bce": WeightedBCE, "balanced-bce": BalancedBCE, "focal": Focal, "unified-focal": UnifiedFocal},
-    **{"combo": Combo, "focal-tversky": FocalTversky, "topk-bce": TopKBCE},
+    **{"combo": Combo, "focal-tversky": FocalTversky, "adaptive-tversky": AdaptiveTversky, "topk-bce": TopKBCE},
 }
 RESCALE = {"sigmoid": torch.sigmoid, "direct": lambda x: x}  # Fig. 3b
 
