@@ -1,22 +1,27 @@
 """Numbers that are none: found before they are learned, told by name, never the best."""
 
 import math
+import platform
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from conftest import tiny
 from massmatch.data import CohortError, Sample, open_cohort, write_cohort
 from massmatch.losses import LOSSES, SpatialMatchingLoss, WholeImageLoss
-from massmatch.training import epochs, fit
+from massmatch.training import epochs, fit, precision
 from massmatch.training import step as steps
 from massmatch.training.batches import Loader, Samples
 from massmatch.training.checkpoint import load_checkpoint
 from massmatch.training.experiment import make_loss
 from massmatch.training.history import best_so_far, write_history
+from massmatch.training.precision import Speed
 
 
 def test_row_18_a_nan_pixel_is_an_error_with_the_files_name_before_any_epoch(cohort, tmp_path):
@@ -264,3 +269,79 @@ def test_row_26_samples_are_the_same_for_any_number_of_workers(cohort):
 def test_row_26_so_is_the_whole_run(cohort, trained, tmp_path):
     out = fit.run(tiny(cohort), cohort, 0, tmp_path, workers=2)
     assert (out / "rows.csv").read_bytes() == (trained / "rows.csv").read_bytes()
+
+
+CPU = torch.device("cpu")
+DEFAULT, LAID, SHORT, BOTH = (Speed(p, m) for p in ("float32", "bfloat16") for m in ("contiguous", "channels-last"))
+
+
+def test_a_processor_without_instructions_for_bfloat16_takes_it_only_when_asked(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    assert precision.allowed("auto", "auto", CPU) == [DEFAULT, LAID]
+    assert precision.allowed("bfloat16", "contiguous", CPU) == [SHORT]
+    monkeypatch.setattr(precision, "seconds_of", lambda ways, *_: {way: 1 / (1 + ways.index(way)) for way in ways})
+    run = fit.run(tiny(cohort, precision="auto", memory="auto", epochs=1), cohort, 0, tmp_path)
+    assert yaml.safe_load((run / "experiment.yaml").read_text())["resolved"]["precision"] == "float32"
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    assert precision.allowed("auto", "auto", CPU) == [DEFAULT, LAID, SHORT, BOTH]
+
+
+@pytest.mark.parametrize(
+    ("machine", "avx", "amx", "onednn", "expected"),
+    [
+        ("x86_64", False, False, True, False),  # any AVX-512, with which oneDNN imitates it
+        ("x86_64", True, False, True, True),
+        ("AMD64", False, True, True, True),
+        ("aarch64", False, False, True, True),
+        ("aarch64", False, False, False, False),
+    ],
+)
+def test_what_pytorch_says_of_a_processor_is_read_right(monkeypatch, machine, avx, amx, onednn, expected):
+    monkeypatch.setattr(precision.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
+    assert precision.has_bfloat16(CPU) is expected
+    assert not precision.has_bfloat16(torch.device("mps"))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or not Path("/proc/cpuinfo").is_file(), reason="needs x86 Linux")
+def test_this_processor_has_bfloat16_if_the_system_says_so():
+    flags = set(re.findall(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split())
+    assert precision.has_bfloat16(CPU) == bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ((1.0, 0.95, 0.92, 0.91), DEFAULT),  # none is faster by a tenth
+        ((1.0, 0.9, 0.85, 0.83), LAID),  # and those that are hardly faster than it change more
+        ((1.0, 1.2, 0.5, 0.47), SHORT),
+        ((1.0, 0.9, 0.8, 0.4), BOTH),
+        ((1.0, 10.0, 10.0, 10.0), DEFAULT),
+    ],
+)
+def test_another_way_than_the_default_must_be_worth_it(seconds, expected):
+    assert precision.preferred(dict(zip((DEFAULT, LAID, SHORT, BOTH), seconds, strict=True))) == expected
+
+
+def test_ways_are_timed_in_turns_and_one_slow_moment_decides_nothing(monkeypatch):
+    order, slow = [], iter([9.0] * 4 + [1.0, 50.0, 1.0, 1.0])  # to warm up; then the machine stalls once
+
+    def step(model, way, images):
+        order.append(way)
+        return next(slow, 1.0)
+
+    monkeypatch.setattr(precision, "_step", step)
+    ways = [DEFAULT, LAID, SHORT, BOTH]
+    assert precision.seconds_of(ways, torch.nn.Identity(), CPU, 8) == dict.fromkeys(ways, 1.0)
+    assert order == ways * (1 + precision.ROUNDS)
+
+
+def test_a_decision_that_the_experiment_forbids_is_refused(cohort, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"speed: must fit the experiment's \(float32, contiguous\), but is \(bfloat16"
+    ):
+        fit.run(tiny(cohort), cohort, 0, tmp_path, speed=SHORT)
+    assert not list(tmp_path.iterdir())

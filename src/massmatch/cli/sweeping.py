@@ -12,12 +12,14 @@ from massmatch.cli.board import Board, count_of, duration, line, name_of, plainl
 from massmatch.cli.screen import errors, screen
 from massmatch.data import open_cohort
 from massmatch.training.files import write_atomic
+from massmatch.training.precision import Speed
 from massmatch.training.sweep.cost import Cost, cost_of
 from massmatch.training.sweep.drive import Engine, drive
 from massmatch.training.sweep.job import LOG, Job, Outcome
 from massmatch.training.sweep.local import Local, visible_gpus
 from massmatch.training.sweep.planfile import checked, read_plan, runs_of, systems_of
 from massmatch.training.sweep.plans import Planned
+from massmatch.training.sweep.speeds import Family, family_of, open_families, speeds_of, speeds_so_far
 from massmatch.training.sweep.status import Status, all_statuses, record_of, statuses, time_left
 
 ENGINES = ("local", "ray")
@@ -82,19 +84,46 @@ def sweep(
         errors.print(remark, style="yellow", markup=False, highlight=False)
     planned = runs_of(plan, systems, cohort, where.threads)
     states = statuses(out, planned)
-    left = sum(state.state != "done" for state in states)
-    cost = cost_of(planned, states, out, cohort, where.per_gpu(left))
-    places = (cohort.root.resolve(), out.resolve(), options)
-    todo = [Job(run, *places) for run, state in zip(planned, states, strict=True) if state.state != "done"]
-    engine = where.opened(out) if todo and not dry_run else None
+    rest = [run for run, state in zip(planned, states, strict=True) if state.state != "done"]
+    speeds, disagreements = speeds_so_far(rest, out)
+    for remark in disagreements:
+        errors.print(remark, style="yellow", markup=False, highlight=False)
+    engine = where.opened(out) if rest and not dry_run else None
+    if engine:
+        speeds = decided(engine, rest, speeds)
+    cost = cost_of(planned, states, out, cohort, where.per_gpu(len(rest)), speeds)
     if dry_run:
         show_all(states, None)
     announce(planned, states, cost, where, engine, threads_given=plan.training.get("threads") is not None)
+    for said in ways_told(rest, speeds):
+        plainly(said)
     if dry_run:
         return False
     write_record(planned, out, cost)
+    places = (cohort.root.resolve(), out.resolve(), options)
+    todo = [Job(run, *places, speeds.get(family_of(run.experiment.model_dump()))) for run in rest]
     outcomes = drive_shown(todo, planned, cost, engine, out) if engine else []
     return tell(outcomes, planned, out)
+
+
+def decided(engine: Engine, rest: Sequence[Planned], known: dict[Family, Speed]) -> dict[Family, Speed]:
+    """How each network computes. Whatever goes wrong, the engine is not left open."""
+    try:
+        return speeds_of(rest, known, engine.measure)
+    except BaseException:
+        engine.stop()
+        raise
+
+
+def ways_told(rest: Sequence[Planned], speeds: dict[Family, Speed]) -> list[str]:
+    """A line for each network whose number format and memory layout the command leaves open."""
+    return [
+        f"runs of {experiment.model} compute in {speeds[family]} memory: decided once for all that are compared; "
+        "--precision and --memory choose otherwise"
+        if family in speeds
+        else f"number format and memory layout of {experiment.model}: decided once for all, when the first run starts"
+        for family, experiment in open_families(rest).items()
+    ]
 
 
 def announce(

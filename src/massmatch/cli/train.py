@@ -42,7 +42,10 @@ def train(
         float, typer.Option(help="Weight of critics that learn to tell predictions from truth; 0: none.")
     ] = 0.0,
     precision: Annotated[
-        str, typer.Option(help="float32, bfloat16, float16 (scaled), or auto: the faster of the first two, timed.")
+        str,
+        typer.Option(
+            help="float32, bfloat16, float16 (scaled), or auto: bfloat16 where the processor has it and it is faster."
+        ),
     ] = "auto",
     memory: Annotated[str, typer.Option(help="contiguous, channels-last, or auto.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,

@@ -19,6 +19,7 @@ from massmatch.training.evaluate import Finished, Measured, evaluate, evaluate_r
 from massmatch.training.experiment import Experiment, make_loss, parts_of
 from massmatch.training.files import FAILED, need_space, remove_leftovers
 from massmatch.training.lock import locked
+from massmatch.training.precision import Speed
 from massmatch.training.processes import Processes, launch, make_fabric
 from massmatch.training.progress import Progress, Watch
 from massmatch.training.progressed import random_state, set_random_state
@@ -45,17 +46,20 @@ def run(
     workers: int = 0,
     track: tuple[str, ...] = (),
     strict_resume: bool = False,
+    speed: Speed | None = None,
 ) -> Path:
     """Train and measure one fold; its folder. A run that is done is left alone, a cut-off one goes on.
 
     `devices` and `nodes`: how many processes share each batch, on one machine and on how many machines, which see one
     file system. `workers`: processes that load images for each of them. `track`: names of TRACKERS. `strict_resume`:
-    go on from a sound last.ckpt or not at all.
+    go on from a sound last.ckpt or not at all. `speed`: number format and memory layout for a run that has not begun,
+    where its experiment leaves them open ("auto"), so that runs that are compared have the same; by default what is
+    fastest here.
 
-    Raises ValueError for unknown names, an impossible fold, other data than the experiment's, or a folder of another
-    run; BlockingIOError for one in which another process writes; FloatingPointError (with the ids of the batch) when
-    loss or gradient are no longer numbers; MemoryError for a batch that is too large for the device; OSError when the
-    disk is full; StoppedError after SIGTERM or Ctrl-C. In all
+    Raises ValueError for unknown names, an impossible fold, other data than the experiment's, a speed that is not the
+    experiment's, or a folder of another run; BlockingIOError for one in which another process writes;
+    FloatingPointError (with the ids of the batch) when loss or gradient are no longer numbers; MemoryError for a batch
+    that is too large for the device; OSError when the disk is full; StoppedError after SIGTERM or Ctrl-C. In all
     of these `last.ckpt` holds the last finished epoch, and the same call goes on from there.
     """
     out, processes, device = experiment.folder(runs, fold), Processes(devices, nodes), best_device()
@@ -63,14 +67,15 @@ def run(
     if (out / "DONE").is_file():
         forget_failure(out)
         return out
-    check(experiment, cohort)
+    check(experiment, cohort, speed)
     check_trackers(track)
     processes.check(experiment.batch_size, device)
     parts = parts_of(experiment, cohort, fold)
     with prepared(out) if processes.leads else awaited(out):
         model = seeded_model(experiment)
         need_space(out, space(cohort, parts, model))
-        decided = recorded(out, experiment, fold, parts, model, device, workers=workers, processes=processes.total)
+        used = {"workers": workers, "processes": processes.total}
+        decided = recorded(out, experiment, fold, parts, model, device, speed, **used)
         job = Job(experiment, cohort, fold, out, decided, workers, track, strict_resume)
         launch(make_fabric(decided.speed.precision, device, processes), processes, work, (job,), watch)
         if processes.leads:
@@ -107,8 +112,12 @@ def measure_together(fabric: Fabric, job: Job, watch: Watch) -> None:
         Measured.joined(parts, finished.test).write(job.out)
 
 
-def check(experiment: Experiment, cohort: Cohort) -> None:
-    """Raise ValueError for an unknown loss or network, or data that have changed since the experiment was described."""
+def check(experiment: Experiment, cohort: Cohort, speed: Speed | None = None) -> None:
+    """Raise ValueError for an unknown loss, data that have changed since the experiment was described, or a speed that
+    is not among those which the experiment allows."""
+    asked = Speed(experiment.precision, experiment.memory)
+    if speed and any(want not in ("auto", given) for want, given in zip(asked, speed, strict=True)):
+        raise ValueError(f"speed: must fit the experiment's ({asked}), but is ({speed})")
     make_loss(experiment.loss)
     if cohort.fingerprint != experiment.fingerprint:
         raise ValueError(

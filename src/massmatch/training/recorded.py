@@ -13,7 +13,7 @@ from massmatch.data import Split
 from massmatch.training.checkpoint import differences
 from massmatch.training.experiment import Experiment
 from massmatch.training.files import write_atomic
-from massmatch.training.precision import Speed, fastest
+from massmatch.training.precision import Speed, fastest, on_threads
 
 
 class Recorded(NamedTuple):
@@ -30,9 +30,10 @@ def recorded(
     parts: Split,
     model: nn.Module,
     device: torch.device,
+    speed: Speed | None = None,
     **used: int,
 ) -> Recorded:
-    """What experiment.yaml says; at the first start, what is fastest here, which is then written down.
+    """What experiment.yaml says; at the first start `speed`, or what is fastest here, which is then written down.
 
     `used` are facts that do not change results, such as `workers` and `processes`.
     """
@@ -41,7 +42,8 @@ def recorded(
         found = read(path)["resolved"]
         return Recorded(Speed(found["precision"], found["memory"]), found["threads"])
     threads = experiment.threads or torch.get_num_threads()
-    speed = fastest(model, experiment.precision, experiment.memory, device)
+    with on_threads(threads):
+        speed = speed or fastest(model, experiment.precision, experiment.memory, device)
     resolved = {
         **speed._asdict(),
         "threads": threads,

@@ -8,12 +8,16 @@ import contextlib
 import logging
 import os
 import socket
+import subprocess
+import sys
 import time
 import uuid
 import warnings
 from pathlib import Path
 from typing import Any
 
+from massmatch.training.experiment import Experiment
+from massmatch.training.precision import Speed
 from massmatch.training.sweep import launch
 from massmatch.training.sweep.job import Job, Outcome, write_failure
 from massmatch.training.sweep.local import TICK
@@ -33,7 +37,7 @@ class Cluster:
         self.token = runs / f".sweep-{uuid.uuid4().hex}"  # a machine that does not see it does not share the folder
         self.token.touch()
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "retry_exceptions": False}
-        self.attend = self.ray.remote(**options)(attend)
+        self.attend, self.time = (self.ray.remote(**options)(task) for task in (attend, timed))
         self.hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}  # a run that was given no GPU takes none
         self.running: dict[Any, Job] = {}
 
@@ -47,6 +51,16 @@ class Cluster:
         raise ValueError(
             f"no machine of the cluster has --cpus-per-run {cpus} and --gpus-per-run {gpus:g}; they have: {there}"
         )
+
+    def measure(self, experiment: Experiment) -> Speed:
+        """The fastest way for a network on a machine of the cluster. ValueError if Ray cannot find out."""
+        try:
+            return Speed(*self.ray.get(self.time.remote(experiment.model_dump_json(), self.hidden)))
+        except self.ray.exceptions.RayError as error:
+            reason = str(error).strip().rpartition("\n")[2]  # the lines before are a traceback
+            raise ValueError(
+                f"the cluster could not time {experiment.model} ({reason}): give --precision and --memory"
+            ) from None
 
     def start(self, job: Job) -> None:
         """Hand a run to Ray."""
@@ -124,6 +138,15 @@ def attend(line: str, token: str, environment: dict[str, str]) -> tuple[str, str
         if found.state != "held" or time.monotonic() > end:
             return found
         time.sleep(1)
+
+
+def timed(line: str, environment: dict[str, str]) -> tuple[str, ...]:
+    """The task: number format and memory layout that are fastest, in a process of its own as a run is."""
+    command = [sys.executable, "-m", "massmatch.training.sweep.speeds"]
+    said = subprocess.run(command, input=line, capture_output=True, text=True, env={**os.environ, **environment})
+    if said.returncode:
+        raise RuntimeError(next(iter(said.stderr.splitlines()[-1:]), f"ended with code {said.returncode}"))
+    return tuple(said.stdout.split())
 
 
 def attended(job: Job, environment: dict[str, str]) -> Outcome:

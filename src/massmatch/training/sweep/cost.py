@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +12,10 @@ from massmatch.data import Cohort
 from massmatch.losses import LOSSES
 from massmatch.training.batches import normalised
 from massmatch.training.experiment import Experiment, make_model, parts_of
-from massmatch.training.precision import LAYOUTS, arranged, fastest, shortest
+from massmatch.training.precision import LAYOUTS, Speed, arranged, fastest, on_threads, shortest
 from massmatch.training.step import main_output
 from massmatch.training.sweep.plans import Planned
+from massmatch.training.sweep.speeds import Family, settled
 from massmatch.training.sweep.status import Status, experiment_of, history_of
 from massmatch.training.weights import best_device
 
@@ -30,11 +31,17 @@ class Cost(NamedTuple):
 
 
 def cost_of(
-    planned: Sequence[Planned], states: Sequence[Status], runs: Path, cohort: Cohort, per_gpu: float = 1.0
+    planned: Sequence[Planned],
+    states: Sequence[Status],
+    runs: Path,
+    cohort: Cohort,
+    per_gpu: float = 1.0,
+    speeds: Mapping[Family, Speed] = {},
 ) -> Cost:
     """What an epoch of each planned run takes; NaN for those that are done.
 
-    `per_gpu`: how many runs share a GPU. A step is timed alone; shared, it takes about so many times as long.
+    `per_gpu`: how many runs share a GPU. A step is timed alone; shared, it takes about so many times as long. `speeds`:
+    what the sweep has decided; a network whose way of computing is still open is timed in the one that is fastest here.
     """
     past = epochs_so_far(runs)
     timed: dict[tuple[object, ...], float] = {}
@@ -45,7 +52,7 @@ def cost_of(
             continue
         key = what_decides(run.experiment.model_dump())
         if key not in past and key not in timed:
-            timed[key] = per_gpu * timed_epoch(run.experiment, cohort, run.fold)
+            timed[key] = per_gpu * timed_epoch(settled(run.experiment, speeds), cohort, run.fold)
         epochs.append(past[key] if key in past else timed[key])
         sources.add("the epochs of runs in this folder" if key in past else "one timed step of each network")
     return Cost(epochs, " and ".join(sorted(sources, reverse=True)))
@@ -71,12 +78,8 @@ def timed_epoch(experiment: Experiment, cohort: Cohort, fold: int) -> float:
     parts = parts_of(experiment, cohort, fold)
     image = normalised(cohort.load(parts.train[0]).image, cohort.normalise)
     batch = image.expand(experiment.batch_size, -1, -1, -1).contiguous()
-    before = torch.get_num_threads()
-    torch.set_num_threads(experiment.threads or before)
-    try:
+    with on_threads(experiment.threads):
         step, look = time_of_a_step(experiment, batch)
-    finally:
-        torch.set_num_threads(before)
     return step * len(parts.train) / experiment.batch_size + look * len(parts.validation)
 
 

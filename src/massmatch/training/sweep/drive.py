@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from massmatch.training.experiment import Experiment
+from massmatch.training.precision import Speed
 from massmatch.training.sweep.job import Job, Outcome
 
 
@@ -15,6 +17,9 @@ class Engine(Protocol):
     @property
     def has_room(self) -> bool:
         """Whether another run may be handed over."""
+
+    def measure(self, experiment: Experiment) -> Speed:
+        """The fastest number format and memory layout where the runs are done."""
 
     def start(self, job: Job) -> None:
         """Hand over a run; comes back at once."""

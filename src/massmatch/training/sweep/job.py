@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from massmatch.training.experiment import Experiment
 from massmatch.training.files import FAILED, write_atomic
+from massmatch.training.precision import Speed
 from massmatch.training.sweep.plans import Planned
 
 LOG = "log.txt"
@@ -20,6 +21,7 @@ class Job(NamedTuple):
     cohort: Path
     runs: Path
     options: dict[str, Any]  # of `fit.run`, such as workers
+    speed: Speed | None = None  # what the sweep has decided; None: the experiment says it
 
     @property
     def folder(self) -> Path:
@@ -30,7 +32,8 @@ class Job(NamedTuple):
         """One line."""
         label, experiment, fold = self.run
         paths = {"cohort": str(self.cohort), "runs": str(self.runs)}
-        return json.dumps({"run": [label, experiment.model_dump(), fold], **paths, "options": self.options})
+        how = {"options": self.options, "speed": self.speed}
+        return json.dumps({"run": [label, experiment.model_dump(), fold], **paths, **how})
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
@@ -38,7 +41,8 @@ class Job(NamedTuple):
         facts = json.loads(text)
         label, experiment, fold = facts["run"]
         run = Planned(label, Experiment(**experiment), fold)
-        return cls(run, Path(facts["cohort"]), Path(facts["runs"]), facts["options"])
+        speed = Speed(*facts["speed"]) if facts["speed"] else None
+        return cls(run, Path(facts["cohort"]), Path(facts["runs"]), facts["options"], speed)
 
 
 class Outcome(NamedTuple):

@@ -35,7 +35,7 @@ def work(job: Job) -> int:
         cohort = open_cohort(job.cohort)
         if cohort.fingerprint != job.run.experiment.fingerprint:
             raise ValueError(f"{job.cohort} has changed since the sweep began: start the sweep again")
-        run(job.run.experiment, cohort, job.run.fold, job.runs, Log(), **job.options)
+        run(job.run.experiment, cohort, job.run.fold, job.runs, Log(), speed=job.speed, **job.options)
     except BlockingIOError as error:
         say(str(error))
         return HELD
