@@ -16,9 +16,9 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 
 from massmatch.data import Sample
 from massmatch.data.dicom import read_dicom
-from massmatch.data.listing import Item, Listing
-from massmatch.data.prepare import prepare
-from massmatch.data.preprocess import Preprocessing
+from massmatch.data.preparation.process import prepare
+from massmatch.data.preprocessing.frame import Preprocessing
+from massmatch.data.readers.listing import Item, Listing
 
 ROWS, COLUMNS, IMAGES = 4084, 3328, 5
 HOW = {

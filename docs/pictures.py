@@ -8,10 +8,10 @@ from scipy import ndimage
 from scipy.special import expit
 
 from massmatch.data import phantoms
+from massmatch.explanations.figure import draw
+from massmatch.explanations.ledger import ledger
+from massmatch.explanations.subject import Subject
 from massmatch.losses import LOSSES
-from massmatch.reporting.explain import ledger
-from massmatch.reporting.explain_figure import draw
-from massmatch.reporting.explain_subject import Subject
 
 HERE = Path(__file__).parent / "images"
 

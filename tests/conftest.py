@@ -37,7 +37,7 @@ def cohort(tmp_path_factory):
 
 def tiny(cohort, **changes):
     """An experiment of seconds."""
-    from massmatch.training.experiment import Experiment
+    from massmatch.runs.experiment import Experiment
 
     fields = {
         "loss": "sm-tversky-sd-nz",
@@ -54,6 +54,6 @@ def tiny(cohort, **changes):
 @pytest.fixture(scope="session")
 def trained(cohort, tmp_path_factory):
     """The folder of a finished run."""
-    from massmatch.training.fit import run
+    from massmatch.training.run import run
 
     return run(tiny(cohort), cohort, 0, tmp_path_factory.mktemp("runs"))

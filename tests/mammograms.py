@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from massmatch.data import CohortError, DataWarning, Sample
 from massmatch.data.dicom import read_dicom
-from massmatch.data.listing import Item, Listing
+from massmatch.data.readers.listing import Item, Listing
 
 MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"  # Digital Mammography X-Ray Image Storage, For Presentation
 NAME = "SENTINEL^PHI"

@@ -16,11 +16,11 @@ from conftest import tiny
 from drawing import made_up
 from massmatch.losses import LOSSES
 from massmatch.models import MODELS
-from massmatch.training import fit
+from massmatch.runs.experiment import make_loss
+from massmatch.runs.precision import fastest
+from massmatch.runs.weights import load_weights
+from massmatch.training import run as fit
 from massmatch.training.evaluate import predicted
-from massmatch.training.experiment import make_loss
-from massmatch.training.precision import fastest
-from massmatch.training.weights import load_weights
 
 pytestmark = [
     pytest.mark.gpu,

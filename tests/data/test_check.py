@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from mammograms import mammogram
 from massmatch.cli import app
 from massmatch.data import Sample, open_cohort, phantoms, write_cohort
-from massmatch.data.check import alike, check
-from massmatch.data.look import look
+from massmatch.data.checks.appearance import look
+from massmatch.data.checks.report import alike, check
 
 REAL = Path(__file__).parents[3] / "shared/data/cbis_ddsm_mass_256"
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from massmatch.data import CohortError
-from massmatch.data.datalist import monai
+from massmatch.data.readers.monai import monai
 
 
 @pytest.fixture

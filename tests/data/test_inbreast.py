@@ -7,7 +7,7 @@ import pytest
 
 from mammograms import write_dicom
 from massmatch.data import CohortError, DataWarning
-from massmatch.data.inbreast import inbreast
+from massmatch.data.readers.inbreast.reader import inbreast
 from twins import inbreast as twin
 
 

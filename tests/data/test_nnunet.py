@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from massmatch.data import CohortError, open_cohort
-from massmatch.data.nnunet import nnunet
-from massmatch.data.nnunet_export import export_nnunet
-from massmatch.data.prepare import prepare
-from massmatch.data.preprocess import Preprocessing
+from massmatch.data.export import export_nnunet
+from massmatch.data.preparation.process import prepare
+from massmatch.data.preprocessing.frame import Preprocessing
+from massmatch.data.readers.nnunet import nnunet
 
 FACTS = {"channel_names": {"0": "mg"}, "labels": {"background": 0, "mass": 1}, "numTraining": 2, "file_ending": ".png"}
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mammograms import mammogram, write_dicom
 from massmatch.data import CohortError, DataWarning
-from massmatch.data.pairs import folder
+from massmatch.data.readers.folder import folder
 
 
 def save(path, array, **options):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from massmatch.data.polygon import area, filled
+from massmatch.data.readers.inbreast.polygon import area, filled
 
 
 def test_a_rectangle_has_its_pixels():

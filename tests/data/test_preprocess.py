@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mammograms import mammogram
 from massmatch.data import DataWarning, Sample
-from massmatch.data.preprocess import Frame, Preprocessing, prepared_pixels, preprocess
+from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, preprocess
 
 ALL = [
     Preprocessing(crop=crop, flip=flip, size=size, bits=bits)

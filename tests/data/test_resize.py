@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from massmatch.data.resize import area_weights, linear_weights, resized, resized_labels
+from massmatch.data.preprocessing.resize import area_weights, linear_weights, resized, resized_labels
 
 sides = st.integers(1, 40)
 

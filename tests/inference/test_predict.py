@@ -12,10 +12,10 @@ from torch import nn
 from mammograms import NAME, mammogram, write_dicom
 from massmatch.cli.predicting import predict_all
 from massmatch.data import CohortError
-from massmatch.data.preprocess import Preprocessing
+from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.inference.contours import outlines
 from massmatch.inference.predict import Prediction, image_files, predict, segment
-from massmatch.training.weights import load_weights, save_weights
+from massmatch.runs.weights import load_weights, save_weights
 
 
 class Bright(nn.Module):

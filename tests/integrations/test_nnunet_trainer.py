@@ -131,7 +131,7 @@ def test_a_whole_run_in_nnunet(cohort, tmp_path):
     torchvision, which does not work beside a torch for the CPU.
     """
     pytest.importorskip("nnunetv2", reason="nnU-Net is not installed here: `make test-nnunet` runs this")
-    from massmatch.data.nnunet_export import export_nnunet
+    from massmatch.data.export import export_nnunet
 
     export_nnunet(cohort, tmp_path / "raw/Dataset101_Mass", folds=3)
     install_trainer(tmp_path / "trainers", "tversky", {"scale": True})

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from massmatch.losses import BCE, LOSSES, Dice
-from massmatch.losses.adaptive import AdaptiveSampleLoss, DensityASP
+from massmatch.losses.rivals.adaptive import AdaptiveSampleLoss, DensityASP
 
 AXES = (-2, -1)
 

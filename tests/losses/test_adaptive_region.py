@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from massmatch.losses import LOSSES, SpatialMatchingLoss, Tversky
-from massmatch.losses.adaptive_region import AdaptiveRegionLoss, AdaptiveTversky
+from massmatch.losses.rivals.adaptive_region import AdaptiveRegionLoss, AdaptiveTversky
 
 
 def example(shape=(2, 1, 24, 24), seed=0):

@@ -12,7 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from massmatch.cli import app
-from massmatch.losses.conformance import PROBES, check
+from massmatch.losses.conformance.check import PROBES, check
 
 
 def dice(p, y):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from massmatch.losses import BCE, LOSSES, Dice
-from massmatch.losses.distance import (
+from massmatch.losses.rivals.distance import (
     BoundaryLoss,
     GeneralisedSurface,
     HausdorffDT,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from massmatch.losses.hybrid import DiceBCE, Hybrid
-from massmatch.losses.instance import BlobLoss, CCDiceBCE, InstanceLoss, components, territories
+from massmatch.losses.cores.mixed import DiceBCE, Hybrid
+from massmatch.losses.rivals.instance import BlobLoss, CCDiceBCE, InstanceLoss, components, territories
 
 AXES = (-2, -1)
 L = DiceBCE()

@@ -7,9 +7,9 @@ import torch
 
 from drawing import draw
 from massmatch.losses import BCE, CORES, LOSSES, Dice, SpatialMatchingLoss, Tversky
-from massmatch.losses.adaptive_region import AdaptiveTversky
-from massmatch.losses.hybrid import DiceBCE, Hybrid
-from massmatch.losses.pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
+from massmatch.losses.cores.mixed import DiceBCE, Hybrid
+from massmatch.losses.cores.weighted import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
+from massmatch.losses.rivals.adaptive_region import AdaptiveTversky
 
 AXES = (-2, -1)
 Y = draw("""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from massmatch.losses.region import RMI, SSIM, SSL, gaussian, local_mean, standardised
+from massmatch.losses.rivals.region import RMI, SSIM, SSL, gaussian, local_mean, standardised
 
 
 def example(side=30, seed=0):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from drawing import box, draw, made_up, sure
 from massmatch.losses import BCE, LOSSES, Dice, SoftMatchingLoss, SpatialMatchingLoss
-from massmatch.losses.grid import cell_size
-from massmatch.losses.gridded import SameGrid
+from massmatch.losses.grid.geometry import cell_size
+from massmatch.losses.grid.loss import SameGrid
 
 R1 = {}
 SETTINGS = [

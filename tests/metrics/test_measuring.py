@@ -12,9 +12,9 @@ from torch import nn
 
 from massmatch.cli.predicting import predict_all
 from massmatch.metrics import CANDIDATE, cpm, froc, lesion_candidates
+from massmatch.runs.weights import best_device, load_weights
 from massmatch.training import evaluate as measuring
 from massmatch.training.evaluate import Measured, evaluate, evaluate_run, predicted, probabilities
-from massmatch.training.weights import best_device, load_weights
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from conftest import tiny
 from mammograms import mammogram
 from massmatch.cli import app
 from massmatch.data import CohortError, Sample, open_cohort
-from massmatch.data.listing import Item, Listing
-from massmatch.data.prepare import prepare
-from massmatch.data.preprocess import Preprocessing
+from massmatch.data.preparation.process import prepare
+from massmatch.data.preprocessing.frame import Preprocessing
+from massmatch.data.readers.listing import Item, Listing
 from massmatch.metrics import image_metrics
 from massmatch.training.evaluate import evaluate, evaluate_native
-from massmatch.training.fit import run
+from massmatch.training.run import run
 
 SPACING = (0.1, 0.2)
 

@@ -6,8 +6,8 @@ import torch
 
 from conftest import tiny
 from massmatch.models.critics import MultiScaleCritics, adversarial_loss, critic_loss
-from massmatch.training.experiment import Experiment
-from massmatch.training.fit import run
+from massmatch.runs.experiment import Experiment
+from massmatch.training.run import run
 
 
 def example():

@@ -8,7 +8,7 @@ import pytest
 from conftest import tiny
 from massmatch.losses import LOSSES
 from massmatch.models import MODELS
-from massmatch.training.fit import run
+from massmatch.training.run import run
 
 OFTEN = ("asp-q", "density-asp", "boundary", "instance")  # one of each kind of lifecycle: fit, density, epochs, labels
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:monai.*", "ignore::FutureWarning")

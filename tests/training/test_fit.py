@@ -19,17 +19,18 @@ from massmatch.cli.screen import told
 from massmatch.data import CohortError, Sample, split, write_cohort
 from massmatch.losses import WholeImageLoss
 from massmatch.metrics import image_metrics
-from massmatch.training import epochs, fit
+from massmatch.runs.atomic import FAILED
+from massmatch.runs.checkpoint import load_checkpoint
+from massmatch.runs.experiment import Experiment, make_loss
+from massmatch.runs.failure import failure, write_failure
+from massmatch.runs.precision import FABRIC, LAYOUTS, fastest
+from massmatch.runs.record import recorded
+from massmatch.runs.weights import load_weights
+from massmatch.training import loop as epochs
+from massmatch.training import run as fit
 from massmatch.training.batches import Loader, Samples, batch_sizes
-from massmatch.training.checkpoint import load_checkpoint
-from massmatch.training.epochs import seeded_model
 from massmatch.training.evaluate import evaluate_run
-from massmatch.training.experiment import Experiment, make_loss
-from massmatch.training.files import FAILED
-from massmatch.training.precision import FABRIC, LAYOUTS, fastest
-from massmatch.training.recorded import recorded
-from massmatch.training.sweep.job import failure, write_failure
-from massmatch.training.weights import load_weights
+from massmatch.training.loop import seeded_model
 from started import started
 
 
@@ -249,7 +250,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bits(cohort, tmp_path):
         sys.path.insert(0, "tests")
         from conftest import tiny
         from massmatch.data import open_cohort
-        from massmatch.training.fit import run
+        from massmatch.training.run import run
         cohort = open_cohort({str(cohort.root)!r})
         print(run(tiny(cohort, epochs=6), cohort, 0, __import__("pathlib").Path(sys.argv[1])), flush=True)
     """

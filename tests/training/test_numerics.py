@@ -15,13 +15,15 @@ from PIL import Image
 from conftest import tiny
 from massmatch.data import CohortError, Sample, open_cohort, write_cohort
 from massmatch.losses import LOSSES, SpatialMatchingLoss, WholeImageLoss
-from massmatch.training import epochs, fit, precision
+from massmatch.runs import precision
+from massmatch.runs.checkpoint import load_checkpoint
+from massmatch.runs.experiment import make_loss
+from massmatch.runs.history import best_so_far, write_history
+from massmatch.runs.precision import Speed
+from massmatch.training import loop as epochs
+from massmatch.training import run as fit
 from massmatch.training import step as steps
 from massmatch.training.batches import Loader, Samples
-from massmatch.training.checkpoint import load_checkpoint
-from massmatch.training.experiment import make_loss
-from massmatch.training.history import best_so_far, write_history
-from massmatch.training.precision import Speed
 
 
 def test_row_18_a_nan_pixel_is_an_error_with_the_files_name_before_any_epoch(cohort, tmp_path):

@@ -24,13 +24,15 @@ from conftest import tiny
 from massmatch.data import phantoms, write_cohort
 from massmatch.losses import LOSSES
 from massmatch.models import MODELS
-from massmatch.training import batches, fit, processes
+from massmatch.runs.checkpoint import load_checkpoint
+from massmatch.runs.experiment import make_loss
+from massmatch.training import batches
+from massmatch.training import run as fit
 from massmatch.training.batches import Order, Samples, batch_sizes, collate
-from massmatch.training.checkpoint import load_checkpoint
-from massmatch.training.experiment import make_loss
-from massmatch.training.processes import Processes
-from massmatch.training.share import Share
-from massmatch.training.together import SharedBatchNorm, let_count, share_statistics
+from massmatch.training.distributed import launch as processes
+from massmatch.training.distributed.collectives import SharedBatchNorm, let_count, share_statistics
+from massmatch.training.distributed.launch import Processes
+from massmatch.training.distributed.share import Share
 from started import PATIENCE, started
 
 
@@ -260,7 +262,7 @@ SCRIPT = """
     from conftest import tiny
     from massmatch.cli.screen import told
     from massmatch.data import open_cohort
-    from massmatch.training.fit import run
+    from massmatch.training.run import run
     if __name__ == "__main__":
         with told():
             cohort = open_cohort(sys.argv[1])

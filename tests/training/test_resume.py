@@ -25,11 +25,13 @@ import yaml
 
 from conftest import tiny
 from massmatch.data import Cohort
-from massmatch.training import epochs, fit, lock
-from massmatch.training.checkpoint import load_checkpoint
-from massmatch.training.experiment import Experiment
-from massmatch.training.progressed import random_state, set_random_state
-from massmatch.training.signals import StoppedError
+from massmatch.runs import lock
+from massmatch.runs.checkpoint import load_checkpoint
+from massmatch.runs.experiment import Experiment
+from massmatch.training import loop as epochs
+from massmatch.training import run as fit
+from massmatch.training.distributed.signals import StoppedError
+from massmatch.training.state import random_state, set_random_state
 from started import PATIENCE, forked, started
 
 
@@ -177,7 +179,7 @@ def test_row_13_a_real_process_exits_with_143_and_one_line(cohort, tmp_path):
 def test_row_13_the_second_signal_ends_at_once(signum):
     code = """
         import time
-        from massmatch.training.signals import gently
+        from massmatch.training.distributed.signals import gently
         with gently(lambda signum: print("first", flush=True)):
             print("ready", flush=True)
             while True:  # a step that never ends

@@ -12,11 +12,11 @@ from safetensors import safe_open
 
 from conftest import tiny
 from massmatch.metrics import Counts
-from massmatch.training import epochs
+from massmatch.runs.experiment import Experiment, make_loss
+from massmatch.training import loop as epochs
 from massmatch.training.batches import Samples
-from massmatch.training.experiment import Experiment, make_loss
-from massmatch.training.fit import run
-from massmatch.training.share import Share
+from massmatch.training.distributed.share import Share
+from massmatch.training.run import run
 from massmatch.training.thresholds import THRESHOLDS, as_stored, at_end, best_threshold
 
 LOWEST, HIGHEST = THRESHOLDS[0], THRESHOLDS[-1]

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from conftest import tiny
-from massmatch.training import fit, tracking
+from massmatch.training import run as fit
+from massmatch.training import tracking
 
 BOTH = ("tensorboard", "mlflow")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -11,7 +11,7 @@ from rich.table import Table
 from massmatch.cli.screen import screen
 
 if TYPE_CHECKING:
-    from massmatch.training.sweep.status import Status
+    from massmatch.sweeps.status import Status
 
 COLOURS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "not begun": "dim"}
 UNKNOWN = "–"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from massmatch.cli.screen import DATA, screen
 
 if TYPE_CHECKING:
-    from massmatch.data.check import Report
+    from massmatch.data.checks.report import Report
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 SHOWN = 5  # ids of each finding

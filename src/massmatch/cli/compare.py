@@ -20,9 +20,9 @@ def compare(
         import pandas as pd
 
         from massmatch.data import open_cohort
-        from massmatch.reporting.report import write_report
-        from massmatch.reporting.runs import collect
-        from massmatch.reporting.tables import NOTE, comparison, markdown
+        from massmatch.reports.page import write_report
+        from massmatch.reports.tables import NOTE, comparison, markdown
+        from massmatch.runs.collection import collect
 
         named = show(runs)
         if table is not None:

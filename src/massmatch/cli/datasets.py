@@ -9,8 +9,8 @@ import typer
 from massmatch.cli.screen import DATA, counting, errors, screen, told
 
 if TYPE_CHECKING:
-    from massmatch.data.listing import Listing
-    from massmatch.data.preprocess import Preprocessing
+    from massmatch.data.preprocessing.frame import Preprocessing
+    from massmatch.data.readers.listing import Listing
 
 MOST_TOLD = 10  # warnings of one kind of run that are printed; all of them are in cohort.json
 
@@ -51,7 +51,7 @@ def prepare(
     """Turn a dataset as it is on disk into a cohort. The same command again goes on after an interruption."""
     with told("finished image"):
         from massmatch.data import READERS, open_cohort
-        from massmatch.data.prepare import prepare as run
+        from massmatch.data.preparation.process import prepare as run
 
         choices = {
             "masses_only": masses_only,
@@ -114,7 +114,7 @@ def preprocessing(size: str, **fields: Any) -> "Preprocessing":
     """The options as one value. ValueError in the user's words."""
     from pydantic import ValidationError
 
-    from massmatch.data.preprocess import Preprocessing
+    from massmatch.data.preprocessing.frame import Preprocessing
 
     sides = size.lower().split("x")
     shape = size if size == "native" else tuple(sides * 2 if len(sides) == 1 else sides)
@@ -149,7 +149,7 @@ def check(
     with told():
         from massmatch.cli.check import as_json, exit_code, show_report
         from massmatch.data import open_cohort
-        from massmatch.data.check import check as look
+        from massmatch.data.checks.report import check as look
 
         opened = open_cohort(cohort)
         with counting(f"{opened.name} ", "images", hidden=json) as tick:
@@ -171,7 +171,7 @@ def export_nnunet(
     """Write a cohort as a raw dataset of nnU-Net v2, with folds that keep each patient's images together."""
     with told():
         from massmatch.data import open_cohort
-        from massmatch.data.nnunet_export import export_nnunet as export
+        from massmatch.data.export import export_nnunet as export
 
         opened = open_cohort(cohort)
         export(opened, out, folds=folds, seed=seed)

@@ -27,9 +27,9 @@ def demo(
 ) -> None:
     """See it all work without data: made-up mammograms, two trained networks, one page. Two to four minutes."""
     with told():
-        from massmatch.reporting.report import write_report
-        from massmatch.reporting.runs import collect
-        from massmatch.training.fit import run
+        from massmatch.reports.page import write_report
+        from massmatch.runs.collection import collect
+        from massmatch.training.run import run
 
         cohort = make_phantoms(out / "phantoms", **DEMO_COHORT)
         screen.print(f"{len(cohort)} made-up mammograms in {out / 'phantoms'}")

@@ -70,7 +70,7 @@ def evaluate(
 def show_native(rows: "pd.DataFrame", path: Path) -> None:
     """The table of rows in the native frame, and their distances in mm where spacings are known."""
     from massmatch.metrics import summary
-    from massmatch.reporting.tables import comparison, on_screen
+    from massmatch.reports.tables import comparison, on_screen
 
     table = on_screen(comparison({"native frame": rows}), f"{len(rows)} test images")
     table.caption = (

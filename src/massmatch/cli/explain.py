@@ -8,8 +8,8 @@ import typer
 from massmatch.cli.screen import screen, told
 
 if TYPE_CHECKING:
-    from massmatch.reporting.explain import Ledger
-    from massmatch.reporting.explain_subject import Subject
+    from massmatch.explanations.ledger import Ledger
+    from massmatch.explanations.subject import Subject
 
 USAGE = (
     "give IMAGE TRUTH PREDICTION --loss NAME (three files), or RUN ID --cohort COHORT (a run's folder, and an image)"
@@ -40,7 +40,7 @@ def explain(
     A run's own prediction:  massmatch explain RUN ID --cohort COHORT
     """
     with told():
-        from massmatch.reporting.explain_files import explain_subject
+        from massmatch.explanations.files import explain_subject
 
         subjects, spec = of_run(what, loss, cohort) if Path(what[0]).is_dir() else of_files(what, loss, cohort)
         for subject in subjects:
@@ -53,7 +53,7 @@ def explain(
 
 def of_files(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[list[Subject], str]":
     """The subject of three files, and the loss. ValueError or FileNotFoundError says what is missing."""
-    from massmatch.reporting.explain_subject import from_files
+    from massmatch.explanations.subject import from_files
 
     if len(what) != 3:
         missing = "" if Path(what[0]).exists() else f"no such file or folder: {what[0]}; "
@@ -69,7 +69,7 @@ def of_files(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[l
 def of_run(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[list[Subject], str]":
     """The subjects of a run, and the loss: its own, unless another one is asked for."""
     from massmatch.data import open_cohort
-    from massmatch.reporting.explain_subject import from_run, read_experiment
+    from massmatch.explanations.subject import from_run, read_experiment
 
     run, ids = Path(what[0]), what[1:]
     own = read_experiment(run)["loss"]
@@ -85,7 +85,7 @@ def show(subject: "Subject", ledger: "Ledger") -> None:
     """The formula with its numbers, and the cells that add most."""
     from rich.table import Table
 
-    from massmatch.reporting.explain_figure import percent
+    from massmatch.explanations.figure import percent
 
     what = f"prediction read as {subject.read_as}; contour: {subject.drawn_at(ledger.threshold)}"
     screen.print(f"{subject.id}: {what}", soft_wrap=True, highlight=False)

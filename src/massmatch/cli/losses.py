@@ -12,7 +12,7 @@ import typer
 from massmatch.cli.screen import FAILURE, screen, told
 
 if TYPE_CHECKING:
-    from massmatch.losses.conformance import Result
+    from massmatch.losses.conformance.check import Result
 
 losses = typer.Typer(invoke_without_command=True, help="List the losses, or check any loss.")
 
@@ -23,7 +23,7 @@ def list_all(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from massmatch.losses import LOSSES
-    from massmatch.training.experiment import option_names
+    from massmatch.runs.experiment import option_names
 
     for name, factory in LOSSES.items():
         screen.print(f"{name:20}[dim]{', '.join(option_names(factory))}[/dim]", soft_wrap=True)
@@ -43,7 +43,7 @@ def check(
     """
     with told():
         from massmatch.losses import LOSSES
-        from massmatch.losses.conformance import check as probe
+        from massmatch.losses.conformance.check import check as probe
 
         asked = list(dict.fromkeys(each for name in names for each in (LOSSES if name == "all" else [name])))
         found = {}
@@ -63,7 +63,7 @@ def check(
 
 def factory(name: str) -> Callable[..., Any]:
     """What builds the loss of a specification. ValueError for what is not known or cannot be built."""
-    from massmatch.training.experiment import make_loss, options_of
+    from massmatch.runs.experiment import make_loss, options_of
 
     module, _, rest = name.partition(":")
     attribute, _, text = rest.partition(":")
@@ -88,7 +88,7 @@ def line(name: str, results: "list[Result]") -> str:
 
 def details(results: "list[Result]") -> None:
     """A line per probe."""
-    from massmatch.losses.conformance import PROBES
+    from massmatch.losses.conformance.check import PROBES
 
     colours = {"pass": "green", "fail": "red"}
     for r in results:

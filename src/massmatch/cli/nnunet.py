@@ -27,7 +27,7 @@ def install_trainer(
     with told():
         from massmatch.integrations.nnunet import install_trainer as install
         from massmatch.losses import LOSSES
-        from massmatch.training.experiment import make_loss, options_of
+        from massmatch.runs.experiment import make_loss, options_of
 
         make_loss(loss)
         kind, _, text = loss.partition(":")

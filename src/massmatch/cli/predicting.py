@@ -11,7 +11,7 @@ from massmatch.data.errors import CohortError
 from massmatch.inference.contours import outlines
 from massmatch.inference.predict import Prediction, image_files, load_network
 from massmatch.inference.predict import predict as segment
-from massmatch.reporting.figures import overlay
+from massmatch.pictures import overlay
 
 
 def predict_all(

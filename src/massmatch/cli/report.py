@@ -24,8 +24,8 @@ def report(
     """Write a page about runs, with statistics, charts and contours, and its tables as Markdown, LaTeX and CSV."""
     with told():
         from massmatch.data import open_cohort
-        from massmatch.reporting.report import write_report
-        from massmatch.reporting.runs import collect
+        from massmatch.reports.page import write_report
+        from massmatch.runs.collection import collect
 
         opened = None if cohort is None else open_cohort(cohort)
         page = out / "report.html"

@@ -35,7 +35,7 @@ def show(runs: list[Path]) -> dict[str, Path]:
     import pandas as pd
     import yaml
 
-    from massmatch.reporting.tables import comparison, on_screen
+    from massmatch.reports.tables import comparison, on_screen
 
     named: dict[str, Path] = {}
     for run in runs:

@@ -87,8 +87,8 @@ def sweep(
     """
     with told("checkpoint of each run"):
         from massmatch.cli import sweeping
-        from massmatch.training.experiment import Experiment
-        from massmatch.training.sweep.local import cores
+        from massmatch.runs.experiment import Experiment
+        from massmatch.sweeps.engines.local import cores
 
         asked = {name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
         given = {name: value for name, value in training.items() if name in asked}

@@ -11,16 +11,17 @@ from rich.live import Live
 from massmatch.cli.board import Board, count_of, duration, line, name_of, plainly, summary, table
 from massmatch.cli.screen import errors, screen
 from massmatch.data import open_cohort
-from massmatch.training.files import write_atomic
-from massmatch.training.precision import Speed
-from massmatch.training.sweep.cost import Cost, cost_of
-from massmatch.training.sweep.drive import Engine, drive
-from massmatch.training.sweep.job import LOG, Job, Outcome
-from massmatch.training.sweep.local import Local, visible_gpus
-from massmatch.training.sweep.planfile import checked, read_plan, runs_of, systems_of
-from massmatch.training.sweep.plans import Planned
-from massmatch.training.sweep.speeds import Family, family_of, open_families, speeds_of, speeds_so_far
-from massmatch.training.sweep.status import Status, all_statuses, record_of, statuses, time_left
+from massmatch.runs.atomic import write_atomic
+from massmatch.runs.failure import LOG, Outcome
+from massmatch.runs.precision import Speed
+from massmatch.sweeps.cost import Cost, cost_of
+from massmatch.sweeps.engines.drive import Engine, drive
+from massmatch.sweeps.engines.local import Local, visible_gpus
+from massmatch.sweeps.job import Job
+from massmatch.sweeps.plan import checked, read_plan, runs_of, systems_of
+from massmatch.sweeps.speeds import Family, family_of, open_families, speeds_of, speeds_so_far
+from massmatch.sweeps.status import Status, all_statuses, record_of, statuses, time_left
+from massmatch.sweeps.tables import Planned
 
 ENGINES = ("local", "ray")
 
@@ -52,7 +53,7 @@ class Where(NamedTuple):
         runs.mkdir(parents=True, exist_ok=True)
         if self.engine == "local":
             return Local(self.jobs, visible_gpus())
-        from massmatch.training.sweep.cluster import Cluster
+        from massmatch.sweeps.engines.ray import Cluster
 
         return Cluster(self.address, self.cpus, self.gpus, runs.resolve())
 

@@ -9,7 +9,7 @@ from massmatch.cli.arguments import CohortArgument, Runs
 from massmatch.cli.screen import screen, show, told, watching
 
 if TYPE_CHECKING:
-    from massmatch.training.experiment import Experiment
+    from massmatch.runs.experiment import Experiment
 
 
 def train(
@@ -77,9 +77,9 @@ def train(
     """Train on one fold and measure it on its test part. The same command again goes on, or shows the result."""
     with told():
         from massmatch.data import open_cohort
-        from massmatch.training.experiment import PEAK
-        from massmatch.training.fit import run
-        from massmatch.training.processes import Processes
+        from massmatch.runs.experiment import PEAK
+        from massmatch.training.distributed.launch import Processes
+        from massmatch.training.run import run
 
         opened = open_cohort(cohort)
         experiment = resolved(
@@ -125,7 +125,7 @@ def resolved(**fields: Any) -> "Experiment":
     """The experiment, with wrong values in one line each and names checked before anything runs."""
     from pydantic import ValidationError
 
-    from massmatch.training.experiment import Experiment, make_loss, make_model
+    from massmatch.runs.experiment import Experiment, make_loss, make_model
 
     try:
         experiment = Experiment(**fields)

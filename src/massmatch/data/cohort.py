@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from massmatch.data.errors import CohortError
-from massmatch.data.preprocess import Frame, Preprocessing
+from massmatch.data.preprocessing.frame import Frame, Preprocessing
 from massmatch.data.sample import Sample
 
 COLUMNS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", "spacing_source")

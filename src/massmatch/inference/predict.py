@@ -12,11 +12,11 @@ from torch import nn
 from massmatch.data.cohort import IMAGE_ENDINGS, read_grey
 from massmatch.data.dicom import is_dicom, read_dicom
 from massmatch.data.errors import CohortError
-from massmatch.data.listing import is_data
-from massmatch.data.preprocess import Frame, Preprocessing, prepared_pixels, without_pectoral
-from massmatch.data.resize import resized
+from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
+from massmatch.data.preprocessing.resize import resized
+from massmatch.data.readers.listing import is_data
+from massmatch.runs.weights import load_weights
 from massmatch.training.evaluate import predicted
-from massmatch.training.weights import load_weights
 
 
 @dataclass(frozen=True, eq=False)

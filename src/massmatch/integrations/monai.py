@@ -21,8 +21,8 @@ from monai.utils import LossReduction
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
-from massmatch.losses.core import SumCore, Sums, overlap_sums, ratio
-from massmatch.losses.gridded import GridLoss
+from massmatch.losses.cores.base import SumCore, Sums, overlap_sums, ratio
+from massmatch.losses.grid.loss import GridLoss
 from massmatch.losses.soft_matching import SoftMatchingLoss as OwnSoftMatchingLoss
 from massmatch.losses.spatial_matching import SpatialMatchingLoss as OwnSpatialMatchingLoss
 

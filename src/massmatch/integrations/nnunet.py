@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from massmatch.losses import CORES, SoftMatchingLoss, SpatialMatchingLoss
-from massmatch.losses.gridded import GridLoss
+from massmatch.losses.grid.loss import GridLoss
 
 TRAINER = '''"""Written by `massmatch nnunet install-trainer`; nnU-Net finds it through nnUNet_extTrainer."""
 

@@ -11,15 +11,15 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from .adaptive import AdaptiveSampleLoss, DensityASP
-from .adaptive_region import AdaptiveRegionLoss, AdaptiveTversky
 from .base import ImageLoss, WholeImageLoss
-from .core import BCE, Dice, Tversky
-from .distance import BoundaryLoss, GeneralisedSurface, HausdorffDT, RegionWise
-from .hybrid import DiceBCE, Hybrid
-from .instance import BlobLoss, CCDiceBCE, InstanceLoss
-from .pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
-from .region import RMI, SSIM, SSL
+from .cores.base import BCE, Dice, Tversky
+from .cores.mixed import DiceBCE, Hybrid
+from .cores.weighted import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
+from .rivals.adaptive import AdaptiveSampleLoss, DensityASP
+from .rivals.adaptive_region import AdaptiveRegionLoss, AdaptiveTversky
+from .rivals.distance import BoundaryLoss, GeneralisedSurface, HausdorffDT, RegionWise
+from .rivals.instance import BlobLoss, CCDiceBCE, InstanceLoss
+from .rivals.region import RMI, SSIM, SSL
 from .soft_matching import SoftMatchingLoss
 from .spatial_matching import CORES, Matching, SpatialMatchingLoss
 

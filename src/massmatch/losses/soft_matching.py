@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import one_of
-from .core import Dice, SumCore, Tversky, overlap_sums, region_sum, require_number, require_switch
-from .grid import cell_axes, cell_max, cut, distance_to_mass
-from .gridded import GridLoss, SameGrid, call_core, joined, valid_pixels
-from .hybrid import Hybrid
+from .cores.base import Dice, SumCore, Tversky, overlap_sums, region_sum, require_number, require_switch
+from .cores.mixed import Hybrid
+from .grid.facts import GridRule, Truth
+from .grid.geometry import cell_axes, cell_max, cut, distance_to_mass
+from .grid.loss import GridLoss, SameGrid, call_core, joined, valid_pixels
 from .spatial_matching import core_of
-from .truth import GridRule, Truth
 
 
 class Cells(NamedTuple):

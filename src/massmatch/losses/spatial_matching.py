@@ -20,14 +20,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .adaptive_region import AdaptiveTversky
 from .base import Facts, accepts, one_of
-from .core import BCE, Dice, SumCore, Tversky, require_number, require_switch
-from .grid import cell_axes, cell_max, cut
-from .gridded import GridLoss, SameGrid, call_core, joined, per_image, valid_pixels
-from .hybrid import DiceBCE, Hybrid
-from .pixel import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
-from .truth import GridRule
+from .cores.base import BCE, Dice, SumCore, Tversky, require_number, require_switch
+from .cores.mixed import DiceBCE, Hybrid
+from .cores.weighted import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
+from .grid.facts import GridRule
+from .grid.geometry import cell_axes, cell_max, cut
+from .grid.loss import GridLoss, SameGrid, call_core, joined, per_image, valid_pixels
+from .rivals.adaptive_region import AdaptiveTversky
 
 CORES: dict[str, Callable[[], Callable[..., Tensor]]] = {
     **{"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid, "dice-bce": DiceBCE},

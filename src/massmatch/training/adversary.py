@@ -7,8 +7,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from massmatch.models.critics import MultiScaleCritics, adversarial_loss, critic_loss
-from massmatch.training.experiment import Experiment
-from massmatch.training.together import averaged
+from massmatch.runs.experiment import Experiment
+from massmatch.training.distributed.collectives import averaged
 
 RATE = 1e-4  # of the critics' Adam; ours, as its betas, which are those of Wasserstein critics (Gulrajani et al. 2017)
 BETAS = (0.0, 0.9)

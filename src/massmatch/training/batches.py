@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from massmatch.data import Cohort
 from massmatch.losses import ImageLoss
-from massmatch.training.share import ALONE, Share
+from massmatch.training.distributed.share import ALONE, Share
 
 SHARED = Path("/dev/shm")  # where Linux keeps what processes hand to each other
 

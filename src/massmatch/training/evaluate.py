@@ -14,13 +14,13 @@ from torch import nn
 
 from massmatch.data import Cohort, Sample
 from massmatch.metrics import CANDIDATE, image_metrics, lesion_candidates, lesion_counts
+from massmatch.runs.atomic import write_atomic
+from massmatch.runs.experiment import Experiment, parts_of
+from massmatch.runs.record import read
+from massmatch.runs.weights import load_weights
 from massmatch.training.batches import normalised
-from massmatch.training.experiment import Experiment, parts_of
-from massmatch.training.files import write_atomic
 from massmatch.training.progress import Progress, Watch
-from massmatch.training.recorded import read
 from massmatch.training.thresholds import as_stored
-from massmatch.training.weights import load_weights
 
 Tick = Callable[[], None]
 

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from massmatch.losses import ImageLoss
 from massmatch.training.adversary import Adversary
 from massmatch.training.batches import Batch
-from massmatch.training.together import averaged, let_count
+from massmatch.training.distributed.collectives import averaged, let_count
 
 SMALLEST_SCALE, PATIENCE = 1.0, 20  # a float16 run whose gradients still overflow unscaled, for so many steps
 

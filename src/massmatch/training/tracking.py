@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from massmatch.training.experiment import Experiment
-from massmatch.training.files import write_atomic
-from massmatch.training.history import Row
+from massmatch.runs.atomic import write_atomic
+from massmatch.runs.experiment import Experiment
+from massmatch.runs.history import Row
 
 
 class Tracker(Protocol):

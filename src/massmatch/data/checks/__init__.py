@@ -1,0 +1,1 @@
+"""What makes results wrong, looked for in a whole cohort: leakage, duplicates, odd masks, sizes, spacing."""

@@ -1,0 +1,110 @@
+"""Where the breast is on a mammogram, which way it faces, and where the pectoral muscle ends; found on the pixels.
+
+All of it works on a copy of at most 256 pixels a side: these are coarse structures.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from massmatch.data.preprocessing.resize import resized
+
+COARSE = 256  # pixels on the longer side
+MARGIN = 0.02  # of each side, kept around the breast, so that a faint skin line is not cut
+FRAME = 3  # pixels of the coarse copy: thinner things (film frames, scratches, letters) are no breast
+PLAUSIBLE = (0.03, 0.98)  # share of the image that a breast covers; outside, nothing was found
+WHITE = 0.8  # of the grey range: tightly cropped breasts reach 0.74 where others have air
+LEAST_EDGE = 0.03  # of the grey range: what the muscle must be brighter than the tissue along its edge
+
+
+def coarse(image: np.ndarray) -> NDArray[np.float32]:
+    """The image by area averaging, (h, w) with no side above 256, scaled to 0..1 by its minimum and maximum."""
+    shrink = max(1.0, max(image.shape) / COARSE)
+    small = resized(image, (max(1, round(image.shape[0] / shrink)), max(1, round(image.shape[1] / shrink))))
+    low, high = float(small.min()), float(small.max())
+    return (small - low) / (high - low) if high > low else np.zeros_like(small)
+
+
+def triangle_threshold(values: np.ndarray) -> float:
+    """Zack's triangle method (1977) on values of 0..1: for a histogram with one high peak, here the air's."""
+    counts, edges = np.histogram(values, 256, (0.0, 1.0))
+    peak, last = int(counts.argmax()), int(np.flatnonzero(counts).max())
+    if last <= peak:
+        return float(edges[peak + 1])
+    bins = np.arange(peak, last + 1)
+    line = counts[peak] + (counts[last] - counts[peak]) * (bins - peak) / (last - peak)
+    return float(edges[bins[(line - counts[bins]).argmax()] + 1])
+
+
+def breast(image: np.ndarray) -> NDArray[np.bool_]:
+    """(h, w) bool on the coarse copy: the largest bright region, without its holes; all False if none is plausible."""
+    small = coarse(image)
+    smooth = ndimage.gaussian_filter(small, 1)
+    bright = ndimage.binary_opening(smooth > triangle_threshold(smooth), iterations=FRAME)
+    labels, count = ndimage.label(bright)
+    if count == 0:
+        return np.zeros(small.shape, bool)
+    found = ndimage.binary_fill_holes(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
+    return found if PLAUSIBLE[0] < found.mean() < PLAUSIBLE[1] else np.zeros(small.shape, bool)
+
+
+def breast_window(image: np.ndarray) -> tuple[int, int, int, int] | None:
+    """First row, first column, rows and columns of the breast with a margin; None if no breast was found."""
+    found = breast(image)
+    if not found.any():
+        return None
+    starts_and_stops = []
+    for axis in (0, 1):
+        along = np.flatnonzero(found.any(axis=1 - axis))
+        side, scale = image.shape[axis], image.shape[axis] / found.shape[axis]
+        margin = MARGIN * side
+        start = max(0, int(along[0] * scale - margin))
+        starts_and_stops.append((start, min(side, int(np.ceil((along[-1] + 1) * scale + margin)))))
+    (top, bottom), (left, right) = starts_and_stops
+    return top, left, bottom - top, right - left
+
+
+def chest_side(image: np.ndarray) -> str:
+    """ "left" or "right": where the chest wall is, by the brighter outer third."""
+    small = coarse(image)
+    third = max(1, small.shape[1] // 3)
+    return "left" if small[:, :third].mean() >= small[:, -third:].mean() else "right"
+
+
+def looks_inverted(image: np.ndarray) -> bool:
+    """Whether the air is near white. The air is the more even one of the two outer tenths."""
+    small = coarse(image)
+    tenth = max(1, small.shape[1] // 10)
+    air = min((small[:, :tenth], small[:, -tenth:]), key=np.std)
+    return bool(np.median(air) > max(WHITE, small.mean()))
+
+
+def pectoral(image: np.ndarray) -> NDArray[np.bool_] | None:
+    """(H, W) bool: the muscle in the upper corner at the chest wall of an oblique view; None if no edge is found.
+
+    Its edge is taken as straight (Karssemeijer, Phys. Med. Biol. 43, 1998): of all lines from the upper border to
+    the chest wall, the one along which the image falls most from the muscle's side to the tissue's.
+    """
+    mirrored = chest_side(image) == "right"
+    small = ndimage.gaussian_filter(coarse(image[:, ::-1] if mirrored else image), 1)
+    rows, cols = small.shape
+    tops, lefts = np.arange(0.1, 0.75, 0.02) * cols, np.arange(0.2, 0.95, 0.02) * rows
+    edges = np.array([[_edge(small, top, left) for left in lefts] for top in tops])
+    if edges.max() < LEAST_EDGE:
+        return None
+    top, left = (float(v[i]) for v, i in zip((tops, lefts), np.unravel_index(edges.argmax(), edges.shape), strict=True))
+    row, col = np.ogrid[: image.shape[0], : image.shape[1]]
+    col_share, row_share = (col + 0.5) / image.shape[1] * cols / top, (row + 0.5) / image.shape[0] * rows / left
+    corner = col_share + row_share < 1
+    return corner[:, ::-1] if mirrored else corner
+
+
+def _edge(small: np.ndarray, top: float, left: float) -> float:
+    """Mean fall of the image across the line from (row 0, column `top`) to (row `left`, column 0), 3 pixels apart."""
+    along = np.linspace(0.1, 0.9, 40)
+    row, col = along * left, (1 - along) * top
+    length = np.hypot(top, left)
+    step = 3 * np.array([top / length, left / length])  # outwards: (rows, columns)
+    inner = ndimage.map_coordinates(small, (row - step[0], col - step[1]), order=1, mode="nearest")
+    outer = ndimage.map_coordinates(small, (row + step[0], col + step[1]), order=1, mode="nearest")
+    return float(np.median(inner - outer))

@@ -1,0 +1,191 @@
+"""What is done to a mammogram before a network sees it, so that it can be undone.
+
+`Preprocessing` says what is wanted, `Frame` where the pixels of one prepared image came from. Both are stored with a
+cohort and with trained weights, so that a prediction goes the same way and back.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from massmatch.data.errors import DataWarning
+from massmatch.data.preprocessing.breast import breast_window, chest_side, pectoral
+from massmatch.data.preprocessing.resize import resized, resized_labels
+from massmatch.data.sample import Sample
+
+OBLIQUE = ("MLO", "ML", "LMO")  # the views in which the pectoral muscle shows as a triangle
+
+
+class Preprocessing(BaseModel):
+    """What `massmatch prepare` does to every image. Raises pydantic's ValidationError for anything else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crop: Literal["none", "breast"] = "none"  # the paper names no crop (section 4.1)
+    flip: Literal["none", "left", "right"] = "none"  # the side to which the chest wall is brought
+    pectoral: Literal["keep", "suppress"] = "keep"
+    normalise: Literal["min-max", "z-score"] = "min-max"  # on the way into the network, per image
+    size: tuple[int, int] | Literal["native"] = (256, 256)  # rows, columns; 256 is the paper's
+    bits: Literal[8, 16] = 8
+
+    @field_validator("size")
+    @classmethod
+    def _positive(cls, size: tuple[int, int] | str) -> tuple[int, int] | str:
+        if not isinstance(size, str) and not all(8 <= side <= 8192 for side in size):
+            raise ValueError("sides must be 8 to 8192 pixels")
+        return size
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a prepared image came from: a window of the native one, perhaps mirrored, then resized. All in pixels."""
+
+    native_rows: int
+    native_cols: int
+    crop_row: int
+    crop_col: int
+    crop_rows: int
+    crop_cols: int
+    flipped: bool
+    rows: int  # of the prepared image
+    cols: int
+
+    @classmethod
+    def of(cls, image: np.ndarray, how: Preprocessing, name: str = "image") -> "Frame":
+        """The frame of one (H, W) image. Warns DataWarning, naming the image, where no breast was found to crop to."""
+        rows, cols = image.shape
+        whole: tuple[int, int, int, int] = (0, 0, rows, cols)
+        window = breast_window(image) if how.crop == "breast" else whole
+        if window is None:
+            warnings.warn(f"{name}: no breast found to crop to; the whole image is kept", DataWarning, stacklevel=2)
+            window = whole
+        flipped = how.flip != "none" and chest_side(image) != how.flip
+        size = window[2:] if how.size == "native" else how.size
+        return cls(rows, cols, *window, flipped, size[0], size[1])
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any], size: tuple[int, int]) -> "Frame":
+        """The frame of a prepared image of this size, from its columns of samples.csv. KeyError if they lack."""
+        numbers = {name: int(facts[name]) for name in cls.__annotations__ if name.startswith(("native_", "crop_"))}
+        return cls(**numbers, flipped=bool(facts["flipped"]), rows=size[0], cols=size[1])
+
+    def columns(self) -> dict[str, Any]:
+        """For samples.csv."""
+        return {name: value for name, value in asdict(self).items() if name not in ("rows", "cols")}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the prepared image has the pixels of the native one, in their places."""
+        return not self.flipped and (self.rows, self.cols) == (self.native_rows, self.native_cols)
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """The window of a native (H, W) array, mirrored if the image was; not resized."""
+        rows = slice(self.crop_row, self.crop_row + self.crop_rows)
+        cut = array[rows, self.crop_col : self.crop_col + self.crop_cols]
+        return cut[:, ::-1] if self.flipped else cut
+
+    def spacing(self, native: tuple[float, float] | None) -> tuple[float, float] | None:
+        """mm per row and column of the prepared image; the two differ where the proportions were changed."""
+        if native is None:
+            return None
+        return native[0] * self.crop_rows / self.rows, native[1] * self.crop_cols / self.cols
+
+    def native_spacing(self, prepared: tuple[float, float] | None) -> tuple[float, float] | None:
+        """mm per row and column of the native image: `spacing` undone."""
+        if prepared is None:
+            return None
+        return prepared[0] * self.rows / self.crop_rows, prepared[1] * self.cols / self.crop_cols
+
+    def undo(self, array: np.ndarray) -> np.ndarray:
+        """A (rows, cols) array in the native frame, 0 outside the window.
+
+        Probabilities (floats) are interpolated; labels and bool keep their values: a native pixel has that of the
+        prepared pixel in which its centre lies.
+        """
+        window = (self.crop_rows, self.crop_cols)
+        back = resized(array, window) if array.dtype.kind == "f" else _nearest(array, window)
+        native = np.zeros((self.native_rows, self.native_cols), array.dtype)
+        self.cut(native)[...] = back
+        return native
+
+
+def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    rows, cols = (
+        (2 * np.arange(target) + 1) * source // (2 * target) for source, target in zip(array.shape, size, strict=True)
+    )
+    return array[rows[:, None], cols]
+
+
+def prepared_pixels(image: np.ndarray, frame: Frame, bits: int) -> np.ndarray:
+    """A native image in the frame, stretched from 0 to the largest number of 8 or 16 bits; all 0 if it is even."""
+    pixels = resized(frame.cut(image), (frame.rows, frame.cols))
+    low, high = float(pixels.min()), float(pixels.max())
+    top = (1 << bits) - 1
+    stretched = (pixels - low) * (top / (high - low)) if high > low else np.zeros_like(pixels)
+    return np.rint(stretched).astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def without_pectoral(image: np.ndarray, view: str | None, name: str = "image") -> np.ndarray:
+    """An oblique view with its muscle as dark as its darkest pixel; others as they are. Warns where none is found."""
+    if view not in OBLIQUE:
+        return image
+    muscle = pectoral(image)
+    if muscle is None:
+        warnings.warn(f"{name}: no edge of the pectoral muscle found; nothing is suppressed", DataWarning, stacklevel=2)
+        return image
+    return np.where(muscle, image.min(), image)
+
+
+def preprocess(sample: Sample, how: Preprocessing) -> tuple[Sample, Frame]:
+    """A native sample as the cohort holds it; its facts gain the frame.
+
+    Warns DataWarning, naming the sample, where a mass is cut by the crop, would have vanished, or is suppressed, and
+    where the image is even.
+    """
+    image = sample.image
+    if how.pectoral == "suppress":
+        image = without_pectoral(image, sample.view, sample.id)
+    frame = Frame.of(image, how, sample.id)
+    pixels = prepared_pixels(image, frame, how.bits)
+    labels, vanished = resized_labels(frame.cut(sample.instances), (frame.rows, frame.cols))
+    _tell(sample, image, frame, pixels, vanished)
+    changed = Sample(
+        id=sample.id,
+        patient=sample.patient,
+        image=pixels,
+        instances=labels,
+        side=sample.side,
+        view=sample.view,
+        density=sample.density,
+        spacing_mm=frame.spacing(sample.spacing_mm),
+        facts={**sample.facts, **frame.columns()},
+    )
+    return changed, frame
+
+
+def _tell(sample: Sample, image: np.ndarray, frame: Frame, pixels: np.ndarray, vanished: list[int]) -> None:
+    """One DataWarning for each thing that one should know about a prepared image."""
+    before, inside = np.bincount(sample.instances.ravel()), np.bincount(frame.cut(sample.instances).ravel())
+    inside = np.pad(inside, (0, len(before) - len(inside)))
+    told = []
+    for label in np.flatnonzero(before[1:] > inside[1:]) + 1:
+        lost = before[label] - inside[label]
+        told.append(f"the crop cuts off {100 * lost / before[label]:.0f} % of mass {label}; see it with --crop none")
+    told += [
+        f"mass {label} of {before[label]} pixels would have vanished at {frame.rows}x{frame.cols}; one pixel is kept"
+        for label in vanished
+    ]
+    if image is not sample.image:
+        hidden = np.bincount(sample.instances[image != sample.image], minlength=len(before))
+        told += [
+            f"the suppressed muscle hides {100 * hidden[label] / before[label]:.0f} % of mass {label}"
+            for label in np.flatnonzero(hidden[1:] * 2 > before[1:]) + 1
+        ]
+    if not pixels.any():
+        told.append("the image is even: it has no contrast")
+    for text in told:
+        warnings.warn(f"{sample.id}: {text}", DataWarning, stacklevel=3)

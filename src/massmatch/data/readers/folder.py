@@ -1,0 +1,254 @@
+"""The reader "folder": images with masks, as people keep them, also beside each other as in BUSI."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from massmatch.data.cohort import COLUMNS, IMAGE_ENDINGS, misfit, read_grey, read_labels
+from massmatch.data.dicom import names_patient, patient_key, read_dicom, read_header
+from massmatch.data.errors import CohortError
+from massmatch.data.folder import licence_of, read_facts
+from massmatch.data.masks import merged, to_instances
+from massmatch.data.readers.listing import Item, Listing, inside, is_data, named, relative
+from massmatch.data.sample import Sample
+
+DICOM = (".dcm", ".dicom")
+BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a glob: names hold brackets
+SUFFIX = re.compile(r"(?P<stem>.+?)(_mask(_\d+)?|_seg|_gt)")
+NO_PATIENTS = (
+    "no column `patient`: every image counts as a patient of its own, so that images of one woman may stand in "
+    "training and test at once"
+)
+
+
+def folder(
+    source: Path,
+    *,
+    allow_outside_root: bool = False,
+    allow_for_processing: bool = False,
+    keep_names: bool = False,
+) -> Listing:
+    """Images and masks of the same names.
+
+    Either in `images/` and `masks/`, where a mask may end in `_mask`, `_seg`, `_gt` or `_mask_1`; or beside each other
+    in any folders, with `_mask`, `_mask_1`, ... behind the image's name (then the folder becomes a column). Several
+    masks of an image are several masses. Images are PNG, TIFF, JPEG or DICOM; one csv in the source may give facts
+    (`folder.py`).
+
+    Args:
+        source: the folder.
+        allow_outside_root, allow_for_processing: see `inside` and `read_dicom`.
+        keep_names: keep names of DICOM files that hold the patient's name; else such an image is named by a hash.
+
+    Raises FileNotFoundError for a missing source, CohortError for a csv that is wrong, or no images at all.
+    """
+    if not source.is_dir():
+        raise FileNotFoundError(f"no such folder: {source}")
+    faults: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    apart = {path.name.casefold(): path for path in source.iterdir() if path.is_dir()}
+    if {"images", "masks"} <= apart.keys():
+        images, masks = _apart(source, apart["images"], apart["masks"], faults, left_out)
+    else:
+        images, masks = _beside(source, faults, left_out)
+    if not images:
+        raise CohortError(f"{source.name}: must hold images and masks, but holds no pair of them: see docs/data.md")
+    table = _table(source, images)
+    items = []
+    for id, path in sorted(images.items()):
+        file = relative(source, path)
+        try:
+            _check_files(source, [path, *masks.get(id, [])], allow_outside_root)
+            if id not in masks:
+                raise CohortError(f"{file}: no mask of this name (one without mass is all black): add it")
+            items.append(_item(source, id, path, masks[id], table.get(id), allow_for_processing, keep_names))
+        except CohortError as error:
+            faults[file] = str(error)
+    for id in masks.keys() - images.keys():
+        file = relative(source, masks[id][0])
+        faults[file] = f"{file}: no image of this name: add it, or remove the mask"
+    without = [item for item in items if (table.get(item.id) or {}).get("patient") is None]
+    pictures = [item for item in without if not item.files[0].lower().endswith(DICOM)]
+    return Listing(
+        source,
+        items,
+        licence_of(source),
+        faults=faults,
+        left_out=left_out,
+        remarks=[NO_PATIENTS] if pictures else [],
+        summary=f"{len(items)} images with {sum(len(masks[id]) for id in images if id in masks)} mask files",
+    )
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _apart(
+    source: Path, images: Path, masks: Path, faults: dict[str, str], left_out: dict[str, str]
+) -> tuple[dict[str, Path], dict[str, list[Path]]]:
+    found: dict[str, Path] = {}
+    for path in _sorted(images):
+        if not _is_image(path, source, left_out):
+            continue
+        if path.stem in found:
+            file = relative(source, path)
+            faults[file] = f"{file}: {relative(source, found[path.stem])} has the same id, {path.stem!r}: rename one"
+        else:
+            found[path.stem] = path
+    parts: dict[str, list[Path]] = {}
+    for path in _sorted(masks):
+        if _is_image(path, source, left_out):
+            match = SUFFIX.fullmatch(path.stem)
+            stem = path.stem if path.stem in found or match is None else match["stem"]
+            parts.setdefault(stem, []).append(path)
+    return found, parts
+
+
+def _beside(
+    source: Path, faults: dict[str, str], left_out: dict[str, str]
+) -> tuple[dict[str, Path], dict[str, list[Path]]]:
+    found: dict[tuple[Path, str], Path] = {}
+    parts: dict[tuple[Path, str], list[Path]] = {}
+    for path in _walk(source):
+        if path.parent == source and path.suffix.lower() in (".csv", ".txt", ".md", ".json"):
+            continue
+        if not _is_image(path, source, left_out):
+            continue
+        if (match := BESIDE.fullmatch(path.stem)) is not None:
+            parts.setdefault((path.parent, match["stem"]), []).append(path)
+        elif (other := found.get((path.parent, path.stem))) is not None:
+            file = relative(source, path)
+            faults[file] = f"{file}: {relative(source, other)} has the same id, {path.stem!r}: rename one"
+        else:
+            found[path.parent, path.stem] = path
+    stems = [stem for _, stem in found]
+    ids = {
+        key: key[1] if stems.count(key[1]) == 1 else f"{relative(source, key[0]).replace('/', '-')}-{key[1]}"
+        for key in {*found, *parts}
+    }
+    return {ids[key]: path for key, path in found.items()}, {ids[key]: paths for key, paths in parts.items()}
+
+
+def _sorted(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if is_data(path))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below; links to folders are not followed."""
+    for path in _sorted(folder):
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+        elif not path.is_dir():
+            yield path
+
+
+def _is_image(path: Path, source: Path, left_out: dict[str, str]) -> bool:
+    if path.suffix.lower() in (*IMAGE_ENDINGS, *DICOM):
+        return True
+    left_out[relative(source, path)] = "no image by its name"
+    return False
+
+
+def _check_files(source: Path, paths: list[Path], allow_outside: bool) -> None:
+    """CohortError for links that lead nowhere or out, and for files that may not be read."""
+    for path in paths:
+        inside(source, path.relative_to(source), allow_outside=allow_outside)
+        if not os.access(path, os.R_OK):
+            raise CohortError(f"{relative(source, path)}: may not be read: give yourself the right to read it")
+
+
+# --- facts -----------------------------------------------------------------------------------------------------------
+
+
+def _table(source: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
+    """What the csv knows of each image. CohortError where its rows and the images differ."""
+    files = [path for path in _sorted(source) if path.suffix.lower() == ".csv"]
+    if not files:
+        return {}
+    if len(files) > 1:
+        raise CohortError(f"{named([p.name for p in files])}: there must be at most one csv: move the others away")
+    table = read_facts(files[0])
+    if alone := set(table["id"]) ^ images.keys():
+        raise CohortError(f"{files[0].name}: must have one row per image, but rows and images differ in {named(alone)}")
+    rows = table.to_dict("records")
+    return {row["id"]: {str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows}
+
+
+def _item(
+    source: Path,
+    id: str,
+    image: Path,
+    masks: list[Path],
+    row: dict[str, Any] | None,
+    allow_for_processing: bool,
+    keep_names: bool,
+) -> Item:
+    file = relative(source, image)
+    known = dict(row or {})
+    patient = known.pop("patient", None)
+    if image.suffix.lower() in DICOM:
+        header = read_header(source, file, pixels=False)
+        patient = patient or patient_key(header)
+        if names_patient(header, id) and not keep_names:
+            id = hashlib.sha256(str(header.get("SOPInstanceUID", id)).encode()).hexdigest()[:12]
+    known.pop("id", None)
+    if image.parent.name.casefold() != "images" and image.parent != source:
+        known.setdefault("folder", relative(source, image.parent))
+    names = [relative(source, path) for path in masks]
+    patient = str(patient or id)
+    read = partial(read_pair, source, id, patient, file, names, known, allow_for_processing)
+    csv = [path.name for path in _sorted(source) if path.suffix.lower() == ".csv"]  # another one gives other facts
+    return Item(id, patient, (file, *names, *csv), read)
+
+
+# --- one image: in the worker ----------------------------------------------------------------------------------------
+
+
+def read_pair(
+    root: Path,
+    id: str,
+    patient: str,
+    image: str,
+    masks: list[str],
+    known: dict[str, Any],
+    allow_for_processing: bool,
+) -> Sample:
+    """One image with its masks. CohortError and DataWarning name the file."""
+    facts = dict(known)
+    side, view, density = (facts.pop(name, None) for name in ("side", "view", "density"))
+    row, col = (facts.pop(name, None) for name in ("spacing_row_mm", "spacing_col_mm"))
+    spacing = None if row is None else (float(row), float(col))
+    source = "csv" if spacing else "none"
+    if image.lower().endswith(DICOM):
+        found = read_dicom(root, image, allow_for_processing=allow_for_processing)
+        pixels, side, view = found.pixels, side or found.side, view or found.view
+        if spacing is None:
+            spacing, source = found.spacing_mm, found.spacing_source
+    else:
+        pixels = read_grey(root, image)
+    parts = [_labels(root, mask, pixels.shape) for mask in masks]
+    return Sample(
+        id=id,
+        patient=patient,
+        image=pixels,
+        instances=merged(parts),
+        side=side,
+        view=view,
+        density=None if density is None else int(density),
+        spacing_mm=spacing,
+        facts={"spacing_source": source, **{k: v for k, v in facts.items() if k not in COLUMNS}},
+    )
+
+
+def _labels(root: Path, mask: str, shape: tuple[int, ...]) -> np.ndarray:
+    pixels = read_dicom(root, mask).pixels if mask.lower().endswith(DICOM) else read_labels(root, mask)
+    if pixels.shape != shape:
+        raise CohortError(f"{mask}: {misfit(shape, pixels.shape)}")
+    return to_instances(pixels, mask)

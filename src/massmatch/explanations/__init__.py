@@ -1,0 +1,1 @@
+"""The loss of one image, cell by cell: as numbers, as a figure, as a page."""

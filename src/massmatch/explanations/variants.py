@@ -1,0 +1,104 @@
+"""The losses that one image can be seen through: the one that was asked for, with other switches and other cores."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from massmatch.losses import CORES, ImageLoss, SoftMatchingLoss, SpatialMatchingLoss, WholeImageLoss
+from massmatch.runs.experiment import make_loss, options_of
+
+WEIGHTINGS = {"b": (False, False), "s": (True, False), "d": (False, True), "sd": (True, True)}  # scale, distance
+AGGREGATIONS = {"a": False, "nz": True}
+OF_GRID = ("cell_size", "cell_statistic", "cell_rounding", "min_cell", "distance_unit")
+SHOWN_CORES = ("bce", "tversky", "dice", "hybrid")  # the paper's, and that of its baselines
+
+
+class Variant(NamedTuple):
+    """One of the losses that the same image can be seen through; `weighting` "none" is the core alone, "soft" its
+    soft form."""
+
+    core: str
+    weighting: str = "none"
+    aggregation: str = "a"
+
+    @property
+    def name(self) -> str:
+        """As in `massmatch losses`."""
+        if self.weighting == "soft":
+            return "soft-sm" if self.core == "hybrid" else f"soft-sm:core={self.core}"
+        return self.core if self.weighting == "none" else f"sm-{self.core}-{self.weighting}-{self.aggregation}"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A loss that was asked for, and its variants: the same options with other switches and cores."""
+
+    spec: str
+    asked: Variant
+    cores: dict[str, Callable[..., Tensor]]
+    options: dict[str, Any]  # of the grid
+    soft: dict[str, Any]  # of the soft form, beside those of the grid that it has too
+
+    def variants(self) -> Iterator[Variant]:
+        """All of them: each core alone, then with every pair of switches."""
+        for core in self.cores:
+            yield Variant(core)
+            yield from (Variant(core, weighting, to) for weighting in WEIGHTINGS for to in AGGREGATIONS)
+            yield Variant(core, "soft")
+
+    def loss(self, variant: Variant) -> SpatialMatchingLoss | SoftMatchingLoss:
+        """The loss of a variant, for probabilities. The core alone has a grid that weighs nothing."""
+        core = self.cores[variant.core]
+        if variant.weighting == "soft":
+            of_grid = {name: value for name, value in self.options.items() if name in OF_GRID}
+            return SoftMatchingLoss(core, **of_grid, **self.soft, from_logits=False).eval()
+        if variant.weighting == "none":
+            return SpatialMatchingLoss(core, **{**self.options, "grid_weight": 0.0}, from_logits=False)
+        scale, distance = WEIGHTINGS[variant.weighting]
+        nonzero = AGGREGATIONS[variant.aggregation]
+        switches: dict[str, Any] = {"scale": scale, "distance": distance, "nonzero": nonzero}
+        return SpatialMatchingLoss(core, **switches, **self.options, from_logits=False)
+
+
+def family(spec: str) -> Family:
+    """The loss of a specification such as "sm-tversky-s-a:cell_statistic=mean", with its variants.
+
+    Raises ValueError for an unknown name or option, and for a loss that can neither be cut into cells nor be the core
+    of one that can.
+    """
+    loss = make_loss(spec)
+    options = options_of(spec.partition(":")[2], spec)
+    core, switches = _core_and_switches(loss, spec)
+    of_core = {name: options.pop(name) for name in _options(type(core)) & options.keys()}
+    cores: dict[str, Callable[..., Tensor]] = {name: _core(name, of_core) for name in SHOWN_CORES}
+    own = next(name for name, make in CORES.items() if make is type(core))
+    soft = {}
+    if isinstance(loss, SoftMatchingLoss):
+        soft = {name: options.pop(name) for name in list(options) if name not in OF_GRID and name != "core"}
+        options.pop("core", None)
+    return Family(spec, Variant(own, *switches), {**cores, own: core}, options, soft)
+
+
+def _core_and_switches(loss: ImageLoss, spec: str) -> tuple[Any, tuple[str, str] | tuple[str] | tuple[()]]:
+    if isinstance(loss, SpatialMatchingLoss):
+        weighting = next(name for name, pair in WEIGHTINGS.items() if pair == (loss.scale, loss.distance))
+        return loss.core, (weighting, "nz" if loss.nonzero else "a")
+    if isinstance(loss, SoftMatchingLoss):
+        return loss.core, ("soft",)
+    if isinstance(loss, WholeImageLoss) and type(loss.core) in CORES.values():
+        return loss.core, ()
+    raise ValueError(
+        f"loss {spec} has no cells: only the sm-... losses and soft-sm have, and {', '.join(CORES)}, which can be "
+        "their core, can be shown on their grid; give one of them with --loss, such as --loss sm-tversky-s-a"
+    )
+
+
+def _options(core: Any) -> set[str]:
+    return {field.name for field in fields(core)} if is_dataclass(core) else set()
+
+
+def _core(name: str, options: dict[str, Any]) -> Callable[..., Tensor]:
+    """A core, with those of the options that it has."""
+    return CORES[name](**{key: value for key, value in options.items() if key in _options(CORES[name])})

@@ -1,0 +1,81 @@
+"""A conformance kit: what every loss should survive, put to any loss, ours or another library's.
+
+    results = check(lambda **options: MyLoss(**options))
+
+A loss is anything with `loss(logits, target) -> scalar` on (B, 1, H, W); losses of this package get their facts.
+Each probe (`probes.py`) says "pass" or "fail" with a few words, and never raises. The probes were chosen after
+what they found in mature libraries: no gradient on images without mass, float16 sums that overflow, graphs that break.
+"""
+
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..base import ImageLoss
+from .probes import PROBES
+from .trial import Failed, Make, images
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one probe found."""
+
+    probe: str
+    status: str  # pass or fail
+    detail: str
+
+
+def check(make: Make, probes: Iterable[str] = PROBES) -> list[Result]:
+    """Put a loss through the probes. `make(**options)` builds it; it is asked for `reduction="none"` at most."""
+    return [_result(name, make) for name in probes]
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Nothing on the screen: the compiler prints whole graphs where it gives up, and libraries warn."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _result(name: str, make: Make) -> Result:
+    with torch.random.fork_rng(), hushed():
+        try:
+            return Result(name, "pass", PROBES[name](fitted(make)))
+        except Failed as finding:
+            return Result(name, "fail", str(finding))
+        except Exception as error:
+            return Result(
+                name, "fail", f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
+            )
+
+
+def fitted(make: Make) -> Make:
+    """The factory, with losses that learn from a training part fitted to a small one, in evaluation mode.
+
+    What a loss draws at random in training (a grid's phase) would make no two values equal.
+    """
+
+    def ready(**options: Any) -> nn.Module:
+        loss = make(**options)
+        if isinstance(loss, ImageLoss):
+            _, targets = images(8, seed=1)
+            loss.fit(targets, [1, 2, 3, 4] * 2)
+            loss.set_epoch(1, 4)
+            loss.eval()
+        return loss
+
+    ready.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
+    return ready

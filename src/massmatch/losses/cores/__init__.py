@@ -1,0 +1,1 @@
+"""Core losses: ordinary losses that reduce the pixel axes of a region and keep every axis in front."""

@@ -1,0 +1,1 @@
+"""Losses of other authors, with which the Spatial Matching loss is compared."""

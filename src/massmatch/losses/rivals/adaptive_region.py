@@ -1,0 +1,118 @@
+"""The adaptive region-specific loss, and its Tversky loss as a core for any grid.
+
+Chen et al., "Adaptive Region-Specific Loss for Improved Medical Image Segmentation", IEEE TPAMI 2023: a Tversky loss in
+each region of a fixed regular grid, where the kind of error that prevails in a region costs more there:
+
+    1 - (TP + s) / (TP + a FP + b FN + s),   a = low + (high - low) FP / (FP + FN),   b the same with FN above the bar
+
+It is the closest relative of the Spatial Matching loss: a grid too, but one that follows from the image's size and not
+from its masses, and weights that follow from each region's own errors and not from its distance to a mass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..base import Facts, ImageLoss
+from ..cores.base import SumCore, Sums, overlap_sums, ratio, region_sum, require_number
+from ..grid.geometry import cell_axes, cut
+from ..grid.loss import valid_pixels
+
+
+@dataclass(frozen=True)
+class AdaptiveTversky(SumCore):
+    """Tversky whose weights of false positives and of misses follow from their shares in the region's errors.
+
+    Between `low` = 0.3 and `high` = 0.7, the paper's A and A + B; with these the two weights add up to 1. They carry a
+    gradient, as in public code of the loss, which also smooths the shares (not here). `smooth` = 1: see `Tversky`.
+
+        AdaptiveTversky()(logits, target, axes=(-2, -1))
+    """
+
+    low: float | int = 0.3
+    high: float | int = 0.7
+    smooth: float | int = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "smooth"):
+            require_number(f"AdaptiveTversky({name})", getattr(self, name))
+        if self.low > self.high:
+            raise ValueError(
+                f"AdaptiveTversky(low) must be at most high, {self.high!r}, but is {self.low!r}: "
+                "the kind of error that prevails would cost less"
+            )
+
+    def sums(
+        self,
+        logits: Float[Tensor, "..."],
+        target: Float[Tensor, "..."],
+        *,
+        axes: tuple[int, ...],
+        valid: Tensor | None = None,
+        from_logits: bool = True,
+    ) -> Sums:
+        """TP, the sum of p and the sum of y."""
+        return overlap_sums(logits, target, axes, valid, from_logits)
+
+    def from_sums(self, *sums: Tensor) -> Tensor:
+        """1 - T."""
+        tp, p, y = sums
+        fn, fp = (y - tp).clamp(min=0), (p - tp).clamp(min=0)  # rounding may leave less than 0, and shares outside 0..1
+        share = ratio(fp, fp + fn)  # without errors it is 0 and weighs nothing
+        more = self.high - self.low
+        errors = (self.low + more * share) * fp + (self.low + more * (1 - share)) * fn
+        return 1 - ratio(tp + self.smooth, tp + errors + self.smooth)
+
+
+class AdaptiveRegionLoss(ImageLoss):
+    """The mean of `AdaptiveTversky` over a fixed grid of `regions` regions along each axis.
+
+    Regions are equal, of ceil(side / regions) pixels; where that does not divide a side, the last ones are cut off or
+    missing. `regions` = 16, `low` and `high` and `smooth` = 1e-5, which is added to means over the region and not to
+    sums, are those of public code of others (PyMIC; WltyBY/Adaptive-Region-Specific-Loss): the paper's own method
+    section could not be read. Ours: every image by itself, the mass alone without the background as a second class, and
+    the mean over the regions, where one of these codes takes the sum. A region without a pixel that counts is left out.
+
+        AdaptiveRegionLoss(regions=8)(logits, target)  # (B, C, H, W) each; also 1-D and 3-D
+
+    Raises ValueError for a number of regions below 1 and for weights that `AdaptiveTversky` refuses.
+    """
+
+    def __init__(
+        self,
+        *,
+        regions: int = 16,
+        low: float | int = 0.3,
+        high: float | int = 0.7,
+        smooth: float | int = 1e-5,
+        reduction: str = "mean",
+        from_logits: bool = True,
+    ) -> None:
+        super().__init__(reduction=reduction, from_logits=from_logits)
+        if isinstance(regions, bool) or not isinstance(regions, int) or regions < 1:
+            raise ValueError(f"regions must be a whole number of at least 1 along each axis, but is {regions!r}")
+        self.regions, self.core = regions, AdaptiveTversky(low, high, smooth)
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C): the mean over the regions that hold a pixel that counts."""
+        x, y = logits.flatten(0, 1), target.flatten(0, 1)
+        cell = tuple(-(-side // self.regions) for side in x.shape[1:])
+        axes = cell_axes(len(cell))
+        inside = valid_pixels(y, None if valid is None else valid.flatten(0, 1), cell)
+        x, y = cut(x, cell), cut(y, cell)
+        sums = self.core.sums(x, y, axes=axes, valid=inside, from_logits=self.from_logits)
+        pixels = region_sum((y.new_ones(1) if inside is None else inside).expand_as(y), axes)
+        losses = self.core.from_sums(*(each / pixels.clamp(min=1) for each in sums))
+        seen = pixels > 0
+        mean = (losses * seen).flatten(1).sum(1) / seen.flatten(1).sum(1).clamp(min=1)
+        return mean.reshape(logits.shape[:2])

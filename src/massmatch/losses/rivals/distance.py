@@ -1,0 +1,234 @@
+"""Rival losses that know distances: boundary, Hausdorff, generalised surface, region-wise.
+
+Distances are Euclidean, in pixels, from pixel centre to pixel centre, and depend on the truth alone (except for
+Hausdorff's), so that the loader measures them (`facts`). With p the probability and y the truth:
+
+    BoundaryLoss         (1 - a) Dice + a mean(phi p)                                      Kervadec et al. 2019
+    HausdorffDT          Dice + l mean((p - y)^2 (d_p^2 + d_y^2))                          Karimi and Salcudean 2019
+    GeneralisedSurface   a DiceBCE + (1 - a)(1 - sum (D (1 - y - p))^2 / sum D^2)          Celaya et al. 2023
+    RegionWise           mean(p z_mass + (1 - p) z_rest)                                   Valverde and Tohka 2023
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from ..base import Facts, ImageLoss
+from ..cores.base import BCE, Dice, require_number
+from .region import probabilities
+
+Measure = Callable[[np.ndarray], np.ndarray]
+
+
+def signed_distance(mask: np.ndarray) -> np.ndarray:
+    """Of a bool array: to the nearest mass outside of it, minus the depth inside, 0 on its inner edge; 0 without mass.
+
+    Kervadec's definition (one_hot2dist of the authors).
+    """
+    if not mask.any():
+        return np.zeros(mask.shape, np.float32)
+    if mask.all():
+        return np.full(mask.shape, -1.0, np.float32)  # nothing outside to measure from
+    return (ndimage.distance_transform_edt(~mask) - (ndimage.distance_transform_edt(mask) - 1) * mask).astype(
+        np.float32
+    )
+
+
+def edge_distance(mask: np.ndarray) -> np.ndarray:
+    """Of a bool array: to the nearest pixel of the other class, on both sides; 0 where there is but one class."""
+    if mask.all() or not mask.any():
+        return np.zeros(mask.shape, np.float32)
+    return (ndimage.distance_transform_edt(~mask) + ndimage.distance_transform_edt(mask)).astype(np.float32)
+
+
+def region_map(mask: np.ndarray) -> np.ndarray:
+    """Of a bool array, z_mass - z_rest: the cost of calling a pixel mass, from -2 deep inside to 2 far outside.
+
+    Each class's z is 1 outside of it and minus its depth inside, relative to the deepest (RRW, the rectified map).
+    """
+    if mask.all() or not mask.any():
+        return np.where(mask, -2.0, 2.0).astype(np.float32)
+    inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
+    mass = np.where(mask, -inside / inside.max(), 1.0)
+    rest = np.where(mask, 1.0, -outside / outside.max())
+    return (mass - rest).astype(np.float32)
+
+
+def measured(target: Tensor, measure: Measure) -> Tensor:
+    """(B, C, *spatial) with each channel of each image measured on the CPU, in the target's type and place."""
+    masks = (target.detach() > 0.5).cpu().numpy()
+    maps = np.stack([np.stack([measure(channel) for channel in image]) for image in masks])
+    return torch.from_numpy(maps).to(target.device)
+
+
+class MeasuredLoss(ImageLoss):
+    """A loss with one map of the truth, which `facts` holds under `name`."""
+
+    name: str
+    measure: staticmethod
+
+    def facts(
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
+    ) -> list[Facts]:
+        """The map of each image, (C, *spatial) float32."""
+        return [{self.name: each} for each in measured(target, self.measure)]
+
+    def map(self, target: Tensor, facts: Sequence[Facts] | None) -> Tensor:
+        """(B, C, *spatial) from the facts, or measured now. ValueError for facts of another loss or size."""
+        if facts is None:
+            return measured(target, self.measure).to(target)
+        if any(self.name not in fact or fact[self.name].shape != target.shape[1:] for fact in facts):
+            raise ValueError(
+                f"facts must hold {self.name!r} of {tuple(target.shape[1:])} of each image: use this loss's facts"
+            )
+        return torch.stack([fact[self.name] for fact in facts]).to(target)
+
+    def mean(self, pixels: Tensor, valid: Tensor | None) -> Tensor:
+        """(B, C): over the pixels that count."""
+        if valid is None:
+            return pixels.flatten(2).mean(-1)
+        return (pixels * valid).flatten(2).sum(-1) / valid.expand_as(pixels).flatten(2).sum(-1).clamp(min=1)
+
+    def overlap(self, core: Callable[..., Tensor], logits: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
+        """(B, C): a core loss over the whole image."""
+        axes = tuple(range(2 - logits.ndim, 0))
+        return core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
+
+
+class BoundaryLoss(MeasuredLoss):
+    """(1 - a) Dice + a mean(phi p), phi the signed distance to the boundary; without mass phi is 0.
+
+    a starts at `start` and grows by `step` each epoch up to 0.99: 0.01 and 0.01 as the authors rebalance, since the
+    boundary term alone does not train a network from its first weights.
+    """
+
+    name, measure = "signed_distance", staticmethod(signed_distance)
+
+    def __init__(
+        self,
+        *,
+        start: float | int = 0.01,
+        step: float | int = 0.01,
+        smooth: float | int = 1.0,
+        reduction: str = "mean",
+        from_logits: bool = True,
+    ) -> None:
+        super().__init__(reduction=reduction, from_logits=from_logits)
+        for label, value in (("start", start), ("step", step)):
+            require_number(label, value)
+        self.start, self.step, self.dice = start, step, Dice(smooth)
+        self.alpha = min(start, 0.99)
+
+    def set_epoch(self, epoch: int, of: int) -> None:
+        """The weight of the boundary term in this epoch, from 0."""
+        self.alpha = min(self.start + self.step * epoch, 0.99)
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C)."""
+        boundary = self.mean(self.map(target, facts) * probabilities(logits, self.from_logits), valid)
+        return (1 - self.alpha) * self.overlap(self.dice, logits, target, valid) + self.alpha * boundary
+
+
+class HausdorffDT(MeasuredLoss):
+    """Dice + l mean((p - y)^2 (d_p^2 + d_y^2)), d the distance to the boundary of prediction and truth.
+
+    l makes both terms equal in value, as the authors do; they set it once per epoch, here it follows each image. The
+    distances of the prediction (p > 0.5) are measured in every step, on the CPU, and carry no gradient.
+    """
+
+    name, measure = "edge_distance", staticmethod(edge_distance)
+
+    def __init__(self, *, smooth: float | int = 1.0, reduction: str = "mean", from_logits: bool = True) -> None:
+        super().__init__(reduction=reduction, from_logits=from_logits)
+        self.dice = Dice(smooth)
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C)."""
+        dice = self.overlap(self.dice, logits, target, valid)
+        hausdorff = self.mean(self.terms(logits, target, facts), valid)
+        balance = dice.detach() / hausdorff.detach().clamp(min=1e-6)
+        return dice + balance * hausdorff
+
+    def terms(self, logits: Tensor, target: Tensor, facts: Sequence[Facts] | None) -> Tensor:
+        """(B, C, *spatial): (p - y)^2 (d_p^2 + d_y^2), in px2."""
+        p = probabilities(logits, self.from_logits)
+        predicted = measured(p, edge_distance).to(p)
+        return (p - target) ** 2 * (predicted**2 + self.map(target, facts) ** 2)
+
+
+class GeneralisedSurface(MeasuredLoss):
+    """a (Dice + BCE) + (1 - a) S, S = 1 - sum (D (1 - y - p))^2 / sum D^2 in [0, 1], D the signed distance.
+
+    a falls from 1 to 0 over the training, in equal steps, as published; without mass, where D is 0, it is 1.
+    """
+
+    name, measure = "signed_distance", staticmethod(signed_distance)
+
+    def __init__(self, *, smooth: float | int = 1.0, reduction: str = "mean", from_logits: bool = True) -> None:
+        super().__init__(reduction=reduction, from_logits=from_logits)
+        self.dice, self.alpha = Dice(smooth), 1.0
+
+    def set_epoch(self, epoch: int, of: int) -> None:
+        """The weight of Dice + BCE in this epoch, from 0."""
+        self.alpha = 1 - epoch / max(of - 1, 1)
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C)."""
+        squares = self.map(target, facts) ** 2
+        if valid is not None:
+            squares = squares * valid
+        p = probabilities(logits, self.from_logits)
+        total = squares.flatten(2).sum(-1)
+        surface = 1 - (squares * (1 - target - p) ** 2).flatten(2).sum(-1) / total.clamp(min=1e-6)
+        region = sum(self.overlap(core, logits, target, valid) for core in (self.dice, BCE()))
+        alpha = torch.where(total > 0, self.alpha, 1.0)
+        return alpha * region + (1 - alpha) * surface
+
+
+class RegionWise(MeasuredLoss):
+    """mean(p z_mass + (1 - p) z_rest): each pixel's cost grows towards the middle of its own class.
+
+    z_mass is 1 off the mass and minus the relative depth on it, z_rest the same for what is no mass (rectified
+    region-wise maps). Its least value is negative.
+    """
+
+    name, measure = "region_map", staticmethod(region_map)
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C), up to a constant of the truth: the mean of p (z_mass - z_rest)."""
+        return self.mean(probabilities(logits, self.from_logits) * self.map(target, facts), valid)

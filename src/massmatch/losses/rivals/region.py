@@ -1,0 +1,194 @@
+"""Rival losses that look at neighbourhoods: SSIM, structural similarity (SSL), region mutual information (RMI)."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..base import Facts, ImageLoss
+from ..cores.base import require_number
+
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+def probabilities(logits: Tensor, from_logits: bool) -> Tensor:
+    """Of mass, in (0, 1)."""
+    return logits.sigmoid() if from_logits else logits
+
+
+def pixel_entropy(logits: Tensor, target: Tensor, from_logits: bool) -> Tensor:
+    """Cross-entropy of each pixel."""
+    function = F.binary_cross_entropy_with_logits if from_logits else F.binary_cross_entropy
+    return function(logits, target, reduction="none")
+
+
+def gaussian(side: int, sigma: float, like: Tensor) -> Tensor:
+    """A line of `side` weights that add up to 1: the window along each axis."""
+    distance = torch.arange(side, dtype=like.dtype, device=like.device) - (side - 1) / 2
+    line = (-(distance**2) / (2 * sigma**2)).exp()
+    return line / line.sum()
+
+
+def local_mean(x: Tensor, line: Tensor) -> Tensor:
+    """(B, C, *spatial) averaged with the window, where it fits wholly; axis by axis, since a Gaussian separates."""
+    axes = x.ndim - 2
+    found = x.flatten(0, 1)[:, None]
+    for axis in range(axes):
+        found = CONVOLUTIONS[axes](found, line.view(1, 1, *(len(line) if a == axis else 1 for a in range(axes))))
+    return found.unflatten(0, x.shape[:2]).squeeze(2)
+
+
+def refuse_mask(name: str, valid: Tensor | None) -> None:
+    """A neighbourhood with a hole has no meaning here."""
+    if valid is not None:
+        raise ValueError(f"{name} looks at neighbourhoods and takes no mask; crop the images instead")
+
+
+class SSIM(ImageLoss):
+    """1 - SSIM(p, y) (Wang et al. 2004; in the loss of UNet 3+), the mean over windows that fit wholly.
+
+    Windows of 11 pixels, Gaussian with sigma 1.5, K1 = 0.01 and K2 = 0.03: the paper's.
+    """
+
+    def __init__(
+        self, *, side: int = 11, sigma: float | int = 1.5, reduction: str = "mean", from_logits: bool = True
+    ) -> None:
+        super().__init__(reduction=reduction, from_logits=from_logits)
+        if side < 1 or side % 2 == 0:
+            raise ValueError(f"side must be an odd number of pixels, but is {side!r}")
+        require_number("sigma", sigma)
+        self.side, self.sigma = side, sigma
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C). ValueError for images smaller than the window, and for a mask."""
+        refuse_mask("SSIM", valid)
+        if min(logits.shape[2:]) < self.side:
+            raise ValueError(f"SSIM needs images of at least {self.side} pixels, but has {tuple(logits.shape[2:])}")
+        window = gaussian(self.side, self.sigma, logits)
+        p = probabilities(logits, self.from_logits)
+        mean_p, mean_y = local_mean(p, window), local_mean(target, window)
+        var_p = local_mean(p * p, window) - mean_p**2
+        var_y = local_mean(target * target, window) - mean_y**2
+        cov = local_mean(p * target, window) - mean_p * mean_y
+        c1, c2 = 0.01**2, 0.03**2
+        above = (2 * mean_p * mean_y + c1) * (2 * cov + c2)
+        below = (mean_p**2 + mean_y**2 + c1) * (var_p + var_y + c2)
+        return 1 - (above / below).flatten(2).mean(-1)
+
+
+class SSL(ImageLoss):
+    """weight BCE + (1 - weight) SSL, the structural similarity loss (Zhao et al. 2019, arXiv:1910.08711).
+
+    e = |(y - mean y + c) / (deviation y + c) - (p - mean p + c) / (deviation p + c)| measures how far a pixel's
+    neighbourhood in p is from that in y; SSL is the mean of e times cross-entropy over the pixels with e above beta
+    times the largest e. c = 0.01 and windows of 3 pixels with sigma 1.5 as in public code, beta = 0.1 the paper's.
+    Ours: e carries no gradient, the border is repeated outwards, and weight = 0.5.
+    """
+
+    def __init__(
+        self, *, weight: float | int = 0.5, beta: float | int = 0.1, reduction: str = "mean", from_logits: bool = True
+    ) -> None:
+        super().__init__(reduction=reduction, from_logits=from_logits)
+        for name, value in (("weight", weight), ("beta", beta)):
+            require_number(name, value)
+            if value > 1:
+                raise ValueError(f"{name} must be at most 1, but is {value!r}")
+        self.weight, self.beta = weight, beta
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C). ValueError for a mask."""
+        refuse_mask("SSL", valid)
+        entropy = pixel_entropy(logits, target, self.from_logits)
+        structural = structural_loss(probabilities(logits, self.from_logits), target, entropy, self.beta)
+        return self.weight * entropy.flatten(2).mean(-1) + (1 - self.weight) * structural
+
+
+def structural_loss(p: Tensor, target: Tensor, entropy: Tensor, beta: float | int = 0.1) -> Tensor:
+    """(B, C): SSL alone, from probabilities and the cross-entropy of each pixel."""
+    with torch.no_grad():
+        error = (standardised(target.double()) - standardised(p.double())).abs()  # variances cancel in float32
+        hard = error > beta * error.flatten(2).amax(-1)[(...,) + (None,) * (p.ndim - 2)]
+    error = error.to(entropy)
+    return (error * hard * entropy).flatten(2).sum(-1) / hard.flatten(2).sum(-1).clamp(min=1)
+
+
+def standardised(x: Tensor, c: float | int = 0.01) -> Tensor:
+    """(x - local mean + c) / (local deviation + c) over windows of 3 pixels."""
+    axes = x.ndim - 2
+    window = gaussian(3, 1.5, x)
+    wide = F.pad(x, (1, 1) * axes, mode="replicate")
+    mean = local_mean(wide, window)
+    variance = (local_mean(wide * wide, window) - mean**2).clamp(min=0)
+    return (x - mean + c) / (variance.sqrt() + c)
+
+
+class RMI(ImageLoss):
+    """weight BCE + (1 - weight) RMI, region mutual information (Zhao et al. 2019, NeurIPS), for 2-D images.
+
+    Each pixel is seen with its 3 x 3 neighbours as a point in 9 dimensions; RMI is half the log-determinant of what
+    remains of the covariance of y when p is known, by Gaussian approximation, divided by 9:
+
+        log det(S_y - S_yp (S_p + a I)^-1 S_yp' + a I) / 18
+
+    after max-pooling by 3, with a = 5e-4 and weight = 0.5, all as published; covariances are sums, not means, as in the
+    authors' code, whose `torch.cholesky` on CUDA doubles is `torch.linalg` here. May be negative.
+    """
+
+    SIDE, POOL, A = 3, 3, 5e-4
+
+    def __init__(self, *, weight: float | int = 0.5, reduction: str = "mean", from_logits: bool = True) -> None:
+        super().__init__(reduction=reduction, from_logits=from_logits)
+        require_number("weight", weight)
+        if weight > 1:
+            raise ValueError(f"weight must be at most 1, but is {weight!r}")
+        self.weight = weight
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C). ValueError for a mask, for anything but two spatial axes, and for images below 9 pixels."""
+        refuse_mask("RMI", valid)
+        if logits.ndim != 4 or min(logits.shape[2:]) < self.SIDE * self.POOL:
+            raise ValueError(
+                f"RMI needs (B, C, H, W) of at least {self.SIDE * self.POOL} pixels, but has {tuple(logits.shape)}"
+            )
+        entropy = pixel_entropy(logits, target, self.from_logits).flatten(2).mean(-1)
+        p = probabilities(logits, self.from_logits)
+        return self.weight * entropy + (1 - self.weight) * self.information(p, target).to(entropy.dtype)
+
+    def information(self, p: Tensor, target: Tensor) -> Tensor:
+        """(B, C) float64: the log-determinant over 18."""
+        y, q = (self._points(F.max_pool2d(x, self.POOL, self.POOL).double()) for x in (target, p))
+        unit = torch.eye(self.SIDE**2, dtype=torch.float64, device=p.device)
+        known = torch.linalg.solve(q @ q.mT + self.A * unit, q @ y.mT)
+        remaining = y @ y.mT - (y @ q.mT) @ known
+        factor = torch.linalg.cholesky((remaining + remaining.mT) / 2 + self.A * unit)
+        return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) / self.SIDE**2  # half of log det, twice the factor's
+
+    def _points(self, x: Tensor) -> Tensor:
+        """(B, C, 9, n) centred: every pixel with its neighbours, where they all exist."""
+        points = x.unfold(2, self.SIDE, 1).unfold(3, self.SIDE, 1).flatten(-2).flatten(2, 3).mT
+        return points - points.mean(-1, keepdim=True)

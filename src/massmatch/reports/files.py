@@ -1,0 +1,16 @@
+"""The tables of a report as files: Markdown and LaTeX as people read them, CSV with fractions for programs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from massmatch.reports.blocks import Table
+from massmatch.runs.atomic import write_atomic
+
+
+def write_tables(folder: Path, tables: Sequence[Table]) -> None:
+    """<name>.md, .tex and .csv of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in tables:
+        write_atomic(folder / f"{each.name}.md", each.table.markdown().encode())
+        write_atomic(folder / f"{each.name}.tex", each.table.latex(f"tab:{each.name}").encode())
+        write_atomic(folder / f"{each.name}.csv", each.table.csv().encode())

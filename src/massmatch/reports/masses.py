@@ -1,0 +1,149 @@
+"""Masses rather than pixels in a report: FROC curves, false alarms on images without mass."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from massmatch.metrics import RATES, cpm, froc
+from massmatch.reports.blocks import Block, Chart, Heading, Words, table
+from massmatch.reports.charts import axis, panel, percent
+from massmatch.reports.subject import Subject, listed
+from massmatch.statistics.froc import DRAWS, with_limits
+
+PER = ("fp_per_image", "fp_per_normal")  # the second where there are images without mass
+MOST_FALSE = 8.0  # per image: the highest rate of the CPM, and the end of the curves' axis
+
+
+def froc_curves(of: Subject) -> list[Block]:
+    """The curve of every system that has candidates, and its sensitivities; or why there is none."""
+    curves = _curves(of)
+    lacking = [system for system in of.order if system not in curves]
+    if not curves:
+        return [Words("No FROC curve: the runs hold no candidates.csv. `massmatch evaluate RUN COHORT` writes it.")]
+    words = [Words(f"Without candidates.csv, and so not shown: {listed(lacking)}.")] if lacking else []
+    most = max(of.curve["fp_per_image"].max() for of in curves.values())
+    false = axis([0.0, min(max(most, 1.0), MOST_FALSE)], most=5)
+    share = axis([0.0, 1.0], percent=True, most=5)
+    panels = []
+    for system, (curve, *_) in curves.items():
+        lines = [("faint", other, *_steps(points.curve)) for other, points in curves.items() if other != system]
+        lines.append(("strong", system, *_steps(curve)))
+        says = f"mean sensitivity at 1/8 to 8 false candidates per image (CPM) {percent(cpm(curve))} %"
+        panels.append(
+            panel(system, lines, false, share, labels=("false candidates per image", "masses found, %"), says=says)
+        )
+    return [
+        Heading("FROC: masses found against false candidates"),
+        *words,
+        Chart(
+            "FROC curves.",
+            "A candidate is a predicted piece with its highest probability as its score; it finds a mass if their "
+            "IoU is at least 0.2. The curve of each loss is strong in its own panel and faint in the others. A curve "
+            "that begins with a step: so many candidates share the highest score that no threshold tells them apart. "
+            "Images of all folds and seeds together.",
+            panels=panels,
+        ),
+        *(_sensitivities(curves, per) for per in PER if all(of.curve[per].notna().all() for of in curves.values())),
+    ]
+
+
+class Froc(NamedTuple):
+    """Of one system: the curve, and the candidates and images behind it."""
+
+    curve: pd.DataFrame
+    pieces: pd.DataFrame
+    rows: pd.DataFrame
+
+
+def _curves(of: Subject) -> dict[str, Froc]:
+    pieces = of.candidates
+    if pieces.empty:
+        return {}
+    has = {(run.seed, run.fold, run.loss, run.model, run.width) for run in of.runs if run.candidates is not None}
+    keys = zip(*(of.rows[name] for name in ("seed", "fold", "loss", "model", "width")), strict=True)
+    rows = of.rows[[key in has for key in keys]]
+    systems = [system for system in of.order if system in set(rows["system"])]
+    return {s: _froc(pieces[pieces["system"] == s], rows[rows["system"] == s]) for s in systems}
+
+
+def _froc(pieces: pd.DataFrame, rows: pd.DataFrame) -> Froc:
+    pieces, rows = _unique(pieces), _unique(rows)
+    return Froc(froc(pieces, rows), pieces, rows)
+
+
+def _unique(rows: pd.DataFrame) -> pd.DataFrame:
+    """An image tested in several runs is an image of each."""
+    return rows.assign(id=rows["seed"].astype(str) + "/" + rows["fold"].astype(str) + "/" + rows["id"])
+
+
+def _steps(curve: pd.DataFrame) -> tuple[list[float], list[float]]:
+    """As a staircase up to MOST_FALSE: between two thresholds nothing is known to be found."""
+    inside = curve[curve["fp_per_image"] <= MOST_FALSE]
+    found = inside.groupby("fp_per_image")["sensitivity"].max()
+    xs, ys = [0.0], [float(found.iloc[0])]
+    for x, y in found[found.diff() > 0].items():  # only where it rises: thousands of candidates find nothing
+        xs, ys = [*xs, float(x), float(x)], [*ys, ys[-1], float(y)]  # type: ignore[arg-type]
+    end = MOST_FALSE if len(inside) < len(curve) else float(found.index[-1])
+    return [*xs, end], [*ys, ys[-1]]
+
+
+def _sensitivities(curves: Mapping[str, Froc], per: str) -> Block:
+    """At the rates of the CPM, and their mean with its interval."""
+    lines = []
+    for system, of in curves.items():
+        found = with_limits(of.pieces, of.rows, per)
+        line: dict[str, Any] = {"system": system}
+        for rate, cell in found.iterrows():
+            name = "cpm" if rate == "cpm" else f"at_{rate:g}"
+            line |= {name: cell["value"], f"{name}_low": cell["low"], f"{name}_high": cell["high"]}
+        ends = " to ".join(percent(line[f"cpm_{end}"]) for end in ("low", "high"))
+        lines.append({**line, "interval": "–" if pd.isna(line["cpm_low"]) else ends})
+    columns = {
+        "system": ("loss", ""),
+        **{f"at_{rate:g}": (f"at {_fraction(rate)}", "%1") for rate in RATES},
+        "cpm": ("mean (CPM)", "%1"),
+        "interval": ("95 % interval", ""),
+    }
+    normal = per == "fp_per_normal"
+    title = f"Masses found, in percent, at so many false candidates per image{' without mass' if normal else ''}"
+    note = (
+        "The largest sensitivity of the curve at no more than that rate; nothing is interpolated. Interval: bootstrap "
+        f"over patients, {DRAWS} draws, the networks as trained."
+    )
+    return table("froc_normal" if normal else "froc", title, pd.DataFrame(lines), columns, note=note)
+
+
+def _fraction(rate: float) -> str:
+    return f"{rate:g}" if rate >= 1 else f"1/{1 / rate:g}"
+
+
+def normal_images(of: Subject) -> list[Block]:
+    """What is predicted where there is no mass; or that no such image was tested."""
+    normal = of.rows[of.rows["truth_empty"].astype(bool)]
+    heading = Heading("False alarms on images without mass")
+    if normal.empty:
+        return [heading, Words("Every test image holds a mass: nothing is known about false alarms on normal ones.")]
+    numbers = pd.DataFrame([{"system": s, **_alarms(normal[normal["system"] == s])} for s in of.order])
+    columns = {
+        "system": ("loss", ""),
+        "images": ("normal images", "d"),
+        "alarmed": ("with an alarm, %", "%1"),
+        "pieces": ("false pieces per normal image", "f2"),
+        "area_px": ("mean false area, px", "f1"),
+        "area_mm2": ("mean false area, mm²", "f1"),
+    }
+    note = "An alarm: any predicted pixel. Images are counted once per run."
+    known = numbers.dropna(axis="columns", how="all")
+    return [heading, table("normal_images", "Images without mass", known, columns, note=note)]
+
+
+def _alarms(rows: pd.DataFrame) -> dict[str, float]:
+    nan = float("nan")
+    return {
+        "images": len(rows),
+        "alarmed": float((~rows["prediction_empty"].astype(bool)).mean()) if len(rows) else nan,
+        "pieces": rows["pieces_false"].mean() if "pieces_false" in rows else nan,
+        "area_px": rows["fp"].mean(),
+        "area_mm2": rows["fp_area_mm2"].mean() if "fp_area_mm2" in rows else nan,
+    }

@@ -1,0 +1,50 @@
+"""The paper's tables in a report: ours beside what it prints, and why the two are not comparable."""
+
+from typing import Literal
+
+from massmatch.data.cohort import read_json
+from massmatch.reports.blocks import Block, Lines, Table, Words
+from massmatch.reports.paper.published import incomparable, published
+from massmatch.reports.paper.tables import paper_table
+from massmatch.reports.subject import Subject, listed
+
+NUMBERS: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
+
+
+def paper_tables(of: Subject, draws: int) -> list[Block]:
+    """Those of Tables 1 to 3 of which at least one line was run here, with all that forbids a comparison above."""
+    networks = of.rows.drop_duplicates(["model", "width"])["model"]
+    if networks.duplicated().any():
+        names = listed(sorted(set(networks[networks.duplicated()])))
+        return [Words(f"Not here: {names} was run with several widths, and the paper's tables have one.")]
+    numbers = [number for number in NUMBERS if any(_was_run(of, number))]
+    if not numbers:
+        return [
+            Words("None of the losses in the paper's tables was run. `massmatch sweep COHORT --table 1` runs them.")
+        ]
+    reasons = ["The paper's numbers stand here for orientation. They are not comparable with ours:"]
+    return [
+        Lines([*reasons, *incomparable(of.runs, reader=_reader(of))], kind="warning"),
+        *(_table(of, number, draws) for number in numbers),
+    ]
+
+
+def _table(of: Subject, number: Literal[1, 2, 3], draws: int) -> Table:
+    """Folded where most of its lines are empty."""
+    lines = _was_run(of, number)
+    return Table(f"paper_table_{number}", paper_table(number, of.rows, draws=draws), folded=2 * sum(lines) < len(lines))
+
+
+def _was_run(of: Subject, number: int) -> list[bool]:
+    """Whether each line of the table was run here, but for the baseline's, which is in all of them."""
+    printed = published()
+    lines = printed[printed["table"] == number]
+    ours = set(zip(of.rows["loss"], of.rows["model"], strict=True))
+    return [pair in ours for pair in zip(lines["loss"], lines["model"], strict=True) if pair != ("hybrid", "aunet")]
+
+
+def _reader(of: Subject) -> str | None:
+    """How the cohort was made, where it says so."""
+    if of.cohort is None or not (of.cohort.root / "cohort.json").is_file():
+        return None
+    return str(read_json(of.cohort.root)["reader"])

@@ -1,0 +1,129 @@
+"""What a report is about: the runs that are compared, in one order, and the cohort that they were measured on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from massmatch.data import Cohort
+from massmatch.reports.reconstructions import is_reconstruction
+from massmatch.reports.tables import ordered
+from massmatch.runs.collection import Collection, Group, Run, tidy
+from massmatch.statistics.intervals import usual_baseline
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The largest group of comparable runs of a collection. `why`: there is no cohort, or it is another one."""
+
+    collection: Collection
+    cohort: Cohort | None
+    why: str
+    baseline: str
+    rows: pd.DataFrame  # tidy, all runs of the group
+
+    @property
+    def group(self) -> Group:
+        """The runs that are compared."""
+        return self.collection.groups[0]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Of the group."""
+        return self.group.runs
+
+    @cached_property
+    def histories(self) -> pd.DataFrame:
+        """Epochs of the group's runs, tidy."""
+        return tidy(self.runs, "history")
+
+    @cached_property
+    def candidates(self) -> pd.DataFrame:
+        """Predicted pieces of the group's runs, tidy; empty where no run wrote them."""
+        return tidy(self.runs, "candidates")
+
+    @cached_property
+    def order(self) -> list[str]:
+        """The systems as the tables order them."""
+        return ordered(self.rows)
+
+    def of(self, system: str) -> pd.DataFrame:
+        """The rows of one system."""
+        return self.rows[self.rows["system"] == system]
+
+    @cached_property
+    def reconstructions(self) -> list[str]:
+        """Systems that are marked, in order."""
+        rows = self.rows.drop_duplicates("system")
+        marked = {
+            s
+            for s, loss, model in zip(rows["system"], rows["loss"], rows["model"], strict=True)
+            if is_reconstruction(loss, model)
+        }
+        return [system for system in self.order if system in marked]
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """All in which the runs agree."""
+        return self.group.facts
+
+
+def subject(collection: Collection, cohort: Cohort | None, baseline: str | None) -> Subject:
+    """What to report. ValueError where no run is finished or the baseline is not there."""
+    if not collection.finished:
+        reasons = "; ".join(f"{each.folder}: {each.state}, {each.reason}" for each in collection.unfinished[:3])
+        raise ValueError(f"no run is finished, so there is nothing to report ({reasons})")
+    group = collection.groups[0]
+    rows = tidy(group.runs)
+    systems = list(dict.fromkeys(rows["system"]))
+    if baseline is not None and baseline not in systems:
+        raise ValueError(f"--baseline must be one of {', '.join(systems)}, but is {baseline!r}")
+    fitting, why = _fitting(cohort, group.facts["fingerprint"])
+    rows = rows.copy()  # in one piece: very many small selections are taken from it
+    return Subject(collection, fitting, why, baseline or usual_baseline(systems), rows)
+
+
+def _fitting(cohort: Cohort | None, fingerprint: str) -> tuple[Cohort | None, str]:
+    if cohort is None:
+        return None, "no cohort was given: give --cohort COHORT, the folder on which the runs were trained"
+    if cohort.fingerprint != fingerprint:
+        found = f"the cohort {cohort.name} has the fingerprint {cohort.fingerprint}"
+        return None, f"{found}, but the runs were trained on {fingerprint}: give --cohort with the cohort of the runs"
+    return cohort, ""
+
+
+def carried(run: Run) -> dict[str, Any]:
+    """What the weights of a run say about themselves; nothing where they are gone or damaged."""
+    try:
+        with safe_open(run.folder / "best.safetensors", "np") as file:
+            return dict(json.loads((file.metadata() or {}).get("massmatch", "{}")))
+    except (OSError, SafetensorError, ValueError):
+        return {}
+
+
+def threshold(run: Run) -> float | None:
+    """The probability above which a pixel was taken for mass; None where it was chosen and nothing says how."""
+    if "threshold" in run.rows:
+        return float(run.rows["threshold"].iloc[0])
+    known = run.experiment["threshold"]
+    return known if isinstance(known, float) else carried(run).get("threshold")
+
+
+def relative(folder: Path) -> str:
+    """The last two names of a run's folder, which tell it from others."""
+    return "/".join(folder.parts[-2:])
+
+
+def count(number: int, word: str, plural: str | None = None) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{number} {word if number == 1 else plural or word + 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,243 @@
+"""The first and the last part of a report: what is shown in words, what is missing; how all of it was made."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import yaml
+
+from massmatch.reports.blocks import Block, Code, Heading, Lines, Pairs, Table, Words, table
+from massmatch.reports.subject import Subject, carried, count, listed, relative, threshold
+from massmatch.reports.tables import overview
+from massmatch.runs.collection import differing, tidy
+from massmatch.statistics.findings import Finding, findings
+from massmatch.training.thresholds import at_end
+
+
+def summary(of: Subject, draws: int) -> list[Block]:
+    """Counts, what is supported, what warns, what is missing."""
+    images = of.rows.drop_duplicates("id")
+    facts = {
+        "losses": len(of.order),
+        "runs": len(of.runs),
+        "folds": of.rows["fold"].nunique(),
+        "seeds": of.rows["seed"].nunique(),
+        "patients": of.rows["patient"].nunique(),
+        "test images": len(images),
+        "without mass": int(images["truth_empty"].astype(bool).sum()),
+    }
+    said = findings(of.rows, of.histories, of.baseline, draws=draws)
+    results = [finding.text for finding in said if finding.verdict != "note"]
+    notes = [finding.text for finding in said if finding.verdict == "note"]
+    warnings = [*notes, *_warnings(of)]
+    blocks: list[Block] = [Pairs([(name, str(value)) for name, value in facts.items()])]
+    if results:
+        blocks += [Heading(f"Is any loss better or worse than {of.baseline}?"), Words(_digest(said)), Lines(results)]
+        blocks += [Words(RULE, soft=True)]
+    if warnings:
+        blocks += [Heading("Mind"), Lines(warnings, kind="warning")]
+    return [*blocks, *_missing(of), *_others(of, draws)]
+
+
+def _digest(said: Sequence[Finding]) -> str:
+    """How many of each verdict, before the sentences."""
+    of = {verdict: [f.system or "" for f in said if f.verdict == verdict] for verdict in VERDICTS}
+    return " ".join(f"{text}: {listed(of[verdict]) or 'none'}." for verdict, text in VERDICTS.items())
+
+
+VERDICTS = {
+    "supported": "Different from it for other patients and other trainings",
+    "these networks": "Different for other patients, with these trained networks",
+    "not supported": "No difference supported",
+}
+RULE = (
+    "A difference is called supported if three things agree: Wilcoxon's test of the patients' means after Holm's "
+    "correction (p < 0.05), the interval over patients, and, with at least two seeds, the interval over trainings. "
+    "Without the last it holds for these networks alone: another training may turn it round."
+)
+
+
+def _warnings(of: Subject) -> list[str]:
+    found = []
+    if of.why:
+        found.append(f"There are no pictures: {of.why}.")
+    runs = {system: {(row.seed, row.fold) for row in of.of(system).itertuples()} for system in of.order}
+    if any(own != runs[of.baseline] for own in runs.values()):
+        counts = ", ".join(f"{system} {len(own)}" for system, own in runs.items())
+        found.append(
+            f"Not all losses have the same runs ({counts}): means are over other images; differences are over the "
+            "images in common."
+        )
+    found += [*_computed_apart(of), *_thresholds_at_ends(of)]
+    if len(of.collection.groups) > 1:
+        more = count(len(of.collection.groups) - 1, "group")
+        found.append(
+            f"{more} of runs cannot be compared with these and {'is' if more == '1 group' else 'are'} listed below "
+            "apart."
+        )
+    if of.reconstructions:
+        found.append(
+            f"Reconstructions: {listed(of.reconstructions)}. Their details could not be read anywhere, so they say "
+            "nothing about their authors' systems."
+        )
+    return found
+
+
+COMPUTED = ("precision", "memory", "threads", "device")  # in experiment.yaml: decided when a run begins, and kept
+
+
+def _computed_apart(of: Subject) -> list[str]:
+    """A sentence for each way of computing in which the runs differ: their numbers then differ by it, too."""
+    found = []
+    for name in COMPUTED:
+        runs: dict[str, list[str]] = {}
+        for run in of.runs:
+            runs.setdefault(str((run.experiment.get("resolved") or {}).get(name, "unknown")), []).append(run.loss)
+        if len(runs) > 1:
+            ways = (f"{way}: {count(len(own), 'run')} of {listed(sorted(set(own)))}" for way, own in runs.items())
+            mend = "" if name == "device" else f" Give --{name} to have it the same in all."
+            found.append(f"Not all runs computed with the same {name} ({'; '.join(ways)}).{mend}")
+    return found
+
+
+def _thresholds_at_ends(of: Subject) -> list[str]:
+    """A sentence on the runs whose search for a threshold stopped at an end of its range."""
+    chosen = [(run, threshold(run)) for run in of.runs if run.experiment["threshold"] == "validation"]
+    ends = sorted(f"{run.loss} seed {run.seed} fold {run.fold}: {t:.8g}" for run, t in chosen if t and at_end(t))
+    if not ends:
+        return []
+    return [
+        f"In {len(ends)} of {count(len(of.runs), 'run')} the threshold that was chosen on the validation part is the "
+        f"lowest or highest that was tried ({'; '.join(ends)}): a better one may lie beyond it, so differences to "
+        "these runs may come from the search."
+    ]
+
+
+def _missing(of: Subject) -> list[Block]:
+    if not of.collection.unfinished:
+        return []
+    numbers = pd.DataFrame(
+        [
+            {"run": relative(each.folder), "state": each.state, "epochs": each.epochs_done, "reason": each.reason}
+            for each in of.collection.unfinished
+        ]
+    )
+    columns = {"run": ("run", ""), "state": ("state", ""), "epochs": ("epochs done", "d"), "reason": ("reason", "")}
+    title = f"Missing: {count(len(numbers), 'run')} without a result"
+    return [
+        table("missing", title, numbers, columns, note="The same command or sweep again goes on with them.", words=(2,))
+    ]
+
+
+def _others(of: Subject, draws: int) -> list[Block]:
+    """Runs that differ in more than loss, network, seed and fold: apart, and why."""
+    blocks: list[Block] = []
+    for number, group in enumerate(of.collection.groups[1:], start=2):
+        changes = differing(of.group, group)
+        why = "; ".join(f"{key} is {theirs!r} instead of {ours!r}" for key, (ours, theirs) in changes.items())
+        own = overview(tidy(group.runs), draws=draws)
+        title = f"Group {number}: {count(len(group.runs), 'run')} that cannot be compared with the others"
+        blocks.append(Table(f"group_{number}", own._replace(title=title, note=f"{why}. {own.note}"), folded=True))
+    return blocks
+
+
+METRICS = (
+    ("DSC", "2 TP / (2 TP + FP + FN), per image and then the mean. Both masks empty: 1; one of them empty: 0."),
+    ("DSC, SEN, ΔA pooled", "The same from pixels added up over all images of a run. Large masses weigh more."),
+    ("SEN", "TP / (TP + FN). Nothing predicted: 0. Undefined without mass: left out, and counted."),
+    (
+        "ΔA",
+        "|predicted − true area| / true area. Nothing predicted: 1. Undefined without mass: then the false area is "
+        "given.",
+    ),
+    (
+        "ACC",
+        "(TP + TN) / all pixels. Close to 1 whatever is predicted: shown because the paper shows it, never to "
+        "choose by.",
+    ),
+    (
+        "HAU, HAU95",
+        "Largest distance, and largest directed 95th percentile, between the boundaries (pixels with one of 4 "
+        "neighbours outside), from pixel centre to pixel centre. Both empty: 0; one empty: the diagonal of the "
+        "image, so that a miss is never left out. 'Hits': over the images where mass is and was found.",
+    ),
+    ("missed", "There is mass, and no pixel of it was found."),
+    (
+        "masses found, pieces",
+        "Pieces are 8-connected parts of the prediction, masses the instances of the truth, matched one to one; a "
+        "mass is found if its match has an IoU of at least 0.2 where nothing else is said. A piece is false if it "
+        "touches no mass.",
+    ),
+    (
+        "undefined",
+        "A dash in tables, an empty cell in the CSV files; never counted as 0, and counted where it is left out.",
+    ),
+)
+
+
+def methods(of: Subject) -> list[Block]:
+    """Definitions, what was run, on what, with what."""
+    shape = of.rows[["rows", "cols"]].drop_duplicates() if "rows" in of.rows else pd.DataFrame()
+    sizes = listed([f"{rows} × {cols}" for rows, cols in shape.to_numpy().tolist()][:4])
+    at = f" Measured at {sizes} pixels, the size of the cohort's images." if sizes else ""
+    shared = yaml.safe_dump(of.facts, sort_keys=False, allow_unicode=True)
+    return [
+        Heading("Definition of each metric"),
+        Words(f"Files hold fractions from 0 to 1, tables percent.{at}"),
+        Pairs(METRICS, kind="terms"),
+        Heading("Data"),
+        Pairs(_data(of), kind="terms"),
+        Heading("Experiment"),
+        Code("What all runs have in common", shared),
+        _runs(of),
+        Code("experiment.yaml of the first run of each loss", _experiments(of)),
+    ]
+
+
+def _data(of: Subject) -> list[tuple[str, str]]:
+    names = listed(sorted({str(run.experiment["cohort"]) for run in of.runs}))
+    return [
+        ("Cohort", names),
+        ("Fingerprint", f"{of.facts['fingerprint']} (over the bytes of all images and masks)"),
+        ("Licence", licence(of)),
+    ]
+
+
+def licence(of: Subject) -> str:
+    """The licence line of the data: the cohort's, or the one that the weights carry."""
+    if of.cohort is not None:
+        return of.cohort.licence
+    found = sorted({line for run in of.runs if (line := carried(run).get("data_licence"))})
+    return " ".join(found) or "unknown: give --cohort"
+
+
+def _runs(of: Subject) -> Table:
+    """A line per run: what tells it from the others, and where it ran."""
+    lines = []
+    for run in of.runs:
+        resolved = run.experiment.get("resolved") or {}
+        versions = resolved.get("versions") or {}
+        lines.append(
+            {
+                "loss": run.loss,
+                "network": f"{run.model}-w{run.width}",
+                "seed": run.seed,
+                "fold": run.fold,
+                "parameters": resolved.get("parameters", float("nan")),
+                "images": len(run.rows),
+                "threshold": "–" if (chosen := threshold(run)) is None else f"{chosen:.8g}",
+                "device": str(resolved.get("device", "–")),
+                "precision": str(resolved.get("precision", "–")),
+                "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "–",
+                "folder": relative(run.folder),
+            }
+        )
+    whole = ("seed", "fold", "parameters", "images")
+    columns = {key: (key.replace("images", "test images"), "d" if key in whole else "") for key in lines[0]}
+    return table("runs", f"All {count(len(lines), 'run')}", pd.DataFrame(lines), columns, folded=True, words=(8, 9))
+
+
+def _experiments(of: Subject) -> str:
+    """As they stand, one behind the other."""
+    first = {f"{run.loss} ({run.model}-w{run.width})": run for run in reversed(of.runs)}
+    texts = [(name, yaml.safe_dump(run.experiment, sort_keys=False, allow_unicode=True)) for name, run in first.items()]
+    return "\n".join(f"# {name}\n{text}" for name, text in sorted(texts))

@@ -1,0 +1,83 @@
+"""experiment.yaml: what a run is, and what was decided when it began."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from torch import nn
+
+from massmatch.data import Split
+from massmatch.runs.atomic import write_atomic
+from massmatch.runs.checkpoint import differences
+from massmatch.runs.experiment import Experiment
+from massmatch.runs.precision import Speed, fastest, on_threads
+
+
+class Recorded(NamedTuple):
+    """How a run computes, for as long as it lives: another way would change its bits."""
+
+    speed: Speed
+    threads: int
+
+
+def recorded(
+    out: Path,
+    experiment: Experiment,
+    fold: int,
+    parts: Split,
+    model: nn.Module,
+    device: torch.device,
+    speed: Speed | None = None,
+    **used: int,
+) -> Recorded:
+    """What experiment.yaml says; at the first start `speed`, or what is fastest here, which is then written down.
+
+    `used` are facts that do not change results, such as `workers` and `processes`.
+    """
+    path = out / "experiment.yaml"
+    if path.is_file():
+        found = read(path)["resolved"]
+        return Recorded(Speed(found["precision"], found["memory"]), found["threads"])
+    threads = experiment.threads or torch.get_num_threads()
+    with on_threads(threads):
+        speed = speed or fastest(model, experiment.precision, experiment.memory, device)
+    resolved = {
+        **speed._asdict(),
+        "threads": threads,
+        "device": device.type,
+        **used,
+        "images": {name: len(ids) for name, ids in parts._asdict().items()},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "versions": {name: version(name) for name in ("massmatch", "torch", "lightning-fabric", "numpy")},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    facts = {**experiment.model_dump(), "fold": fold, "resolved": resolved}
+    write_atomic(path, yaml.safe_dump(facts, sort_keys=False).encode())
+    return Recorded(speed, threads)
+
+
+def refuse_another(out: Path, experiment: Experiment, fold: int) -> None:
+    """Raise ValueError if a folder belongs to another experiment: what differs, at most five keys."""
+    path = out / "experiment.yaml"
+    if not path.is_file():
+        return
+    found = {key: value for key, value in read(path).items() if key != "resolved"}
+    asked = {**experiment.model_dump(), "fold": fold}
+    unsaid = {name: field.default for name, field in Experiment.model_fields.items() if not field.is_required()}
+    if told := differences(asked, {**unsaid, **found}):
+        raise ValueError(f"{path} is of another run: {told}; give another --out, or remove the folder")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The facts of an experiment.yaml. ValueError if it is damaged."""
+    try:
+        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        facts = None
+    if not isinstance(facts, dict) or not isinstance(facts.get("resolved"), dict):
+        raise ValueError(f"{path} is damaged: remove the folder to start this run again")
+    return facts

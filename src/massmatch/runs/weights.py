@@ -1,0 +1,91 @@
+"""Trained weights as one safetensors file that predicts alone: network, size and preprocessing are inside."""
+
+import hashlib
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from massmatch.data import Cohort
+from massmatch.runs.atomic import write_atomic
+from massmatch.runs.checkpoint import first_unfinite, fit_into
+from massmatch.runs.experiment import Experiment, make_model
+
+
+def save_weights(
+    path: Path, model: nn.Module, experiment: Experiment, threshold: float, size: tuple[int, int], cohort: Cohort
+) -> None:
+    """Write the weights with all that `load_weights` needs, and what they came from, in the metadata."""
+    facts = {
+        "format": "massmatch-1",
+        "model": experiment.model,
+        "width": experiment.width,
+        "size": size,
+        "normalise": cohort.normalise,
+        "preprocessing": None if cohort.preprocessing is None else cohort.preprocessing.model_dump(mode="json"),
+        "threshold": threshold,
+        "experiment": experiment.model_dump(),
+        "data_licence": cohort.licence,
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_atomic(path, save(tensors, {"massmatch": json.dumps(facts), "sha256": digest(tensors)}))
+
+
+def digest(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, in hex; safetensors itself would load a flipped bit."""
+    over = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        over.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        over.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return over.hexdigest()
+
+
+def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network in float32, ready to predict, on the GPU if there is one; and its facts.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged, has weights that are no numbers or of another
+    network, or was not written by massmatch. Nothing in the file is executed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            said = file.metadata() or {}
+            facts = json.loads(said["massmatch"])
+            tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(
+            f"{path} holds no weights of massmatch ({type(error).__name__}): give a best.safetensors"
+        ) from None
+    if "sha256" in said and said["sha256"] != digest(tensors):  # the first runs did not write it
+        raise ValueError(f"{path} is damaged: its weights have another SHA-256 than the file says")
+    if (name := first_unfinite(tensors)) is not None:
+        raise ValueError(f"{path} is refused: {name} is not finite")
+    model = make_model(facts["model"], facts["width"])
+    fit_into(model, tensors, str(path))
+    return model.to(best_device()).eval(), facts
+
+
+def best_device() -> torch.device:
+    """The accelerator that this PyTorch was built for, if it works; otherwise the CPU.
+
+    Warns, in one line, where the accelerator does not work: there is none, or its driver does not fit. Not where all
+    GPUs are hidden on purpose (CUDA_VISIBLE_DEVICES is empty or -1).
+    """
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or (accelerator.type == "cuda" and os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")):
+        return torch.device("cpu")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        if torch.accelerator.is_available():
+            return accelerator
+    reason = "".join(f" ({str(each.message).splitlines()[0]})" for each in said[:1])
+    warnings.warn(f"no {accelerator.type} device can be used{reason}: computing on the CPU", RuntimeWarning, 2)
+    return torch.device("cpu")

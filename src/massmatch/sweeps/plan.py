@@ -1,0 +1,165 @@
+"""What a sweep is to be, from the command line or a YAML file, with every mistake found before anything runs.
+
+table: 1                     # or figure: 3a, or losses: [tversky, "sm-tversky-s-a:cell_statistic=mean"]
+models: [aunet]              # with which networks; by default aunet
+folds: [0, 1]                # which; by default all
+seeds: [0, 1, 2]             # by default 0
+training:                    # the options of `massmatch train` that change results, with _ for -
+  width: 8
+  epochs: 12
+  folds: 5                   # how many
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from massmatch.data import Cohort
+from massmatch.losses.rivals.adaptive import DensityASP
+from massmatch.runs.experiment import PEAK, Experiment, make_loss, make_model, parts_of
+from massmatch.sweeps.tables import FIGURES, TABLES, Planned, System, every_fold, planned
+
+Number = Annotated[int, Field(ge=0)]
+SWEPT = {"cohort", "fingerprint", "loss", "model", "seed"}  # what a sweep decides for each run
+TRAINING = [name for name in Experiment.model_fields if name not in SWEPT]
+STARTED = ("workers", "track", "strict_resume")  # how a run is started, not what it is
+COMMAND_LINE = "--"  # stands where a file's name stands otherwise
+
+
+class Plan(BaseModel):
+    """The schema of a plan: what is compared, on which folds and seeds, trained how."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    table: Literal[1, 2, 3] | None = None
+    figure: Literal["3a", "3b"] | None = None
+    losses: list[str] = Field(default=[], min_length=1)
+    models: list[str] = Field(default=[], min_length=1)
+    folds: list[Number] = Field(default=[], min_length=1)
+    seeds: list[Number] = Field(default=[0], min_length=1)
+    training: dict[str, Any] = {}
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The file's content. ValueError for what is no YAML mapping or has a key twice, FileNotFoundError."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such plan: {path}")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Once)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must hold lines `key: value` ({', '.join(Plan.model_fields)}), not {content!r}")
+    return content
+
+
+class _Once(yaml.SafeLoader):
+    """A key comes once: YAML itself says so, PyYAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} comes twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def checked(content: dict[str, Any], source: str = COMMAND_LINE) -> Plan:
+    """The plan. ValueError with a line for each mistake: the source, the key, what is wrong, the nearest known key."""
+    _check(Plan, content, source, list(Plan.model_fields))
+    plan = Plan(**content)
+    within = source if source == COMMAND_LINE else f"{source}: training"
+    _check(Experiment, plan.training, within, TRAINING, cohort="", fingerprint="")
+    if plan.models and plan.table == 2:
+        raise ValueError(f"{_at(source, 'models')}: table 2 has its own, {', '.join(sorted(models_of(TABLES[2])))}")
+    return plan
+
+
+def models_of(systems: list[System]) -> set[str]:
+    """The networks that occur."""
+    return {system.model for system in systems}
+
+
+def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
+    """What is compared, and a line for each row of a table that has to be left out.
+
+    Raises ValueError where not one of table, figure and losses is given; for an unknown loss or network or a wrong
+    option; and for a loss given by name that needs what the cohort has not.
+    """
+    chosen = [name for name in ("table", "figure", "losses") if getattr(plan, name)]
+    if len(chosen) != 1:
+        raise ValueError(f"give one of table, figure and losses, not {' and '.join(chosen) or 'none of them'}")
+    systems = TABLES[plan.table] if plan.table else FIGURES[plan.figure] if plan.figure else named(plan.losses)
+    if plan.models:
+        systems = [System(system.loss, model) for model in plan.models for system in systems]
+    for model in models_of(systems):
+        make_model(model, 1)
+    losses = {system.loss: make_loss(system.loss) for system in systems}
+    starved = [name for name, loss in losses.items() if isinstance(loss, DensityASP)]
+    lacking = without_density(cohort) if starved else 0
+    if not lacking:
+        return systems, []
+    why = f"needs an ACR density of 1 to 4 for every image, but {lacking} of {len(cohort)} images have none"
+    if plan.losses:
+        raise ValueError(f"{starved[0]} {why}: give each one in the column `density`, or take another loss")
+    return [each for each in systems if each.loss not in starved], [f"{name} is left out: it {why}" for name in starved]
+
+
+def named(losses: list[str]) -> list[System]:
+    """Losses, each with the paper's baseline network."""
+    return [System(loss) for loss in losses]
+
+
+def without_density(cohort: Cohort) -> int:
+    """How many images have no ACR density of 1 to 4."""
+    if "density" not in cohort.table:
+        return len(cohort)
+    return int((~cohort.table["density"].isin((1, 2, 3, 4))).sum())
+
+
+def runs_of(plan: Plan, systems: list[System], cohort: Cohort, threads: int) -> list[Planned]:
+    """All runs. `threads` of each where the plan leaves them open.
+
+    Raises ValueError or CohortError for a fold that there is not, or that would lack images.
+    """
+    fields = {"learning_rate": None, "threads": None, **plan.training}
+    if fields["threads"] is None:
+        fields["threads"] = threads
+    if fields["learning_rate"] is None:
+        fields["learning_rate"] = PEAK[fields.get("schedule", "constant")]
+    scheme, folds = (fields.get(name, Experiment.model_fields[name].default) for name in ("scheme", "folds"))
+    about = {"cohort": cohort.name, "fingerprint": cohort.fingerprint}
+    runs = planned(systems, plan.folds or every_fold(scheme, folds), plan.seeds, **about, **fields)
+    for experiment, fold in {(run.experiment.seed, run.fold): (run.experiment, run.fold) for run in runs}.values():
+        parts_of(experiment, cohort, fold)
+    return runs
+
+
+def _check(schema: type[BaseModel], content: dict[str, Any], source: str, known: list[str], **given: str) -> None:
+    """Raise ValueError, a line for each mistake, if the content (with what is `given`) does not fit the schema."""
+    lines = [_unknown(str(key), source, known) for key in content if key not in known]
+    truths = [key for key, value in content.items() if isinstance(value, bool)]  # pydantic takes them for numbers
+    lines += [f"{_at(source, key)}: must be a number or a name, but is {content[key]!r}" for key in truths]
+    try:
+        schema(**given, **{key: value for key, value in content.items() if key in known})
+    except ValidationError as error:
+        lines += [f"{_at(source, str(e['loc'][0]))}: {e['msg']}, but is {e['input']!r}" for e in error.errors()]
+    if lines:
+        raise ValueError("\n".join(lines))
+
+
+def _unknown(key: str, source: str, known: list[str]) -> str:
+    """A key that there is not, or not here."""
+    if key in STARTED:
+        return (
+            f"{source}: {key!r} changes no result, so no plan holds it: give --{key.replace('_', '-')} to the command"
+        )
+    near = get_close_matches(key, known, 1, cutoff=0.0)[0]
+    return f"{source}: unknown key {key!r}; did you mean {near!r}? Known are {', '.join(known)}"
+
+
+def _at(source: str, key: str) -> str:
+    """Where a mistake is."""
+    return f"--{key.replace('_', '-')}" if source == COMMAND_LINE else f"{source}: {key}"

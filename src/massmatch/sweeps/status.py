@@ -1,0 +1,202 @@
+"""How far runs are, read from their folders alone, so that any process on any machine that sees them may ask."""
+
+import hashlib
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from massmatch.runs.failure import failure
+from massmatch.runs.lock import BEAT, BEATS, holder
+from massmatch.runs.record import read
+from massmatch.sweeps.tables import Planned, System, label
+
+State = Literal["done", "running", "interrupted", "failed", "not begun"]
+STATES: tuple[State, ...] = ("done", "running", "interrupted", "failed", "not begun")
+
+
+@dataclass(frozen=True)
+class Status:
+    """One run. Seconds and the best DSC (pooled, on the validation part) are None before the first epoch's end."""
+
+    folder: Path
+    label: str
+    seed: int
+    fold: int
+    state: State
+    epoch: int  # that are done
+    epochs: int
+    best_dsc: float | None = None
+    epoch_seconds: float | None = None
+    seconds_left: float | None = None
+    reason: str = ""  # why it failed
+
+    def to_dict(self, root: Path) -> dict[str, Any]:
+        """For JSON: the folder as it is called below `root`."""
+        return {**vars(self), "folder": self.folder.relative_to(root).as_posix()}
+
+
+def status_of(folder: Path, name: str, seed: int, fold: int, epochs: int) -> Status:
+    """How far the run in a folder is; the folder need not exist."""
+    state, reason = state_of(folder)
+    history = history_of(folder)
+    found = Status(folder, name, seed, fold, state, len(history), epochs, reason=reason)
+    if history.empty:
+        return found
+    best, seconds = history["val_dsc_pooled"].max(), float(history["seconds"].median())
+    left = max(0.0, seconds * (epochs - len(history)))
+    if state == "running":
+        left = max(0.0, left - age(folder / "history.csv"))
+    return Status(
+        **{
+            **vars(found),
+            "best_dsc": None if pd.isna(best) else float(best),
+            "epoch_seconds": seconds,
+            "seconds_left": 0.0 if state == "done" else left,
+        }
+    )
+
+
+def state_of(folder: Path) -> tuple[State, str]:
+    """Which of STATES, and the reason of a failure."""
+    if (folder / "DONE").is_file():
+        return "done", ""
+    if is_held(folder):
+        return "running", ""
+    if (reason := failure(folder)) is not None:
+        return "failed", reason
+    begun = any((folder / name).exists() for name in ("experiment.yaml", "history.csv", "last.ckpt"))
+    return ("interrupted", "") if begun else ("not begun", "")
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a living process holds the run. On another machine, one that has just shown a sign of life."""
+    facts = holder(folder / "LOCK")
+    if not facts:
+        return False
+    if facts.get("host") == socket.gethostname():
+        return lives(facts.get("pid"))
+    return age(folder / "LOCK") < BEAT * BEATS
+
+
+def lives(pid: object) -> bool:
+    """Whether there is such a process here that is not merely waiting to be buried."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # no such files on this system
+        return True
+
+
+def age(path: Path) -> float:
+    """Seconds since a file was written; infinite if it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def history_of(folder: Path) -> pd.DataFrame:
+    """A row per epoch that is done; empty before the first, and where the file is damaged."""
+    try:
+        history = pd.read_csv(folder / "history.csv")
+    except (OSError, ValueError):
+        return pd.DataFrame()
+    return history if {"val_dsc_pooled", "seconds"} <= set(history) else pd.DataFrame()
+
+
+def experiment_of(folder: Path) -> dict[str, Any]:
+    """experiment.yaml; empty if there is none, or it is damaged."""
+    try:
+        return read(folder / "experiment.yaml")
+    except (OSError, ValueError):
+        return {}
+
+
+def statuses(runs: Path, planned: Iterable[Planned]) -> list[Status]:
+    """Those of the runs of a sweep."""
+    return [
+        status_of(each.folder(runs), each.label, each.experiment.seed, each.fold, each.experiment.epochs)
+        for each in planned
+    ]
+
+
+def all_statuses(runs: Path) -> list[Status]:
+    """Every run in a folder of runs: those that a sweep has planned there, in its order, then all others."""
+    known: dict[Path, Status] = {}
+    for path in sorted(runs.glob("sweep_*.json")):
+        for fact in json.loads(path.read_text()):
+            folder = runs / fact["folder"]
+            status = status_of(folder, fact["label"], fact["seed"], fact["fold"], fact["epochs"])
+            known.setdefault(folder, guessed(status, fact.get("epoch_seconds")))
+    for path in sorted(runs.glob("*/fold*/experiment.yaml")):
+        if (folder := path.parent) in known:
+            continue
+        if facts := experiment_of(folder):
+            name = label(System(facts["loss"], facts["model"]))
+            known[folder] = status_of(folder, name, facts["seed"], facts["fold"], facts["epochs"])
+        else:
+            name, fold = folder.parent.name, int(folder.name.removeprefix("fold"))
+            known[folder] = Status(folder, name, 0, fold, "failed", 0, 0, reason=f"{path} is damaged")
+    return list(known.values())
+
+
+def guessed(status: Status, epoch_seconds: float | None) -> Status:
+    """With the time left by the sweep's own estimate of an epoch, as long as no epoch of the run was timed."""
+    if status.seconds_left is not None or epoch_seconds is None or status.state in ("done", "failed"):
+        return status
+    return replace(status, seconds_left=epoch_seconds * status.epochs)
+
+
+def time_left(states: Sequence[Status], places: int, epochs: Sequence[float] | None = None) -> float | None:
+    """Seconds until all that can go on is done, so many at a time; None while nothing is known of it.
+
+    `epochs`: seconds of an epoch of each run, as estimated; by default the median of those that were timed.
+    """
+    timed = [each.epoch_seconds for each in states if each.epoch_seconds is not None]
+    guesses = epochs or [float(np.median(timed)) if timed else math.nan] * len(states)
+    left = [
+        each.seconds_left if each.seconds_left is not None else guess * each.epochs
+        for each, guess in zip(states, guesses, strict=True)
+        if each.state not in ("done", "failed")
+    ]
+    total = max(sum(left) / places, max(left, default=0.0))
+    return None if math.isnan(total) else total
+
+
+def record_of(planned: Sequence[Planned], runs: Path, epochs: Sequence[float] = ()) -> tuple[str, bytes]:
+    """Name and content of the file by which a folder of runs knows those that a sweep has not begun.
+
+    `epochs`: seconds of an epoch of each run, as estimated; NaN where there is nothing to estimate. The name is that of
+    the plan alone.
+    """
+    facts: list[dict[str, Any]] = [
+        {
+            "label": each.label,
+            "folder": each.folder(runs).relative_to(runs).as_posix(),
+            "seed": each.experiment.seed,
+            "fold": each.fold,
+            "epochs": each.experiment.epochs,
+        }
+        for each in planned
+    ]
+    name = f"sweep_{hashlib.sha256(json.dumps(facts, indent=1).encode()).hexdigest()[:8]}.json"
+    for fact, seconds in zip(facts, epochs, strict=False):
+        if not math.isnan(seconds):
+            fact["epoch_seconds"] = seconds
+    return name, json.dumps(facts, indent=1).encode()

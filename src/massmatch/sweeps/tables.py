@@ -1,0 +1,92 @@
+"""The paper's tables and figures as lists of runs, to be read beside it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from massmatch.runs.experiment import Experiment
+
+
+class System(NamedTuple):
+    """A row of a table: a network trained with a loss."""
+
+    loss: str
+    model: str = "aunet"  # the paper's baseline, in every row but one
+
+
+class Planned(NamedTuple):
+    """A run that is to be: its row in the table, what is trained, on which fold."""
+
+    label: str
+    experiment: Experiment
+    fold: int
+
+    def folder(self, runs: Path) -> Path:
+        """Where it lives."""
+        return self.experiment.folder(runs, self.fold)
+
+
+def variants(core: str) -> list[str]:
+    """The eight losses of one core: the rows of Table 1, of its left half (G-A), then of its right one (G-NZ)."""
+    return [f"sm-{core}-{version}-{cells}" for cells in ("a", "nz") for version in ("b", "d", "s", "sd")]
+
+
+def ablation(*cores: str) -> list[System]:
+    """All variants of each core, and what the paper's tables lack beside them: the plain cores, and the hybrid loss."""
+    return [System(loss) for loss in ("hybrid", *cores, *(name for core in cores for name in variants(core)))]
+
+
+def both_ways(losses: Iterable[str], option: str) -> list[System]:
+    """Each loss as it is, and with an option."""
+    return [System(spec) for loss in losses for spec in (loss, f"{loss}:{option}")]
+
+
+BEST = ("sm-bce-sd-a", "sm-tversky-s-a")  # the paper's own choice of each core, Table 2
+RESCALED = [f"sm-{core}-{version}-a" for core in ("bce", "tversky") for version in ("d", "s", "sd")]
+
+TABLES: dict[int, list[System]] = {
+    1: ablation("bce", "tversky"),
+    2: [
+        System("hybrid", "arfnet"),  # ARF-Net
+        System("hybrid"),  # AU-Net
+        *map(System, ("asp-q", "asp-l", "asp-c", "density-asp", *BEST)),
+    ],
+    3: ablation("dice"),
+}
+FIGURES: dict[str, list[System]] = {  # the paper does not say for which variants it drew them
+    "3a": both_ways(BEST, "cell_statistic=mean"),
+    "3b": both_ways(RESCALED, "rescale=direct"),  # those that have a scale or a distance
+}
+
+PAPER_NAMES = {"bce": "BCE", "tversky": "Tversky", "dice": "Dice", "density-asp": "Density-ASP", "arfnet": "ARF-Net"}
+
+
+def label(system: System) -> str:
+    """The row's name as the paper writes it, where it has one: SM-S (Tversky, G-A)."""
+    name, _, options = system.loss.partition(":")
+    if name.startswith("sm-"):
+        _, core, version, cells = name.split("-")
+        text = f"SM-{version.upper()} ({PAPER_NAMES.get(core, core)}, G-{cells.upper()})"
+    else:
+        text = name.upper() if name.startswith("asp-") else PAPER_NAMES.get(name, name)
+    text = ", ".join(filter(None, (text, options)))
+    return text if system.model == "aunet" else f"{PAPER_NAMES.get(system.model, system.model)}, {text}"
+
+
+def every_fold(scheme: str, folds: int) -> list[int]:
+    """The numbers of the folds of a scheme."""
+    return list(range(folds if scheme in ("kfold", "paper") else 1))
+
+
+def planned(systems: Iterable[System], folds: Sequence[int], seeds: Sequence[int], **fields: Any) -> list[Planned]:
+    """A run of each system for each fold and seed, each once. `fields` are those of an Experiment.
+
+    Fold by fold, so that whatever is done when one looks is a table of its own. Raises pydantic's ValidationError.
+    """
+    once = list(dict.fromkeys(systems))
+    return [
+        Planned(label(system), Experiment(loss=system.loss, model=system.model, seed=seed, **fields), fold)
+        for seed in dict.fromkeys(seeds)
+        for fold in dict.fromkeys(folds)
+        for system in once
+    ]

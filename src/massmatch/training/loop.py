@@ -1,0 +1,214 @@
+"""The epochs of one run: train, validate, keep the best, write the checkpoint."""
+
+import math
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from massmatch.data import Cohort, CohortError
+from massmatch.losses import ImageLoss
+from massmatch.runs.experiment import Experiment, make_loss, make_model, parts_of
+from massmatch.runs.history import Row, best_so_far, write_history
+from massmatch.runs.precision import LAYOUTS, arranged
+from massmatch.runs.record import Recorded
+from massmatch.runs.weights import save_weights
+from massmatch.training.adversary import make_adversary
+from massmatch.training.batches import Loader, Samples, workers_that_fit
+from massmatch.training.distributed.collectives import share_statistics, summed
+from massmatch.training.distributed.share import Share
+from massmatch.training.distributed.signals import Stop, StoppedError
+from massmatch.training.evaluate import probabilities
+from massmatch.training.progress import Progress, Watch
+from massmatch.training.state import Progressed
+from massmatch.training.step import Step
+from massmatch.training.thresholds import THRESHOLDS, at_end, best_threshold
+from massmatch.training.tracking import Trackers
+
+
+class Job(NamedTuple):
+    """One run, as it is handed to the processes that train it."""
+
+    experiment: Experiment
+    cohort: Cohort
+    fold: int
+    out: Path
+    recorded: Recorded
+    workers: int
+    track: tuple[str, ...]
+    strict_resume: bool
+
+
+def seeded_model(experiment: Experiment) -> nn.Module:
+    """The network with the first weights of its seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.seed)
+        return make_model(experiment.model, experiment.width)
+
+
+def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
+    """The epochs that are left, on every process of a run; the first one writes and watches.
+
+    Raises CohortError for a training part without a mass, FloatingPointError as `Step` does, StoppedError after the
+    step in which a signal came; the checkpoint of the epoch before is there then.
+    """
+    experiment, out, share = job.experiment, job.out, Share(fabric.global_rank, fabric.world_size)
+    parts = parts_of(experiment, job.cohort, job.fold)
+    loss = make_loss(experiment.loss)
+    train, validation = (Samples(job.cohort, ids, loss) for ids in (parts.train, share.part(parts.validation)))
+    workers = workers_that_fit(train, experiment.batch_size, job.workers)
+    loader = Loader(train, experiment.batch_size, experiment.seed, share=share, workers=workers)
+    step, state = moving(fabric, job, loss, train, steps=len(loader.order) * experiment.epochs)
+    history = state.resume(out / "last.ckpt", strict=job.strict_resume)
+    best = best_so_far(history)
+    curves = Trackers(job.track if share.leads else (), experiment, out)
+    with closing(loader), worker_deaths(loader, stop), curves as trackers:
+        for epoch in range(len(history), experiment.epochs):
+            row = one_epoch(step, loader, epoch, history, job, watch, stop)
+            row |= validated(fabric, step.network, validation, experiment.threshold)
+            row |= {"learning_rate": step.optimizer.param_groups[0]["lr"], "skipped_steps": step.skipped}
+            row["seconds"] = round(time.perf_counter() - row.pop("start"), 2)
+            history.append(row)
+            if row["val_dsc_pooled"] >= best:  # a tie goes to the longer training: at first, all predict nothing
+                best = row["val_dsc_pooled"]
+                if share.leads:
+                    size = train.samples[0].image.shape
+                    save_weights(
+                        out / "best.safetensors", state.model, experiment, row["val_threshold"], size, job.cohort
+                    )
+            state.save(out / "last.ckpt", history)
+            if share.leads:
+                write_history(out, history)
+                trackers.log(history)
+        if share.leads:
+            write_history(out, history)  # a kill may have come between the last checkpoint and its row
+            trackers.log(history)
+    if math.isinf(best):
+        raise FloatingPointError(f"no epoch of {out} gave numbers on the validation part: there are no weights to keep")
+    if share.leads and isinstance(experiment.threshold, str):
+        warn_of_end(out, next(row["val_threshold"] for row in reversed(history) if row["val_dsc_pooled"] == best))
+
+
+def moving(fabric: Fabric, job: Job, loss: ImageLoss, train: Samples, steps: int) -> tuple[Step, Progressed]:
+    """The step of a training, and what of it a checkpoint holds."""
+    experiment = job.experiment
+    if not any(sample.mask.any() for sample in train.samples):
+        raise CohortError(f"masks/: none of the {len(train)} training images has a mass: look with massmatch check")
+    loss.fit((torch.from_numpy(s.mask)[None] for s in train.samples), [s.density for s in train.samples])
+    model = seeded_model(experiment)
+    if fabric.world_size > 1:
+        model = share_statistics(model)
+    model = arranged(model, job.recorded.speed.memory)
+    learned = [p for p in loss.parameters() if p.requires_grad]
+    optimizer = make_optimizer(experiment, [*model.parameters(), *learned])
+    schedule = make_schedule(experiment, optimizer, steps)
+    network, optimizer = fabric.setup(model, optimizer)
+    loss.to(fabric.device)
+    adversary = make_adversary(experiment, fabric.device)
+    critics = (None, None) if adversary is None else (adversary.critics, adversary.optimizer)
+    step = Step(fabric, network, loss, optimizer, schedule, adversary, LAYOUTS[job.recorded.speed.memory])
+    return step, Progressed(fabric, what(job), model, loss, optimizer, schedule, *critics)
+
+
+def what(job: Job) -> dict[str, Any]:
+    """What a checkpoint of a run belongs to, and the versions that write it."""
+    of = {name: getattr(job.experiment, name) for name in ("model", "width", "loss", "seed", "cohort", "fingerprint")}
+    return {**of, "fold": job.fold, "versions": {name: version(name) for name in ("massmatch", "torch")}}
+
+
+def one_epoch(
+    step: Step, loader: Loader, epoch: int, history: list[Row], job: Job, watch: Watch, stop: Stop
+) -> dict[str, Any]:
+    """Learn from every batch; epoch, mean loss and when it began."""
+    start, per_epoch, epochs = time.perf_counter(), len(loader.order), job.experiment.epochs
+    step.network.train()
+    step.loss.set_epoch(epoch, epochs)
+    step.skipped = 0
+    total, seen = 0.0, 0.0
+    dsc = history[-1]["val_dsc_pooled"] if history else math.nan
+    for number, batch in enumerate(loader.epoch(epoch), start=1):
+        own = len(batch.ids) if batch.weight else 0
+        value, images, signum = summed(step.fabric, (step(batch, epoch) * own, own, stop.signum))
+        total, seen = total + value, seen + images
+        if signum:
+            raise StoppedError(stop.signum or signal.SIGTERM)
+        done = epoch * per_epoch + number
+        watch(Progress("train", done, per_epoch * epochs, epoch + 1, epochs, total / seen, dsc))
+    return {"epoch": epoch + 1, "loss": total / seen, "start": start}
+
+
+@contextmanager
+def worker_deaths(loader: Loader, stop: Stop) -> Iterator[None]:
+    """Put the death of a worker, which PyTorch raises wherever the training happens to be, in words that help."""
+    try:
+        yield
+    except (RuntimeError, OSError, EOFError) as error:
+        if not loader.lost:
+            raise
+        stop.raise_if_asked()  # whoever ended the run may have ended the workers first
+        raise OSError(
+            f"one of the {loader.loader.num_workers} workers that load images died in epoch {loader.order.epoch + 1} "
+            f"({str(error).splitlines()[0]}): perhaps memory or /dev/shm ran out; the same command with --workers 0 "
+            "goes on from the last finished epoch"
+        ) from None
+
+
+def validated(fabric: Fabric, network: Any, samples: Samples, threshold: float | str) -> dict[str, Any]:
+    """Pixels of all validation images added up, at the given threshold or at that of THRESHOLDS with the best DSC.
+
+    Pooled, so that images without mass reward no empty prediction; of equally good thresholds the one nearest to 0.5.
+    NaN, with a warning that names the images, where the network gave no numbers.
+    """
+    network.eval()
+    tried = THRESHOLDS if isinstance(threshold, str) else np.array([threshold])
+    (mass, rest), bad = np.zeros((2, len(tried) + 1), int), []  # pixels by how many of the thresholds they exceed
+    for sample in samples.samples:
+        found = probabilities(network, sample.image, samples.normalise)
+        exceeded = np.searchsorted(tried, found, side="left")
+        mass += np.bincount(exceeded[sample.mask], minlength=len(tried) + 1)
+        rest += np.bincount(exceeded[~sample.mask], minlength=len(tried) + 1)
+        bad += [sample.id] if not np.isfinite(found).all() else []
+    if bad:
+        warnings.warn(f"no numbers on the validation images {bad[:5]}: this epoch is never the best", stacklevel=2)
+    *pixels, lost = summed(fabric, (*mass.tolist(), *rest.tolist(), len(bad)))
+    counts, at = best_threshold(tried, *np.array(pixels, int).reshape(2, -1))
+    return {
+        "val_dsc_pooled": math.nan if lost else counts.dice,
+        "val_sen_pooled": math.nan if lost else counts.sensitivity,
+        "val_predicted_px": counts.tp + counts.fp,
+        "val_threshold": at,
+    }
+
+
+def warn_of_end(out: Path, threshold: float) -> None:
+    """Say that the search for a threshold stopped at an end of its range."""
+    if at_end(threshold):
+        which = "lowest" if threshold < 0.5 else "highest"
+        warnings.warn(
+            f"{out}: the threshold of the best epoch, {threshold:.8g}, is the {which} that was tried: a better one may "
+            "lie beyond it, so take differences to other runs with care",
+            stacklevel=2,
+        )
+
+
+def make_optimizer(experiment: Experiment, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Adam, or AdamW with PyTorch's weight decay of 0.01."""
+    kind = torch.optim.AdamW if experiment.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=experiment.learning_rate)
+
+
+def make_schedule(experiment: Experiment, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler | None:
+    """PyTorch's one-cycle (Smith and Topin 2018) over all steps of the training, or none."""
+    if experiment.schedule == "constant":
+        return None
+    return OneCycleLR(optimizer, max_lr=experiment.learning_rate, total_steps=steps)

@@ -1,0 +1,121 @@
+"""Everything that moves during a training, to and from checkpoints."""
+
+import random
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from massmatch.runs.checkpoint import DamagedError, fit_into, load_checkpoint, previous_of, save_checkpoint
+from massmatch.runs.history import Row
+from massmatch.training.distributed.collectives import gathered
+
+
+class Progressed(NamedTuple):
+    """The parts of a run that a checkpoint holds; `about` says what they belong to."""
+
+    fabric: Fabric
+    about: Mapping[str, Any]
+    model: nn.Module
+    loss: nn.Module
+    optimizer: Any
+    schedule: LRScheduler | None
+    critics: nn.Module | None = None
+    critic_optimizer: torch.optim.Optimizer | None = None
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Those that this run has."""
+        return {name: part for name, part in self._asdict().items() if part is not None and hasattr(part, "state_dict")}
+
+    def save(self, path: Path, history: list[Row]) -> None:
+        """After an epoch, on every process; the first one writes."""
+        rng = gathered(self.fabric, random_state())
+        if self.fabric.is_global_zero:
+            state = {name: part.state_dict() for name, part in self.parts.items()}
+            scaler = self.fabric.strategy.precision.state_dict()
+            save_checkpoint(path, {**state, "scaler": scaler, "history": history, "rng": rng}, self.about)
+
+    def resume(self, path: Path, *, strict: bool = False) -> list[Row]:
+        """Load the checkpoint, if there is one; the rows of the epochs that are done.
+
+        Raises ValueError where there is none to be trusted; with `strict`, also where it is not the last one.
+        """
+        found = sound(path, {key: value for key, value in self.about.items() if key != "versions"}, strict=strict)
+        if found is None:
+            return []
+        where, state = found
+        self.set_aside(path, where)
+        for name in ("model", "critics"):
+            if (module := self.parts.get(name)) is not None:
+                fit_into(module, state[name], str(where))
+        for name, part in self.parts.items():
+            if name not in ("model", "critics"):
+                part.load_state_dict(state[name])
+        self.fabric.strategy.precision.load_state_dict(state.get("scaler", {}))
+        set_random_state(state["rng"], self.fabric.global_rank)
+        return state["history"]
+
+    def set_aside(self, path: Path, where: Path) -> None:
+        """Move a damaged checkpoint away once all have seen it, lest the next one pushes the sound one out."""
+        if where != path:
+            self.fabric.barrier()
+            if self.fabric.is_global_zero and path.is_file():
+                path.replace(path.with_name("damaged.ckpt"))
+
+
+def sound(path: Path, about: Mapping[str, Any], *, strict: bool = False) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint that can be trusted, and its state; None before the first. A warning says what was wrong.
+
+    Raises ValueError if there are some, but none is sound; with `strict`, unless `path` itself is.
+    """
+    paths = [each for each in (path, previous_of(path)) if each.is_file()]
+    if strict and path not in paths:
+        raise ValueError(f"nothing to resume: there is no {path}; leave --strict-resume away to start this run")
+    reasons = [] if path in paths or not paths else [f"there is no {path}"]
+    for each in paths:
+        try:
+            state = load_checkpoint(each, about)
+        except DamagedError as error:
+            reasons.append(str(error))
+            if strict:
+                raise
+            continue
+        if reasons:
+            done = len(state["history"])
+            warnings.warn(f"{'; '.join(reasons)}: going on from {each.name}, after epoch {done}", stacklevel=2)
+        return each, state
+    if paths:
+        raise ValueError(f"{'; '.join(reasons)}: remove the damaged file to start this run again")
+    return None
+
+
+def random_state() -> dict[str, Any]:
+    """Of Python, NumPy, PyTorch and the GPUs, in types that are plain data."""
+    kind, keys, *rest = np.random.get_state(legacy=True)  # whatever a network or loss draws from it
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, np.asarray(keys).tolist(), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(states: Tensor | list[dict[str, Any]], rank: int) -> None:
+    """Of this process. Version 1 of the checkpoints knew PyTorch's only."""
+    if isinstance(states, Tensor):
+        torch.set_rng_state(states)
+        return
+    state = states[rank % len(states)]
+    random.setstate(state["python"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, np.array(keys, np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,42 @@
+"""Tables and pictures show what the rows say."""
+
+import numpy as np
+import pandas as pd
+
+from massmatch.metrics import image_metrics
+from massmatch.pictures import BLUE, GREEN, overlay
+from massmatch.reports.tables import comparison, markdown
+
+
+def square(at, side=10):
+    mask = np.zeros((40, 60), bool)
+    mask[at : at + side, at : at + side] = True
+    return mask
+
+
+def rows(*predictions):
+    measured = [image_metrics(prediction, square(5)) for prediction in predictions]
+    return pd.DataFrame([{"id": str(n), "patient": f"p{n}", **each} for n, each in enumerate(measured)])
+
+
+def test_the_comparison_shows_percent_pixels_and_misses():
+    table = comparison({"good": rows(square(5), square(5)), "half": rows(square(5), square(5) & False)})
+    assert table.loc["good", "DSC"] == "100.00"
+    assert table.loc["half", "DSC"] == "50.00"
+    assert table.loc["half", "DSC pooled"] == "66.67"
+    assert table.loc["half", "HAU px, hits"] == "0.00"
+    assert (table.loc["half", "missed"], table.loc["half", "images"]) == ("1", "2")
+    assert (table.loc["half", "DSC, SD of images"], table.loc["half", "DSC, median"]) == ("70.71", "50.00")
+    assert table.loc["half", "DSC, 95 % interval"] == "0.0 to 100.0"
+    assert table.loc["half", "without mass"] == "0"
+    assert markdown(table).splitlines()[2].startswith("| good | 100.00 |")
+
+
+def test_contours_run_along_the_masks_in_the_papers_colours():
+    picture = np.asarray(overlay(np.full((40, 60), 500, np.uint16), truth=square(5), prediction=square(20)))
+    scale = picture.shape[0] // 40
+    assert picture.shape == (40 * scale, 60 * scale, 3)
+    assert max(picture.shape) >= 512
+    assert tuple(picture[5 * scale, 5 * scale]) == GREEN
+    assert tuple(picture[20 * scale, 20 * scale]) == BLUE
+    assert tuple(picture[10 * scale, 10 * scale]) not in (GREEN, BLUE)  # inside, the mammogram stays visible
