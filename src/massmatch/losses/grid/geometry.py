@@ -33,9 +33,9 @@ def mass_sides(
     if instances is None:
         labels, _ = ndimage.label(mass, np.ones((3,) * mass.ndim))
     else:
-        labels = np.where(mass, instances, 0)
-        _, labels = np.unique(labels, return_inverse=True)  # find_objects makes one entry per label up to the largest
-        labels = labels.reshape(mass.shape) + int(mass.all())  # without background, np.unique starts at a mass
+        labels = np.zeros(mass.shape, np.int64)  # numbered anew: find_objects goes up to the largest
+        _, found = np.unique(instances[mass], return_inverse=True)  # of the masses' pixels alone: sorting all is slow
+        labels[mass] = found + 1
     boxes = [box for box in ndimage.find_objects(labels) if box is not None]
     sides = [[axis.stop - axis.start for axis in box] for box in boxes]
     return np.array(sides, dtype=np.int64).reshape(-1, mass.ndim)
