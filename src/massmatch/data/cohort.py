@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from massmatch.data.errors import CohortError
+from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing
 from massmatch.data.sample import Sample
 
@@ -32,6 +33,7 @@ PATHS = ("image_path", "mask_path")
 UNFINISHED = "UNFINISHED"  # lies in a folder for as long as it is being written
 IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 EXIF_ORIENTATION = 0x0112
+ONE_WAY = 0.95  # share of the images whose chest wall lies on one side, from which a cohort is said to lie that way
 MAX_PIXELS = 100_000_000  # no mammogram is larger: the largest film scans of CBIS-DDSM have some 35 million
 
 
@@ -131,6 +133,20 @@ class Cohort:
         """Mass pixels / image pixels, by id; reads every mask once."""
         masks = (read_labels(self.root, path) for path in self.table["mask_path"])
         return pd.Series([float((mask > 0).mean()) for mask in masks], index=self.table["id"])
+
+    @cached_property
+    def orientation(self) -> str:
+        """On which side the images show the chest wall: "left", "right", or "mixed".
+
+        It is "left" or "right" where at least 95 % of the images show it there: it is found by looking, which errs on
+        a few. `prepare` writes what it saw into the column `chest_side`; without that column every image is read.
+        """
+        if "chest_side" in self.table and self.table["chest_side"].isin(["left", "right"]).all():
+            sides = self.table["chest_side"]
+        else:
+            sides = pd.Series([chest_side(read_grey(self.root, path)) for path in self.table["image_path"]])
+        shares = sides.value_counts(normalize=True)
+        return str(shares.index[0]) if shares.iloc[0] >= ONE_WAY else "mixed"
 
     @cached_property
     def fingerprint(self) -> str:

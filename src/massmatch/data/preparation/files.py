@@ -15,6 +15,7 @@ from PIL import Image
 from massmatch.data.cohort import COLUMNS, IMAGE_ENDINGS, PATHS, UNFINISHED, Cohort, levels, open_cohort, read_json
 from massmatch.data.errors import CohortError
 from massmatch.data.folder import read_table
+from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame
 from massmatch.data.sample import Sample
 
@@ -132,7 +133,8 @@ def write_sample(root: Path, sample: Sample, native: np.ndarray | None = None) -
     known = dict(zip(COLUMNS, values, strict=True))
     rows, cols = sample.image.shape
     frame = Frame(rows, cols, 0, 0, rows, cols, False, rows, cols).columns()
-    return {**known, "spacing_source": "none" if row is None else "reader", **frame, **sample.facts}
+    seen = {"spacing_source": "none" if row is None else "reader", "chest_side": chest_side(sample.image)}
+    return {**known, **seen, **frame, **sample.facts}
 
 
 def finish(part: Path, out: Path, rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
@@ -148,8 +150,8 @@ def finish(part: Path, out: Path, rows: list[dict[str, Any]], facts: dict[str, A
         "masses": sum(masses),
         "without_mass": masses.count(0),
     }
-    whole = {**facts, **counts, "masks": cohort.masks, "fingerprint": cohort.fingerprint}
-    (part / "cohort.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    found = {"masks": cohort.masks, "fingerprint": cohort.fingerprint, "orientation": cohort.orientation}
+    (part / "cohort.json").write_text(json.dumps({**facts, **counts, **found}, indent=1), encoding="utf-8")
     (part / UNFINISHED).unlink()
     place = out.resolve()
     if place.exists():

@@ -162,7 +162,7 @@ def preprocess(sample: Sample, how: Preprocessing) -> tuple[Sample, Frame]:
         view=sample.view,
         density=sample.density,
         spacing_mm=frame.spacing(sample.spacing_mm),
-        facts={**sample.facts, **frame.columns()},
+        facts={**sample.facts, **frame.columns(), "chest_side": chest_side(pixels) if how.flip == "none" else how.flip},
     )
     return changed, frame
 
