@@ -16,8 +16,7 @@ import torch
 from monai.losses import DiceCELoss
 from torch import Tensor
 
-from massmatch.losses import BCE, LOSSES, AdaptiveSampleLoss, Tversky
-from massmatch.runs.experiment import make_loss
+from massmatch.losses import BCE, LOSSES, AdaptiveSampleLoss, Tversky, make_loss
 
 CELL = 8
 DENSITY = (1, 2, 3, 4)  # ACR category of each image, which density-asp weighs by

@@ -14,9 +14,8 @@ import yaml
 
 from conftest import tiny
 from drawing import made_up
-from massmatch.losses import LOSSES
+from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
-from massmatch.runs.experiment import make_loss
 from massmatch.runs.precision import fastest
 from massmatch.runs.weights import load_weights
 from massmatch.training import run as fit

@@ -13,8 +13,7 @@ from massmatch.explanations.figure import outlines, picture, window
 from massmatch.explanations.ledger import BY, ledger, off_the_ends
 from massmatch.explanations.subject import Subject
 from massmatch.explanations.variants import Variant, family
-from massmatch.losses import LOSSES
-from massmatch.runs.experiment import make_loss
+from massmatch.losses import LOSSES, make_loss
 
 ALL = [variant for variant in family("sm-tversky-s-a").variants() if variant.weighting not in ("none", "soft")]
 ALONE = [variant for variant in family("sm-tversky-s-a").variants() if variant.weighting == "none"]

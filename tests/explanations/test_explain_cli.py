@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from massmatch.cli import app
 from massmatch.data import CohortError, open_cohort
 from massmatch.explanations.subject import from_files, read_prediction
-from massmatch.runs.experiment import make_loss
+from massmatch.losses import make_loss
 
 
 def asked(*arguments):

@@ -5,7 +5,7 @@ import torch
 
 from massmatch.models import MODELS
 from massmatch.models.blocks import Gate
-from massmatch.models.cost import cost, published_width
+from massmatch.models.cost import cost
 from massmatch.models.dense import DenseBlock
 from massmatch.models.swin_unet import WINDOW, WindowAttention, assembled, seam_mask, windows
 
@@ -94,7 +94,7 @@ def test_cost_of_a_known_network():
     parameters, operations = cost(MODELS["aunet"], 64)
     assert parameters == 75_493_889 or abs(parameters / 1e6 - 75.4939) < 1e-3
     assert operations / 1e9 == pytest.approx(213, rel=0.02)
-    assert published_width(MODELS["swin-unet"]) == 96
+    assert MODELS["swin-unet"].published_width == 96
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------

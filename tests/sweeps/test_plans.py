@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 
 from massmatch.data import Cohort
-from massmatch.losses import LOSSES
+from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
-from massmatch.runs.experiment import make_loss
 from massmatch.sweeps.plan import Plan, checked, read_plan, runs_of, systems_of
 from massmatch.sweeps.tables import FIGURES, TABLES, System, label, planned, variants
 

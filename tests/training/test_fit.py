@@ -17,11 +17,11 @@ from PIL import Image
 from conftest import tiny
 from massmatch.cli.screen import told
 from massmatch.data import CohortError, Sample, split, write_cohort
-from massmatch.losses import WholeImageLoss
+from massmatch.losses import WholeImageLoss, make_loss
 from massmatch.metrics import image_metrics
 from massmatch.runs.atomic import FAILED
 from massmatch.runs.checkpoint import load_checkpoint
-from massmatch.runs.experiment import Experiment, make_loss
+from massmatch.runs.experiment import Experiment
 from massmatch.runs.failure import failure, write_failure
 from massmatch.runs.precision import FABRIC, LAYOUTS, fastest
 from massmatch.runs.record import recorded

@@ -14,10 +14,9 @@ from PIL import Image
 
 from conftest import tiny
 from massmatch.data import CohortError, Sample, open_cohort, write_cohort
-from massmatch.losses import LOSSES, SpatialMatchingLoss, WholeImageLoss
+from massmatch.losses import LOSSES, SpatialMatchingLoss, WholeImageLoss, make_loss
 from massmatch.runs import precision
 from massmatch.runs.checkpoint import load_checkpoint
-from massmatch.runs.experiment import make_loss
 from massmatch.runs.history import best_so_far, write_history
 from massmatch.runs.precision import Speed
 from massmatch.training import loop as epochs

@@ -22,10 +22,9 @@ from torch import nn
 
 from conftest import tiny
 from massmatch.data import phantoms, write_cohort
-from massmatch.losses import LOSSES
+from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
 from massmatch.runs.checkpoint import load_checkpoint
-from massmatch.runs.experiment import make_loss
 from massmatch.training import batches
 from massmatch.training import run as fit
 from massmatch.training.batches import Order, Samples, batch_sizes, collate

@@ -11,8 +11,9 @@ from PIL import Image
 from safetensors import safe_open
 
 from conftest import tiny
+from massmatch.losses import make_loss
 from massmatch.metrics import Counts
-from massmatch.runs.experiment import Experiment, make_loss
+from massmatch.runs.experiment import Experiment
 from massmatch.training import loop as epochs
 from massmatch.training.batches import Samples
 from massmatch.training.distributed.share import Share

@@ -23,8 +23,8 @@ app = typer.Typer(
     "For research, not for diagnosis.",
 )
 app.add_typer(losses, name="losses")
+app.add_typer(models, name="models")
 app.add_typer(nnunet, name="nnunet")
-app.command()(models)
 app.command()(prepare)
 app.command()(check)
 app.command("export-nnunet")(export_nnunet)

@@ -1,4 +1,4 @@
-"""The commands `losses`, which lists them, and `losses check`, which puts them through the conformance kit."""
+"""The commands `losses`, which lists them, `losses show`, which tells all of one, and `losses check`."""
 
 import importlib
 import json
@@ -14,19 +14,46 @@ from massmatch.cli.screen import FAILURE, screen, told
 if TYPE_CHECKING:
     from massmatch.losses.conformance.check import Result
 
-losses = typer.Typer(invoke_without_command=True, help="List the losses, or check any loss.")
+losses = typer.Typer(invoke_without_command=True, help="List the losses, show one, or check any loss.")
 
 
 @losses.callback()
 def list_all(context: typer.Context) -> None:
-    """List the losses, with the options of each."""
+    """List the losses with what each is, and its options with their defaults."""
     if context.invoked_subcommand is not None:
         return
-    from massmatch.losses import LOSSES
-    from massmatch.runs.experiment import option_names
+    from massmatch.losses import LOSSES, text_of
 
-    for name, factory in LOSSES.items():
-        screen.print(f"{name:20}[dim]{', '.join(option_names(factory))}[/dim]", soft_wrap=True)
+    before = ""
+    for name, entry in LOSSES.items():
+        options = ", ".join(f"{option.name}={text_of(option.default)}" for option in entry.options())
+        say(f"{name}: {entry.line}")
+        if options and options != before:
+            say(f"    {options}", "dim")
+        elif options:
+            say("    the same options", "dim")
+        before = options
+
+
+@losses.command()
+def show(name: Annotated[str, typer.Argument(help="A name of the list.")]) -> None:
+    """Show all that is known of one loss: source, fidelity, formula, options with defaults and meaning."""
+    with told():
+        from massmatch.losses import LOSSES, text_of
+
+        entry = LOSSES[name]
+        lines = [f"{name}: {entry.line}", f"source     {entry.source}", f"fidelity   {entry.fidelity}"]
+        lines += [f"cells      can be the core of the losses with a grid: core={name}"] if entry.is_core else []
+        lines += ["docs       docs/systems.md", "", entry.description, ""]
+        options = entry.options()
+        lines += ["options, with their defaults:" if options else "no options"]
+        lines += [f"  {option.name}={text_of(option.default)}: {option.meaning}" for option in options]
+        say("\n".join(lines))
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a text as it is, brackets and all."""
+    screen.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @losses.command()
@@ -63,7 +90,7 @@ def check(
 
 def factory(name: str) -> Callable[..., Any]:
     """What builds the loss of a specification. ValueError for what is not known or cannot be built."""
-    from massmatch.runs.experiment import make_loss, options_of
+    from massmatch.losses import LossSpec, make_loss
 
     module, _, rest = name.partition(":")
     attribute, _, text = rest.partition(":")
@@ -74,7 +101,7 @@ def factory(name: str) -> Callable[..., Any]:
         kind = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{name}: no such loss ({error}); write module:Class:option=value") from None
-    options = options_of(text, name)
+    options = LossSpec.parse(f"{attribute}:{text}").options
     return lambda **more: kind(**options, **more)
 
 

@@ -1,18 +1,47 @@
-"""The command `models`."""
+"""The commands `models`, which lists the networks, and `models show`, which tells all of one."""
 
-from massmatch.cli.screen import screen
+from typing import Annotated
+
+import typer
+
+from massmatch.cli.screen import screen, told
+
+models = typer.Typer(invoke_without_command=True, help="List the networks, or show one.")
 
 
-def models() -> None:
-    """List the networks: parameters and floating point operations for one image of 256 x 256."""
+@models.callback()
+def list_all(context: typer.Context) -> None:
+    """List the networks with what each is, its published width, and its parameters at that width."""
+    if context.invoked_subcommand is not None:
+        return
     from rich.table import Table
 
     from massmatch.models import MODELS
-    from massmatch.models.cost import cost, published_width
+    from massmatch.models.cost import cost
 
-    table = Table("network", "width", "million parameters", "GFLOP", box=None, pad_edge=False)
+    table = Table("network", "what it is", "width", "million parameters", "GFLOP", box=None, pad_edge=False)
     for name, network in MODELS.items():
-        for width in (8, published_width(network)):
+        parameters, operations = cost(network, network.published_width)
+        costs = str(network.published_width), f"{parameters / 1e6:.2f}", f"{operations / 1e9:.1f}"
+        table.add_row(name, network.line, *costs)
+    screen.print(table, markup=False)
+
+
+@models.command()
+def show(name: Annotated[str, typer.Argument(help="A name of the list.")]) -> None:
+    """Show all that is known of one network: source, fidelity, parameters and operations at two widths."""
+    import inspect
+
+    with told():
+        from massmatch.models.cost import cost
+        from massmatch.runs.experiment import network_of
+
+        network = network_of(name)
+        lines = [f"{name}: {network.line}", f"source     {network.source}", f"fidelity   {network.fidelity}"]
+        for width in (8, network.published_width):
             parameters, operations = cost(network, width)
-            table.add_row(name, str(width), f"{parameters / 1e6:.2f}", f"{operations / 1e9:.1f}")
-    screen.print(table)
+            costs = f"{parameters / 1e6:.2f} million parameters, {operations / 1e9:.1f} GFLOP for 256 x 256"
+            lines.append(f"width {width:<4} {costs}")
+        lines.append("deep supervision: the loss is applied to several outputs" if network.deep_supervision else "")
+        lines += ["docs       docs/systems.md", "", inspect.getdoc(network.build) or ""]
+        screen.print("\n".join(line for line in lines), markup=False, highlight=False, soft_wrap=True)

@@ -26,20 +26,17 @@ def install_trainer(
     """Write a trainer that nnU-Net finds through nnUNet_extTrainer."""
     with told():
         from massmatch.integrations.nnunet import install_trainer as install
-        from massmatch.losses import LOSSES
-        from massmatch.runs.experiment import make_loss, options_of
+        from massmatch.losses import LOSSES, LossSpec
 
-        make_loss(loss)
-        kind, _, text = loss.partition(":")
-        options, soft = options_of(text, loss), kind == "soft-sm"
+        spec = LossSpec.parse(loss)
+        spec.make()
+        options, variant, soft = dict(spec.options), LOSSES[spec.name].variant, spec.name == "soft-sm"
         if soft:
             core = str(options.pop("core", "hybrid"))
-        elif kind.startswith("sm-"):
-            core = kind.split("-")[1]
-            keywords = LOSSES[kind].keywords  # type: ignore[attr-defined]
-            options = {**{option: keywords[option] for option in ("scale", "distance", "nonzero")}, **options}
+        elif variant:
+            core, options = variant.core, {**variant.switches, **options}
         else:
-            raise ValueError(f"--loss: must be soft-sm or one of the losses sm-..., but is {kind}")
+            raise ValueError(f"--loss: must be soft-sm or one of the losses sm-..., but is {spec.name}")
         path = install(folder, core, options, name, soft=soft)
         screen.print(
             f"{path}\nexport nnUNet_extTrainer={folder.resolve()}\nnnUNetv2_train DATASET 2d FOLD -tr {name}",

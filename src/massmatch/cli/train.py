@@ -125,7 +125,8 @@ def resolved(**fields: Any) -> "Experiment":
     """The experiment, with wrong values in one line each and names checked before anything runs."""
     from pydantic import ValidationError
 
-    from massmatch.runs.experiment import Experiment, make_loss, make_model
+    from massmatch.losses import make_loss
+    from massmatch.runs.experiment import Experiment, make_model
 
     try:
         experiment = Experiment(**fields)

@@ -6,8 +6,15 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from massmatch.losses import CORES, ImageLoss, SoftMatchingLoss, SpatialMatchingLoss, WholeImageLoss
-from massmatch.runs.experiment import make_loss, options_of
+from massmatch.losses import (
+    CORES,
+    ImageLoss,
+    LossSpec,
+    SoftMatchingLoss,
+    SpatialMatchingLoss,
+    VariantName,
+    WholeImageLoss,
+)
 
 WEIGHTINGS = {"b": (False, False), "s": (True, False), "d": (False, True), "sd": (True, True)}  # scale, distance
 AGGREGATIONS = {"a": False, "nz": True}
@@ -28,7 +35,7 @@ class Variant(NamedTuple):
         """As in `massmatch losses`."""
         if self.weighting == "soft":
             return "soft-sm" if self.core == "hybrid" else f"soft-sm:core={self.core}"
-        return self.core if self.weighting == "none" else f"sm-{self.core}-{self.weighting}-{self.aggregation}"
+        return self.core if self.weighting == "none" else VariantName(*self).text
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,8 @@ class Family:
             return SoftMatchingLoss(core, **of_grid, **self.soft, from_logits=False).eval()
         if variant.weighting == "none":
             return SpatialMatchingLoss(core, **{**self.options, "grid_weight": 0.0}, from_logits=False)
-        scale, distance = WEIGHTINGS[variant.weighting]
-        nonzero = AGGREGATIONS[variant.aggregation]
-        switches: dict[str, Any] = {"scale": scale, "distance": distance, "nonzero": nonzero}
-        return SpatialMatchingLoss(core, **switches, **self.options, from_logits=False)
+        switches: dict[str, Any] = {**VariantName(*variant).switches, **self.options}
+        return SpatialMatchingLoss(core, **switches, from_logits=False)
 
 
 def family(spec: str) -> Family:
@@ -68,8 +73,8 @@ def family(spec: str) -> Family:
     Raises ValueError for an unknown name or option, and for a loss that can neither be cut into cells nor be the core
     of one that can.
     """
-    loss = make_loss(spec)
-    options = options_of(spec.partition(":")[2], spec)
+    asked = LossSpec.parse(spec)
+    loss, options = asked.make(), dict(asked.options)
     core, switches = _core_and_switches(loss, spec)
     of_core = {name: options.pop(name) for name in _options(type(core)) & options.keys()}
     cores: dict[str, Callable[..., Tensor]] = {name: _core(name, of_core) for name in SHOWN_CORES}

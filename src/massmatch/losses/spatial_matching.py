@@ -21,19 +21,12 @@ import torch
 from torch import Tensor
 
 from .base import Facts, accepts, one_of
-from .cores.base import BCE, Dice, SumCore, Tversky, require_number, require_switch
-from .cores.mixed import DiceBCE, Hybrid
-from .cores.weighted import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
+from .cores.base import SumCore, require_number, require_switch
+from .cores.catalogue import CORES
 from .grid.facts import GridRule
 from .grid.geometry import cell_axes, cell_max, cut
 from .grid.loss import GridLoss, SameGrid, call_core, joined, per_image, valid_pixels
-from .rivals.adaptive_region import AdaptiveTversky
 
-CORES: dict[str, Callable[[], Callable[..., Tensor]]] = {
-    **{"bce": BCE, "tversky": Tversky, "dice": Dice, "hybrid": Hybrid, "dice-bce": DiceBCE},
-    **{"weighted-bce": WeightedBCE, "balanced-bce": BalancedBCE, "focal": Focal, "unified-focal": UnifiedFocal},
-    **{"combo": Combo, "focal-tversky": FocalTversky, "adaptive-tversky": AdaptiveTversky, "topk-bce": TopKBCE},
-}
 RESCALE = {"sigmoid": torch.sigmoid, "direct": lambda x: x}  # Fig. 3b
 
 

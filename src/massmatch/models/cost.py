@@ -1,16 +1,10 @@
 """What a network costs, counted without computing anything."""
 
-import inspect
 from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-
-def published_width(network: Callable[..., nn.Module]) -> int:
-    """The default of its `width`, which is the paper's."""
-    return int(inspect.signature(network).parameters["width"].default)
 
 
 def cost(network: Callable[..., nn.Module], width: int, side: int = 256) -> tuple[int, int]:

@@ -26,9 +26,10 @@ class DSUNet(PaddedNet):
     and added, six side outputs, and a head that sees them beside the last features.
 
     Written from a description of the authors' code. Left out: its loss with edge targets for the encoder's side
-    outputs and falling weights (every loss of the catalogue is applied to all outputs alike), and the conditional
-    random field afterwards. Ours: the coarser map is brought to the skip's channels by a 1x1 convolution, and the side
-    outputs stand at the three finer levels of encoder and decoder each.
+    outputs and falling weights (every loss of the catalogue is applied to all outputs alike), its dropout of 0.5, and
+    the conditional random field afterwards. Ours: the coarser map is brought to the skip's channels by a 1x1
+    convolution and weighed by squeeze-and-excitation after it was enlarged, where the code weighs it before; the side
+    outputs stand at the three finer levels of encoder and decoder each, where those of the code stand at coarser ones.
     """
 
     def __init__(self, in_channels: int = 1, out_channels: int = 1, width: int = 64) -> None:

@@ -60,9 +60,10 @@ class AttentionUNetPlusPlus(Nested):
 
 
 class DilatedUNetPlusPlus(Nested):
-    """U-Net++ with dilated convolutions (Wu et al. 2019, mammographic masses): a reconstruction.
+    """U-Net++ with dilated convolutions, after Wu et al. 2019 (pelvic organs in CT): a reconstruction.
 
-    Known: U-Net++ and dilation. Ours: the second convolution of every node has a dilation of 2; the widths of U-Net.
+    Known: U-Net++, and that both convolutions of a node are dilated. Ours: only the second convolution of every node
+    is, with a dilation of 2, and the widths are those of U-Net.
     """
 
     def __init__(self, in_channels: int = 1, out_channels: int = 1, width: int = 64) -> None:

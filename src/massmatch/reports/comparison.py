@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from massmatch.losses import LossSpec
 from massmatch.reports import rendering as rendered
 from massmatch.reports import tables
 from massmatch.reports.blocks import Block, Chart, Heading, Table, Words, table
@@ -167,10 +168,10 @@ def _pairs(of: Subject, option: str, default: str) -> list[tuple[str, str, str]]
 
 def _without(loss: str, option: str) -> tuple[tuple[str, ...], str | None]:
     """The name and the other options of a loss, and the value of this one."""
-    name, _, text = loss.partition(":")
-    options = dict(part.partition("=")[::2] for part in text.split(",") if part)
+    spec = LossSpec.parse(loss)
+    options = dict(spec.options)
     value = options.pop(option, None)
-    return (name, *sorted(f"{key}={v}" for key, v in options.items())), value
+    return (spec.name, *sorted(f"{key}={v}" for key, v in options.items())), value
 
 
 def _figure(of: Subject, part: str, pairs: Sequence[tuple[str, str, str]], draws: int) -> list[Block]:

@@ -1,9 +1,10 @@
-"""Systems whose details could not be read anywhere (docs/systems.md): a result says nothing about their authors'."""
+"""Systems whose details could not be read anywhere: a result says nothing about their authors' system."""
 
-LOSSES = frozenset({"asp-q", "asp-c", "asp-l", "density-asp", "instance"})
-MODELS = frozenset({"arfnet", "attention-dense-unet", "fc-densenet-ms", "dilated-unet++", "unext"})
+from massmatch.losses import LOSSES, LossSpec
+from massmatch.models import MODELS
 
 
 def is_reconstruction(loss: str, model: str) -> bool:
     """Whether the loss (options behind it do not matter) or the network is one."""
-    return loss.partition(":")[0] in LOSSES or model in MODELS
+    entries = LOSSES.get(LossSpec.parse(loss).name), MODELS.get(model)
+    return any(entry is not None and entry.is_reconstruction for entry in entries)

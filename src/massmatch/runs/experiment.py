@@ -1,21 +1,16 @@
 """What is trained, on what, how: one value that names its own folder."""
 
 import hashlib
-import inspect
 import json
-from collections.abc import Callable
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from massmatch.data import Cohort, Split, split
-from massmatch.losses import LOSSES, ImageLoss
-from massmatch.models import MODELS
+from massmatch.models import MODELS, Network
 
 MAX_NAME = 240  # bytes; file systems take 255
 PEAK = {"constant": 1e-4, "one-cycle": 2e-3}  # section 4.1; what a width-8 AU-Net learned fastest with
@@ -62,72 +57,17 @@ class Experiment(BaseModel):
         return runs / (kept + after) / f"fold{fold}"
 
 
-def named(kind: str, name: str, known: "dict[str, Any]") -> Any:
-    """`known[name]`, or a ValueError with the nearest known name."""
-    if name in known:
-        return known[name]
-    near = get_close_matches(name, known, 1, cutoff=0.0)[0]
-    raise ValueError(
-        f"unknown {kind} {name!r}; did you mean {near!r}? `massmatch {plural(kind)}` lists all {len(known)}"
-    )
-
-
-def plural(kind: str) -> str:
-    """The command that lists a kind of thing."""
-    return {"loss": "losses"}.get(kind, f"{kind}s")
-
-
-def make_loss(spec: str, **more: Any) -> ImageLoss:
-    """The loss of a specification such as "sm-tversky-s-a:cell_statistic=mean,smooth=0.1,cell_size=8x8".
-
-    `more` are options besides, such as `reduction`.
-
-    Raises ValueError for an unknown name (with the nearest one), an option that the loss has not, or a wrong value.
-    """
-    name, _, text = spec.partition(":")
-    factory = named("loss", name, LOSSES)
-    options = options_of(text, spec)
-    allowed = option_names(factory)
-    for option in options:
-        if option not in allowed:
-            near = get_close_matches(option, allowed, 1, cutoff=0.0)[0]
-            raise ValueError(
-                f"loss {name} has no option {option!r}; did you mean {near!r}? It has {', '.join(allowed)}"
-            )
-    return factory(**options, **more)
-
-
-def option_names(factory: Callable[..., ImageLoss]) -> list[str]:
-    """The options of a loss of the catalogue that its name does not decide already."""
-    classes = factory.args if isinstance(factory, partial) and factory.args else [factory]  # a loss and its core
-    decided = {"core", *factory.keywords} if isinstance(factory, partial) else set()
-    names = [name for each in classes for name in inspect.signature(each).parameters]
-    return sorted(set(names) - {"grid", "from_logits", "reduction", *decided})
-
-
-def options_of(text: str, spec: str) -> dict[str, Any]:
-    """The options written as a=1,b=2. ValueError names `spec` for what is not."""
-    return dict(_option(part, spec) for part in text.split(",") if part)
-
-
-def _option(part: str, spec: str) -> tuple[str, Any]:
-    name, equals, value = part.partition("=")
-    if not equals:
-        raise ValueError(f"options of a loss are written name:option=value,option=value; {spec!r} has {part!r}")
-    sides = value.split("x")
-    if len(sides) > 1 and all(side.isdigit() for side in sides):
-        return name, tuple(int(side) for side in sides)
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ValueError(
-            f"loss {spec!r}: option {name}={value} cannot be read; a pair of sizes is written 8x16, without brackets"
-        ) from None
-
-
 def make_model(name: str, width: int) -> nn.Module:
     """A network with one input channel and one logit per pixel. ValueError for an unknown name."""
-    return named("model", name, MODELS)(1, 1, width)
+    return network_of(name)(1, 1, width)
+
+
+def network_of(name: str) -> Network:
+    """The entry of the catalogue. ValueError for an unknown name, with the nearest one."""
+    if name in MODELS:
+        return MODELS[name]
+    near = get_close_matches(name, MODELS, 1, cutoff=0.0)[0]
+    raise ValueError(f"unknown model {name!r}; did you mean {near!r}? `massmatch models` lists all {len(MODELS)}")
 
 
 def parts_of(experiment: Experiment, cohort: Cohort, fold: int) -> Split:

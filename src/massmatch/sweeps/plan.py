@@ -18,8 +18,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from massmatch.data import Cohort
+from massmatch.losses import make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
-from massmatch.runs.experiment import PEAK, Experiment, make_loss, make_model, parts_of
+from massmatch.runs.experiment import PEAK, Experiment, make_model, parts_of
 from massmatch.sweeps.tables import FIGURES, TABLES, Planned, System, every_fold, planned
 
 Number = Annotated[int, Field(ge=0)]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from massmatch.losses import LOSSES, LossSpec, VariantName
 from massmatch.runs.experiment import Experiment
 
 
@@ -28,7 +29,7 @@ class Planned(NamedTuple):
 
 def variants(core: str) -> list[str]:
     """The eight losses of one core: the rows of Table 1, of its left half (G-A), then of its right one (G-NZ)."""
-    return [f"sm-{core}-{version}-{cells}" for cells in ("a", "nz") for version in ("b", "d", "s", "sd")]
+    return [VariantName(core, version, cells).text for cells in ("a", "nz") for version in ("b", "d", "s", "sd")]
 
 
 def ablation(*cores: str) -> list[System]:
@@ -42,7 +43,7 @@ def both_ways(losses: Iterable[str], option: str) -> list[System]:
 
 
 BEST = ("sm-bce-sd-a", "sm-tversky-s-a")  # the paper's own choice of each core, Table 2
-RESCALED = [f"sm-{core}-{version}-a" for core in ("bce", "tversky") for version in ("d", "s", "sd")]
+RESCALED = [VariantName(core, version, "a").text for core in ("bce", "tversky") for version in ("d", "s", "sd")]
 
 TABLES: dict[int, list[System]] = {
     1: ablation("bce", "tversky"),
@@ -58,18 +59,22 @@ FIGURES: dict[str, list[System]] = {  # the paper does not say for which variant
     "3b": both_ways(RESCALED, "rescale=direct"),  # those that have a scale or a distance
 }
 
-PAPER_NAMES = {"bce": "BCE", "tversky": "Tversky", "dice": "Dice", "density-asp": "Density-ASP", "arfnet": "ARF-Net"}
+PAPER_NAMES = {
+    **{"bce": "BCE", "tversky": "Tversky", "dice": "Dice", "arfnet": "ARF-Net"},
+    **{"asp-q": "ASP-Q", "asp-c": "ASP-C", "asp-l": "ASP-L", "density-asp": "Density-ASP"},
+}
 
 
 def label(system: System) -> str:
     """The row's name as the paper writes it, where it has one: SM-S (Tversky, G-A)."""
-    name, _, options = system.loss.partition(":")
-    if name.startswith("sm-"):
-        _, core, version, cells = name.split("-")
-        text = f"SM-{version.upper()} ({PAPER_NAMES.get(core, core)}, G-{cells.upper()})"
+    spec = LossSpec.parse(system.loss)
+    entry = LOSSES.get(spec.name)
+    if entry is not None and entry.variant:
+        core, version, cells = entry.variant
+        text = f"SM-{version.upper()} ({PAPER_NAMES[core]}, G-{cells.upper()})"
     else:
-        text = name.upper() if name.startswith("asp-") else PAPER_NAMES.get(name, name)
-    text = ", ".join(filter(None, (text, options)))
+        text = PAPER_NAMES.get(spec.name, spec.name)
+    text = ", ".join(filter(None, (text, spec.option_text)))
     return text if system.model == "aunet" else f"{PAPER_NAMES.get(system.model, system.model)}, {text}"
 
 

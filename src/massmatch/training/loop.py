@@ -17,8 +17,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from massmatch.data import Cohort, CohortError
-from massmatch.losses import ImageLoss
-from massmatch.runs.experiment import Experiment, make_loss, make_model, parts_of
+from massmatch.losses import ImageLoss, make_loss
+from massmatch.runs.experiment import Experiment, make_model, parts_of
 from massmatch.runs.history import Row, best_so_far, write_history
 from massmatch.runs.precision import LAYOUTS, arranged
 from massmatch.runs.record import Recorded

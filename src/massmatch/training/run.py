@@ -14,8 +14,9 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from massmatch.data import Cohort, Split
+from massmatch.losses import make_loss
 from massmatch.runs.atomic import FAILED, need_space, remove_leftovers
-from massmatch.runs.experiment import Experiment, make_loss, parts_of
+from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.lock import locked
 from massmatch.runs.precision import Speed
 from massmatch.runs.record import recorded, refuse_another

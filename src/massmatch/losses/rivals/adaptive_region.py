@@ -1,69 +1,22 @@
-"""The adaptive region-specific loss, and its Tversky loss as a core for any grid.
+"""The adaptive region-specific loss.
 
 Chen et al., "Adaptive Region-Specific Loss for Improved Medical Image Segmentation", IEEE TPAMI 2023: a Tversky loss in
-each region of a fixed regular grid, where the kind of error that prevails in a region costs more there:
-
-    1 - (TP + s) / (TP + a FP + b FN + s),   a = low + (high - low) FP / (FP + FN),   b the same with FN above the bar
+each region of a fixed regular grid, where the kind of error that prevails in a region costs more there
+(`cores/adaptive.py`).
 
 It is the closest relative of the Spatial Matching loss: a grid too, but one that follows from the image's size and not
 from its masses, and weights that follow from each region's own errors and not from its distance to a mass.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from jaxtyping import Float
 from torch import Tensor
 
 from ..base import Facts, ImageLoss
-from ..cores.base import SumCore, Sums, overlap_sums, ratio, region_sum, require_number
+from ..cores.adaptive import AdaptiveTversky
+from ..cores.base import region_sum
 from ..grid.geometry import cell_axes, cut
 from ..grid.loss import valid_pixels
-
-
-@dataclass(frozen=True)
-class AdaptiveTversky(SumCore):
-    """Tversky whose weights of false positives and of misses follow from their shares in the region's errors.
-
-    Between `low` = 0.3 and `high` = 0.7, the paper's A and A + B; with these the two weights add up to 1. They carry a
-    gradient, as in public code of the loss, which also smooths the shares (not here). `smooth` = 1: see `Tversky`.
-
-        AdaptiveTversky()(logits, target, axes=(-2, -1))
-    """
-
-    low: float | int = 0.3
-    high: float | int = 0.7
-    smooth: float | int = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high", "smooth"):
-            require_number(f"AdaptiveTversky({name})", getattr(self, name))
-        if self.low > self.high:
-            raise ValueError(
-                f"AdaptiveTversky(low) must be at most high, {self.high!r}, but is {self.low!r}: "
-                "the kind of error that prevails would cost less"
-            )
-
-    def sums(
-        self,
-        logits: Float[Tensor, "..."],
-        target: Float[Tensor, "..."],
-        *,
-        axes: tuple[int, ...],
-        valid: Tensor | None = None,
-        from_logits: bool = True,
-    ) -> Sums:
-        """TP, the sum of p and the sum of y."""
-        return overlap_sums(logits, target, axes, valid, from_logits)
-
-    def from_sums(self, *sums: Tensor) -> Tensor:
-        """1 - T."""
-        tp, p, y = sums
-        fn, fp = (y - tp).clamp(min=0), (p - tp).clamp(min=0)  # rounding may leave less than 0, and shares outside 0..1
-        share = ratio(fp, fp + fn)  # without errors it is 0 and weighs nothing
-        more = self.high - self.low
-        errors = (self.low + more * share) * fp + (self.low + more * (1 - share)) * fn
-        return 1 - ratio(tp + self.smooth, tp + errors + self.smooth)
 
 
 class AdaptiveRegionLoss(ImageLoss):

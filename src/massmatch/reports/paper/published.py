@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from massmatch.losses import VariantName
 from massmatch.runs.collection import Run
 
 METRICS = ("dsc", "delta_a", "sen", "hau", "acc")
@@ -64,7 +65,7 @@ def _printed() -> Iterator[list[object]]:
         table, core, variant, *numbers = line.split()
         for aggregation, half in (("a", numbers[:5]), ("nz", numbers[5:])):
             name = f"SM-{variant.upper()} {core} G-{aggregation.upper()}"
-            yield [int(table), name, "aunet", f"sm-{core}-{variant}-{aggregation}", *map(float, half)]
+            yield [int(table), name, "aunet", VariantName(core, variant, aggregation).text, *map(float, half)]
     for line in METHODS.split("\n")[1:-1]:
         name, model, loss, *numbers = line.split()
         yield [2, name, model, loss, *(float(n) if n != "-" else float("nan") for n in numbers)]

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from massmatch.losses import LOSSES, VariantName
 from massmatch.reports.paper.published import METRICS, ODDITIES, published
 from massmatch.reports.rendering import Line, Table
 from massmatch.reports.tables import Column, number, signed, spread_text
@@ -95,7 +96,7 @@ def _variants(which: Number, rows: pd.DataFrame, model: str, draws: int) -> tupl
         lines.append(Line(f"{title} alone", (*_cells(plain), *BLANK), "baseline"))
         for name, variant in VARIANTS.items():
             pair = [
-                _entry(which, f"{name} {title} {half}", rows, model, f"sm-{core}-{variant}-{code}", draws)
+                _entry(which, f"{name} {title} {half}", rows, model, VariantName(core, variant, code).text, draws)
                 for half, code in (("G-A", "a"), ("G-NZ", "nz"))
             ]
             lines += [
@@ -122,7 +123,7 @@ def _table_2(rows: pd.DataFrame, model: str, draws: int) -> tuple[list[Entry], l
     for each in entries:
         kind: Literal["baseline", "run"] = "baseline" if each is base else "run"
         lines += [Line(each.name, _cells(each), kind), Line(f"{each.name}, paper", _printed(each), "published")]
-    return entries, [*lines, *_differences([[e for e in entries if e.loss.startswith("sm-")]], base)]
+    return entries, [*lines, *_differences([[e for e in entries if LOSSES[e.loss].variant]], base)]
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:
@@ -147,7 +148,8 @@ def _differences(halves: Sequence[Sequence[Entry]], base: Entry) -> Iterator[Lin
 def _chosen(entries: Sequence[Entry]) -> str:
     """Which of our variants the difference is of; nothing where none was run."""
     halves = [
-        [e for e in entries if e.ours and e.loss.startswith("sm-") and e.loss.endswith(f"-{h}")] for h in ("a", "nz")
+        [e for e in entries if e.ours and (variant := LOSSES[e.loss].variant) and variant.aggregation == half]
+        for half in ("a", "nz")
     ]
     best = [max(half, key=lambda e: e.ours["dsc_pooled"].value if e.ours else -1).name for half in halves if half]
     return f" (ours: {', '.join(best)})" if best else ""
