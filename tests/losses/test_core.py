@@ -6,7 +6,7 @@ from math import log
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from drawing import made_up
 from massmatch.losses import BCE, Dice, Tversky
@@ -234,3 +234,24 @@ def test_gradcheck(core, from_logits, masked):
         return core(x, target, axes=AXES, valid=valid, from_logits=from_logits)
 
     assert gradcheck(value, values.clone().requires_grad_())
+
+
+@every_core
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_the_gradient_has_the_gradient_of_finite_differences(core, from_logits):
+    logits, target = made_up(11, (1, 2, 3, 4), soft=True)
+    values = (logits if from_logits else torch.sigmoid(logits)).requires_grad_()
+    assert gradgradcheck(lambda x: core(x, target, axes=AXES, from_logits=from_logits), values)
+
+
+@every_core
+def test_a_hessian_is_that_of_plain_formulas(core):
+    """`torch.func` differentiates forwards too: what is written by hand must say how."""
+    logits, target = made_up(12, (1, 1, 2, 3))
+
+    def value(x):
+        return core(x, target, axes=AXES).sum()
+
+    expected = torch.autograd.functional.hessian(value, logits)
+    torch.testing.assert_close(torch.func.hessian(value)(logits), expected)
+    torch.testing.assert_close(torch.func.grad(value)(logits), torch.autograd.functional.jacobian(value, logits))

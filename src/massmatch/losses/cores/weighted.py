@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .base import SumCore, Sums, overlap_sums, ratio, region_sum, require_number
+from .base import SumCore, Sums, overlap_sums, pixel_count, ratio, region_sum, require_number
 
 LEAST = 1e-7  # below a root or a power smaller than 1, whose slope at 0 has no end
 
@@ -31,13 +31,6 @@ def logarithms(logits: Tensor, from_logits: bool) -> tuple[Tensor, Tensor]:
     return logits.log().clamp(min=-100), torch.log1p(-logits).clamp(min=-100)
 
 
-def counted(like: Tensor, reduced: Tensor, valid: Tensor | None, axes: tuple[int, ...]) -> Tensor:
-    """How many pixels each region has."""
-    if valid is None:
-        return torch.full_like(reduced, like.numel() / reduced.numel())
-    return region_sum(valid.expand_as(like), axes)
-
-
 def entropy_sums(
     logits: Tensor, target: Tensor, axes: tuple[int, ...], valid: Tensor | None, from_logits: bool
 ) -> Sums:
@@ -47,7 +40,7 @@ def entropy_sums(
     if valid is not None:
         missed, false = missed * valid, false * valid
     positive = region_sum(missed, axes)
-    return positive, region_sum(false, axes), counted(logits, positive, valid, axes)
+    return positive, region_sum(false, axes), pixel_count(positive, logits, axes, valid)
 
 
 @dataclass(frozen=True)
@@ -143,7 +136,7 @@ class Focal(SumCore):
         missed, false = -target * (self.gamma * log_q).exp() * log_p, -(1 - target) * (self.gamma * log_p).exp() * log_q
         pixels = missed + false if self.alpha is None else self.alpha * missed + (1 - self.alpha) * false
         total = region_sum(pixels if valid is None else pixels * valid, axes)
-        return total, counted(logits, total, valid, axes)
+        return total, pixel_count(total, logits, axes, valid)
 
     def from_sums(self, *sums: Tensor) -> Tensor:
         """The mean."""
@@ -261,7 +254,7 @@ class UnifiedFocal(SumCore):
         pixels = self.delta * missed + (1 - self.delta) * false
         total = region_sum(pixels if valid is None else pixels * valid, axes)
         overlap = overlap_sums(logits, target, axes, valid, from_logits)
-        return total, counted(logits, total, valid, axes), *overlap
+        return total, pixel_count(total, logits, axes, valid), *overlap
 
     def from_sums(self, *sums: Tensor) -> Tensor:
         """The weighted sum of both."""
