@@ -40,6 +40,13 @@ def test_the_chest_wall_is_found(shape, side):
     assert chest_side(mammogram(*shape, side)) == side
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_label_in_the_air_does_not_turn_the_chest_wall_round(side):
+    image = mammogram(200, 150, "left")
+    image[10:24, -26:-4] = 65535
+    assert chest_side(image if side == "left" else image[:, ::-1]) == side
+
+
 def test_inversion_is_seen():
     image = mammogram(200, 150)
     assert not looks_inverted(image)

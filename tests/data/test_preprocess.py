@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from mammograms import mammogram
 from massmatch.data import DataWarning, Sample
+from massmatch.data.preprocessing.breast import breast_range
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, preprocess
 
 ALL = [
@@ -106,8 +107,60 @@ def test_spacing_follows_window_and_size():
 @pytest.mark.parametrize(("bits", "top"), [(8, 255), (16, 65535)])
 def test_pixels_are_stretched_to_the_bits(bits, top):
     image = np.array([[100, 200], [300, 400]], np.uint16)
-    found = prepared_pixels(image, Frame.of(image, Preprocessing(size="native")), bits)
+    how = Preprocessing(size="native", bits=bits, range="min-max")
+    found = prepared_pixels(image, Frame.of(image, how), how)
     assert found.tolist() == [[0, round(top / 3)], [round(2 * top / 3), top]]
+
+
+def hot(place, side="left", top=4000):
+    """The drawn mammogram with 65535 on a label in the air, or on single pixels inside the breast."""
+    image = mammogram(200, 150, side, top=top)
+    label = np.zeros(image.shape, bool)
+    if place == "air":
+        label[10:24, -26:-4] = True
+    else:
+        label[90:110:7, 30:50:7] = True
+    image[label if side == "left" else label[:, ::-1]] = 65535
+    return image
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("place", ["air", "breast"])
+@pytest.mark.parametrize("crop", ["none", "breast"])
+def test_hot_pixels_do_not_squeeze_the_range_of_the_breast(place, side, crop):
+    """The breast of 4000 greys keeps nearly all of the 255; the paper's range leaves it some sixteen."""
+    clean, spoilt = mammogram(200, 150, side), hot(place, side)
+    how = Preprocessing(size="native", crop=crop)
+    frame = Frame.of(clean, how)
+    tissue = frame.cut(spoilt) < 65535
+    before, after = (prepared_pixels(image, frame, how).astype(float)[tissue] for image in (clean, spoilt))
+    assert np.abs(after - before).max() <= 0.03 * 255
+    squeezed = prepared_pixels(spoilt, frame, how.model_copy(update={"range": "min-max"}))
+    assert squeezed[tissue].max() < 255 / 8
+
+
+def test_the_range_is_that_between_the_percentiles_inside_the_breast():
+    image = mammogram(200, 150)
+    low, high = breast_range(image)
+    inside = image[image > 400]  # a tenth of the range: well above the air's noise, so about the breast
+    assert low <= np.percentile(inside, 0.5)  # a little of the air beside the skin counts as breast
+    assert high == pytest.approx(np.percentile(inside, 99.5), rel=0.02)
+    assert breast_range(np.full((64, 64), 7, np.uint8)) is None
+
+
+def test_without_a_breast_the_range_is_that_of_the_image_and_it_is_told():
+    noise = np.random.default_rng(0).integers(0, 4000, (64, 64)).astype(np.uint16)
+    how = Preprocessing(size="native")
+    with pytest.warns(DataWarning, match="a: no breast found whose range of greys could be taken"):
+        found = prepared_pixels(noise, Frame.of(noise, how), how, "a")
+    np.testing.assert_array_equal(found, prepared_pixels(noise, Frame.of(noise, how), Preprocessing(range="min-max")))
+
+
+def test_records_of_version_01_have_the_range_that_it_had():
+    record = Preprocessing(size="native").model_dump(mode="json")
+    assert Preprocessing.from_record(record).range == "breast"
+    del record["range"]
+    assert Preprocessing.from_record(record).range == "min-max"
 
 
 def test_row_25_an_even_image_is_black_and_told():

@@ -22,6 +22,9 @@ def prepare(
     crop: Annotated[str, typer.Option(help="none, or breast: to the breast with a margin.")] = "none",
     flip: Annotated[str, typer.Option(help="none, left or right: where the chest wall is brought.")] = "none",
     pectoral: Annotated[str, typer.Option(help="keep, or suppress: darken the muscle of oblique views.")] = "keep",
+    range: Annotated[
+        str, typer.Option(help="breast: 0.5th to 99.5th percentile inside it; or min-max, the paper's.")
+    ] = "breast",
     normalise: Annotated[
         str, typer.Option(help="min-max or z-score, per image, on the way into a network.")
     ] = "min-max",
@@ -64,7 +67,9 @@ def prepare(
         }
         read = named(reader, READERS)
         options = accepted(reader, read, choices)
-        how = preprocessing(crop=crop, flip=flip, pectoral=pectoral, normalise=normalise, size=size, bits=bits)
+        how = preprocessing(
+            crop=crop, flip=flip, pectoral=pectoral, range=range, normalise=normalise, size=size, bits=bits
+        )
         listing: Listing = read(source, **options)
         with counting(f"{reader} ", "images") as tick:
             outcome = run(

@@ -258,7 +258,7 @@ def _preprocessing(facts: dict[str, Any]) -> Preprocessing | None:
     if (done := facts.get("preprocessing")) is None:
         return None
     try:
-        return Preprocessing(**done)
+        return Preprocessing.from_record(done)
     except ValidationError:
         raise CohortError(f"cohort.json: preprocessing must be as this version writes it, but is {done}") from None
 

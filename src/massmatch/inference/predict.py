@@ -104,10 +104,10 @@ def segment(model: nn.Module, facts: dict[str, Any], image: np.ndarray, view: st
     """(H, W) float32 probabilities of mass for a native (H, W) image. Warns as `preprocess` does."""
     if facts.get("preprocessing") is None:
         return _padded(model, facts, image)
-    how = Preprocessing(**facts["preprocessing"])
+    how = Preprocessing.from_record(facts["preprocessing"])
     clean = without_pectoral(image, view, name) if how.pectoral == "suppress" else image
     frame = Frame.of(clean, how, name)
-    found = predicted(model, prepared_pixels(clean, frame, how.bits), how.normalise)
+    found = predicted(model, prepared_pixels(clean, frame, how, name), how.normalise)
     return frame.undo(found)
 
 

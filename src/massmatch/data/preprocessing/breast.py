@@ -14,6 +14,7 @@ MARGIN = 0.02  # of each side, kept around the breast, so that a faint skin line
 FRAME = 3  # pixels of the coarse copy: thinner things (film frames, scratches, letters) are no breast
 PLAUSIBLE = (0.03, 0.98)  # share of the image that a breast covers; outside, nothing was found
 WHITE = 0.8  # of the grey range: tightly cropped breasts reach 0.74 where others have air
+INSIDE = (0.005, 0.995)  # shares of the breast's pixels between whose greys an image is stretched
 LEAST_EDGE = 0.03  # of the grey range: what the muscle must be brighter than the tissue along its edge
 
 
@@ -37,9 +38,14 @@ def triangle_threshold(values: np.ndarray) -> float:
 
 
 def breast(image: np.ndarray) -> NDArray[np.bool_]:
-    """(h, w) bool on the coarse copy: the largest bright region, without its holes; all False if none is plausible."""
+    """(h, w) bool on the coarse copy: the largest bright region, without its holes; all False if none is plausible.
+
+    Greys above those that the smallest plausible breast could have are cut first: a label in the air that is many times
+    as bright as the tissue would make air of the tissue.
+    """
     small = coarse(image)
-    smooth = ndimage.gaussian_filter(small, 1)
+    top = float(np.quantile(small, 1 - PLAUSIBLE[0]))
+    smooth = ndimage.gaussian_filter(np.minimum(small / top, 1) if top > 0 else small, 1)
     bright = ndimage.binary_opening(smooth > triangle_threshold(smooth), iterations=FRAME)
     labels, count = ndimage.label(bright)
     if count == 0:
@@ -65,10 +71,30 @@ def breast_window(image: np.ndarray) -> tuple[int, int, int, int] | None:
 
 
 def chest_side(image: np.ndarray) -> str:
-    """ "left" or "right": where the chest wall is, by the brighter outer third."""
-    small = coarse(image)
+    """On which side, "left" or "right", an (H, W) image shows the chest wall: that of the brighter outer third.
+
+    Only the breast's own grey counts, so that a bright label in the air does not turn the answer round.
+    """
+    small, found = coarse(image), breast(image)
+    small = small * found if found.any() else small
     third = max(1, small.shape[1] // 3)
     return "left" if small[:, :third].mean() >= small[:, -third:].mean() else "right"
+
+
+def breast_range(image: np.ndarray) -> tuple[float, float] | None:
+    """The 0.5th and the 99.5th percentile of the grey inside the breast of an (H, W) image.
+
+    The percentiles are those that nnU-Net cuts CT at, inside its foreground (Isensee et al., Nature Methods 18, 2021):
+    hot pixels, clips and labels in the air do not reach them, so that they cannot squeeze the tissue into a few greys.
+    None where no breast is found, or one of a single grey.
+    """
+    found = breast(image)
+    if not found.any():
+        return None
+    rows, cols = (np.arange(side) * small // side for side, small in zip(image.shape, found.shape, strict=True))
+    counts = np.cumsum(np.bincount(image[found[rows[:, None], cols]]))
+    low, high = (int(np.searchsorted(counts, share * counts[-1])) for share in INSIDE)
+    return (float(low), float(high)) if low < high else None
 
 
 def looks_inverted(image: np.ndarray) -> bool:

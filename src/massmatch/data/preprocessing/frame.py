@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from massmatch.data.errors import DataWarning
-from massmatch.data.preprocessing.breast import breast_window, chest_side, pectoral
+from massmatch.data.preprocessing.breast import breast_range, breast_window, chest_side, pectoral
 from massmatch.data.preprocessing.resize import resized, resized_labels
 from massmatch.data.sample import Sample
 
@@ -28,9 +28,15 @@ class Preprocessing(BaseModel):
     crop: Literal["none", "breast"] = "none"  # the paper names no crop (section 4.1)
     flip: Literal["none", "left", "right"] = "none"  # the side to which the chest wall is brought
     pectoral: Literal["keep", "suppress"] = "keep"
+    range: Literal["breast", "min-max"] = "breast"  # the greys that become black and white; the paper's is min-max
     normalise: Literal["min-max", "z-score"] = "min-max"  # on the way into the network, per image
     size: tuple[int, int] | Literal["native"] = (256, 256)  # rows, columns; 256 is the paper's
     bits: Literal[8, 16] = 8
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Preprocessing":
+        """What a cohort or trained weights say was done. Version 0.1 recorded no range: its range was min-max."""
+        return cls(**{"range": "min-max", **record})
 
     @field_validator("size")
     @classmethod
@@ -120,13 +126,26 @@ def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return array[rows[:, None], cols]
 
 
-def prepared_pixels(image: np.ndarray, frame: Frame, bits: int) -> np.ndarray:
-    """A native image in the frame, stretched from 0 to the largest number of 8 or 16 bits; all 0 if it is even."""
-    pixels = resized(frame.cut(image), (frame.rows, frame.cols))
-    low, high = float(pixels.min()), float(pixels.max())
-    top = (1 << bits) - 1
+def prepared_pixels(image: np.ndarray, frame: Frame, how: Preprocessing, name: str = "image") -> np.ndarray:
+    """A native (H, W) image of uint8 or uint16 in the frame, stretched from 0 to the largest number of 8 or 16 bits.
+
+    With `range` "breast" the greys are cut at the percentiles of `breast_range`, with "min-max" at the lowest and the
+    highest of the window. An even image becomes 0 everywhere. Warns DataWarning, naming the image, where there is no
+    breast whose range could be taken; then the range is min-max.
+    """
+    cut, bounds = frame.cut(image), None
+    if how.range == "breast" and image.min() < image.max():
+        bounds = breast_range(image)
+        if bounds is None:
+            text = f"{name}: no breast found whose range of greys could be taken; that of the whole image is taken"
+            warnings.warn(text, DataWarning, stacklevel=2)
+    if bounds is not None:
+        cut = np.clip(cut, *bounds)
+    pixels = resized(cut, (frame.rows, frame.cols))
+    low, high = bounds or (float(pixels.min()), float(pixels.max()))
+    top = (1 << how.bits) - 1
     stretched = (pixels - low) * (top / (high - low)) if high > low else np.zeros_like(pixels)
-    return np.rint(stretched).astype(np.uint8 if bits == 8 else np.uint16)
+    return np.rint(stretched).astype(np.uint8 if how.bits == 8 else np.uint16)
 
 
 def without_pectoral(image: np.ndarray, view: str | None, name: str = "image") -> np.ndarray:
@@ -150,7 +169,7 @@ def preprocess(sample: Sample, how: Preprocessing) -> tuple[Sample, Frame]:
     if how.pectoral == "suppress":
         image = without_pectoral(image, sample.view, sample.id)
     frame = Frame.of(image, how, sample.id)
-    pixels = prepared_pixels(image, frame, how.bits)
+    pixels = prepared_pixels(image, frame, how, sample.id)
     labels, vanished = resized_labels(frame.cut(sample.instances), (frame.rows, frame.cols))
     _tell(sample, image, frame, pixels, vanished)
     changed = Sample(
