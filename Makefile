@@ -9,7 +9,7 @@ demo: $(ENV)  ## made-up mammograms, two trained networks, one page
 	$(IN)/massmatch demo
 
 test: $(ENV)  ## the suite
-	$(IN)/pytest -m "not long and not gpu"
+	$(IN)/pytest -m "not long and not gpu" --numprocesses auto --dist worksteal
 
 test-long: $(ENV)  ## what takes longer
 	$(IN)/pytest -m long

@@ -3,6 +3,8 @@
 import os
 import signal
 
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, here and in every process that a test starts
+
 import pytest
 import torch
 from hypothesis import settings

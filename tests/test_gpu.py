@@ -14,6 +14,7 @@ import yaml
 
 from conftest import tiny
 from drawing import made_up
+from interruption import CutOffError, cut_in
 from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
 from massmatch.runs.precision import fastest
@@ -95,19 +96,11 @@ def test_the_fastest_number_format_is_found(cohort):
         torch.testing.assert_close(value.cpu(), before[name], rtol=0, atol=0)
 
 
-class CutOffError(Exception):
-    """Raised in the middle of an epoch."""
-
-
 def test_a_run_that_was_cut_off_goes_on(cohort, tmp_path):
-    def cut(now):
-        if now.phase == "train" and now.epoch == 2:
-            raise CutOffError
-
     experiment = tiny(cohort, epochs=3)
     whole = fit.run(experiment, cohort, 0, tmp_path / "whole")
     with pytest.raises(CutOffError):
-        fit.run(experiment, cohort, 0, tmp_path / "cut", cut)
+        fit.run(experiment, cohort, 0, tmp_path / "cut", cut_in(2))
     cut_off = fit.run(experiment, cohort, 0, tmp_path / "cut")
     first, second = (pd.read_csv(run / "history.csv")["loss"] for run in (whole, cut_off))
     torch.testing.assert_close(*(torch.tensor(each.to_numpy()) for each in (first, second)), rtol=1e-2, atol=1e-3)

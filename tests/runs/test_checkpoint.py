@@ -21,6 +21,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from conftest import tiny
+from interruption import CutOffError, cut_in
 from massmatch.cli import app
 from massmatch.runs import atomic as files
 from massmatch.runs.checkpoint import load_checkpoint, previous_of, save_checkpoint
@@ -111,18 +112,6 @@ def test_row_2_what_becomes_a_file_is_written_in_its_own_folder(tmp_path, monkey
     written(tmp_path, 2)
     assert moves
     assert all(source == target == tmp_path for source, target in moves)
-
-
-class CutOffError(Exception):
-    """Raised in the middle of an epoch."""
-
-
-def cut_in(epoch):
-    def watch(now):
-        if now.phase == "train" and now.epoch == epoch and now.done % 5 == 0:
-            raise CutOffError
-
-    return watch
 
 
 def cut_off(cohort, runs, **changes):

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from conftest import tiny
+from interruption import CutOffError, cut_in
 from massmatch.cli.screen import told
 from massmatch.data import CohortError, Sample, split, write_cohort
 from massmatch.losses import WholeImageLoss, make_loss
@@ -133,21 +134,13 @@ def test_timing_leaves_the_network_as_it_was(cohort):
     assert fastest(timed, "float32", "contiguous", torch.device("cpu")) == ("float32", "contiguous")
 
 
-class CutOffError(Exception):
-    """Raised in the middle of an epoch."""
-
-
 @pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(cohort, tmp_path, schedule):
     experiment = tiny(cohort, schedule=schedule, optimizer="adamw", epochs=3)
     whole = fit.run(experiment, cohort, 0, tmp_path / "whole")
 
-    def cut_off(now):
-        if now.phase == "train" and now.epoch == 2 and now.done % 5 == 0:
-            raise CutOffError
-
     with pytest.raises(CutOffError):
-        fit.run(experiment, cohort, 0, tmp_path / "cut", cut_off)
+        fit.run(experiment, cohort, 0, tmp_path / "cut", cut_in(2))
     assert len(load_checkpoint(experiment.folder(tmp_path / "cut", 0) / "last.ckpt")["history"]) == 1
     resumed = fit.run(experiment, cohort, 0, tmp_path / "cut")
     assert (resumed / "rows.csv").read_bytes() == (whole / "rows.csv").read_bytes()

@@ -24,6 +24,7 @@ import torch
 import yaml
 
 from conftest import tiny
+from interruption import CutOffError
 from massmatch.data import Cohort
 from massmatch.runs import lock
 from massmatch.runs.checkpoint import load_checkpoint
@@ -33,10 +34,6 @@ from massmatch.training import run as fit
 from massmatch.training.distributed.signals import StoppedError
 from massmatch.training.state import random_state, set_random_state
 from started import PATIENCE, forked, started
-
-
-class CutOffError(Exception):
-    """Raised in the middle of an epoch."""
 
 
 def cut_at(epoch, batch, seen=None):

@@ -7,20 +7,12 @@ import pandas as pd
 import pytest
 
 from conftest import tiny
+from interruption import CutOffError, cut_in
 from massmatch.training import run as fit
 from massmatch.training import tracking
 
 BOTH = ("tensorboard", "mlflow")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
-
-class CutOffError(Exception):
-    """Raised in the middle of an epoch."""
-
-
-def cut_off(now):
-    if now.phase == "train" and now.epoch == 3:
-        raise CutOffError
 
 
 def client(runs, monkeypatch):
@@ -41,7 +33,7 @@ def resumed(cohort, tmp_path, alone):
     """A run of three epochs that was cut off in the last."""
     experiment = tiny(cohort, epochs=3)
     with pytest.raises(CutOffError):
-        fit.run(experiment, cohort, 0, tmp_path, cut_off, track=BOTH)
+        fit.run(experiment, cohort, 0, tmp_path, cut_in(3), track=BOTH)
     return fit.run(experiment, cohort, 0, tmp_path, track=BOTH)
 
 
@@ -102,7 +94,7 @@ def test_two_runs_that_begin_at_once_share_the_cohorts_experiment(cohort, tmp_pa
 def test_a_run_that_was_cut_off_is_killed_in_mlflow_until_it_goes_on(cohort, tmp_path, alone, monkeypatch):
     experiment = tiny(cohort, epochs=3)
     with pytest.raises(CutOffError):
-        fit.run(experiment, cohort, 0, tmp_path, cut_off, track=("mlflow",))
+        fit.run(experiment, cohort, 0, tmp_path, cut_in(3), track=("mlflow",))
     run = (experiment.folder(tmp_path, 0) / "mlflow_run").read_text()
     assert client(tmp_path, monkeypatch).get_run(run).info.status == "KILLED"
 
