@@ -18,6 +18,11 @@ CLASSES = [(b, o) for b in (True, False) for o in (True, False)]
 SHAPES = [(2, 1, 6), (2, 3, 6), (2, 1, 6, 5), (2, 3, 6, 5), (2, 3, 4, 5, 3)]
 
 
+def words(options):
+    """The name of a test, the same in every process: a function stands there without its address."""
+    return " ".join(f"{name}={getattr(value, '__name__', value)}" for name, value in options.items()) or "defaults"
+
+
 def batch(shape, onehot, soft=False, seed=0):
     """Predictions, and a truth of labels or one-hot."""
     torch.manual_seed(seed)
@@ -57,7 +62,7 @@ def check_same(name, options, input, target):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=words)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("classes", CLASSES, ids=str)
 def test_every_product_of_arguments_is_the_same(name, activation, shape, classes):
@@ -93,7 +98,7 @@ def test_every_product_of_arguments_is_the_same(name, activation, shape, classes
         {"reduction": None},
         {"to_onehot_y": True, "softmax": True, "include_background": False},
     ],
-    ids=str,
+    ids=words,
 )
 def test_the_same_errors_and_warnings(name, options):
     check_same(name, options, *batch((2, 1, 4, 4), False))
