@@ -59,7 +59,7 @@ def test_unknown_names_are_told_with_the_nearest():
 
 
 def test_unknown_options_are_told_with_the_nearest_and_all_there_are():
-    with pytest.raises(ValueError, match="loss focal has no option 'gama'; did you mean 'gamma'. It has alpha, gamma"):
+    with pytest.raises(ValueError, match=r"loss focal has no option 'gama'; did you mean 'gamma'. It has alpha, gamma"):
         LOSSES["focal"](gama=1)
     with pytest.raises(ValueError, match="no option 'strategy'"):  # the name decides it
         LOSSES["asp-q"](strategy="cluster")

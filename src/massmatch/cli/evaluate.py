@@ -33,6 +33,9 @@ def evaluate(
             "from its spacing; this writes rows_native.csv and leaves rows.csv as it is."
         ),
     ] = In.PREPARED,
+    own_network: Annotated[
+        list[str] | None, typer.Option(help="A network of one's own, module:Class, that the weights may be of.")
+    ] = None,
 ) -> None:
     """Measure a run's weights again on its test part, or, with --out, on every image of another cohort.
 
@@ -53,7 +56,7 @@ def evaluate(
                 else:
                     measuring.evaluate_run(run, opened, watch)
         else:
-            model, facts = load_network(run)
+            model, facts = load_network(run, own_network or ())
             if frame is In.NATIVE:
                 rows = measuring.evaluate_native(model, opened, opened.ids, facts["threshold"])
                 out.mkdir(parents=True, exist_ok=True)

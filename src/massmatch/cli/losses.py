@@ -1,6 +1,5 @@
 """The commands `losses`, which lists them, `losses show`, which tells all of one, and `losses check`."""
 
-import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -89,20 +88,19 @@ def check(
 
 
 def factory(name: str) -> Callable[..., Any]:
-    """What builds the loss of a specification. ValueError for what is not known or cannot be built."""
-    from massmatch.losses import LossSpec, make_loss
+    """What builds the loss of a specification, of one's own with nothing around it that would mend its faults.
 
-    module, _, rest = name.partition(":")
-    attribute, _, text = rest.partition(":")
-    if "=" in attribute or not attribute:
-        make_loss(name)
-        return lambda reduction="mean": make_loss(name, reduction=reduction)
-    try:
-        kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{name}: no such loss ({error}); write module:Class:option=value") from None
-    options = LossSpec.parse(f"{attribute}:{text}").options
-    return lambda **more: kind(**options, **more)
+    ValueError for what is not known or cannot be built.
+    """
+    from massmatch.losses import LossSpec, own
+
+    spec = LossSpec.parse(name)
+    spec.make()
+    if not spec.is_own:
+        return lambda reduction="mean": spec.make(reduction=reduction)
+    if not own.takes(spec.name, "reduction"):
+        return lambda: own.callable_loss(spec.name, {**spec.options})
+    return lambda reduction="mean": own.callable_loss(spec.name, {**spec.options, "reduction": reduction})
 
 
 def line(name: str, results: "list[Result]") -> str:

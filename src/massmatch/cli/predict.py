@@ -20,6 +20,9 @@ def predict(
     allow_for_processing: Annotated[
         bool, typer.Option("--allow-for-processing", help="Take raw detector data (DICOM FOR PROCESSING).")
     ] = False,
+    own_network: Annotated[
+        list[str] | None, typer.Option(help="A network of one's own, module:Class, that the weights may be of.")
+    ] = None,
 ) -> None:
     """Segment mammograms: a mask (0 and 255), a picture with contours, and the contours' points, in the stored pixels.
 
@@ -28,4 +31,5 @@ def predict(
     with told():
         from massmatch.cli.predicting import predict_all
 
-        predict_all(run, images, out, keep_names=keep_names, allow_for_processing=allow_for_processing)
+        own = own_network or ()
+        predict_all(run, images, out, keep_names=keep_names, allow_for_processing=allow_for_processing, own=own)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
@@ -15,14 +16,20 @@ from massmatch.pictures import overlay
 
 
 def predict_all(
-    run: Path, images: list[Path], out: Path, *, keep_names: bool = False, allow_for_processing: bool = False
+    run: Path,
+    images: list[Path],
+    out: Path,
+    *,
+    keep_names: bool = False,
+    allow_for_processing: bool = False,
+    own: Collection[str] = (),
 ) -> None:
     """Write the results of every image; exit with 3 at the end if some could not be segmented.
 
     Raises FileNotFoundError and ValueError as `load_network` and `image_files` do, ValueError for two images of one
     name, and OSError where `out` cannot be written.
     """
-    model, facts = load_network(run)
+    model, facts = load_network(run, own)
     files = list(image_files(images))
     out.mkdir(parents=True, exist_ok=True)
     written: dict[str, str] = {}

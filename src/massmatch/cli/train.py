@@ -128,11 +128,10 @@ def resolved(**fields: Any) -> "Experiment":
     from massmatch.losses import make_loss
     from massmatch.runs.experiment import Experiment, make_model
 
+    make_loss(fields["loss"])
+    make_model(fields["model"], 1)
     try:
-        experiment = Experiment(**fields)
+        return Experiment(**fields)
     except ValidationError as error:
         lines = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}, but is {e['input']!r}" for e in error.errors()]
         raise ValueError("\n".join(lines)) from None
-    make_loss(experiment.loss)
-    make_model(experiment.model, 1)
-    return experiment

@@ -1,7 +1,7 @@
 """Trained weights on images of any size: what was done to the training images is done to them, and undone."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,11 @@ class Prediction:
     instance: str | None  # SOP Instance UID of a DICOM file
 
 
-def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a run's folder, or of a weights file, and its facts. Errors: see `load_weights`."""
+def load_network(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a run's folder, or of a weights file, and its facts. `own`, and errors: see `load_weights`."""
     if not path.exists():
         raise FileNotFoundError(f"no such run or weights: {path}")
-    return load_weights(path / "best.safetensors" if path.is_dir() else path)
+    return load_weights(path / "best.safetensors" if path.is_dir() else path, own)
 
 
 def image_files(paths: Iterable[Path]) -> Iterator[tuple[Path, Path]]:

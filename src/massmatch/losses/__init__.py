@@ -14,6 +14,7 @@ from .cores.base import BCE, Dice, Tversky
 from .cores.mixed import DiceBCE, Hybrid
 from .cores.weighted import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
 from .entry import Entry, VariantName
+from .own import AdaptedLoss
 from .rivals.adaptive import AdaptiveSampleLoss, DensityASP
 from .rivals.adaptive_region import AdaptiveRegionLoss
 from .rivals.distance import BoundaryLoss, GeneralisedSurface, HausdorffDT, RegionWise
@@ -30,6 +31,7 @@ __all__ = [
     "RMI",
     "SSIM",
     "SSL",
+    "AdaptedLoss",
     "AdaptiveRegionLoss",
     "AdaptiveSampleLoss",
     "AdaptiveTversky",

@@ -176,7 +176,11 @@ def expanded_mask(mask: Tensor, logits: Tensor) -> Tensor:
 
 
 def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str) -> Tensor:
-    """(B, C) values times their weights, then mean, sum or as they are."""
+    """(B, C) values times their weights, then mean, sum or as they are; one number of a whole batch has no other."""
+    if loss.ndim == 0:
+        if sample_weight is not None or reduction != "mean":
+            raise ValueError("this loss is one number for the whole batch: it takes no sample_weight and only 'mean'")
+        return loss
     if sample_weight is not None:
         allowed = (loss.shape[:1], loss.shape, (loss.shape[0], 1))
         if sample_weight.shape not in allowed:

@@ -1,6 +1,7 @@
 """A loss written in one line of text, as on the command line and in plans: name:option=value,option=value.
 
     make_loss("sm-tversky-s-a:cell_statistic=mean,smooth=0.1")  # a loss of the catalogue
+    make_loss("my_module:MyLoss:gamma=2,probabilities=true")    # one's own: see `own.py`
 
 Values are true, false, null, numbers, words, and pairs of sizes such as 8x16.
 """
@@ -12,13 +13,14 @@ from typing import Any
 
 from .base import ImageLoss
 from .catalogue import LOSSES
+from .own import own_loss
 
 WORDS = {"true": True, "false": False, "null": None}
 
 
 @dataclass(frozen=True)
 class LossSpec:
-    """What such a text says: the name of a loss, and its options.
+    """What such a text says: the name of a loss, or module:attribute of one's own, and its options.
 
     Printing it gives the text again, so that `LossSpec.parse(str(spec)) == spec`.
 
@@ -36,6 +38,9 @@ class LossSpec:
             ValueError: for what is not of the form of this module.
         """
         name, _, options = text.partition(":")
+        attribute, _, rest = options.partition(":")
+        if name not in LOSSES and attribute and "=" not in attribute:
+            name, options = f"{name}:{attribute}", rest
         return cls(name, dict(_option(part, text) for part in options.split(",") if part))
 
     def __str__(self) -> str:
@@ -46,6 +51,11 @@ class LossSpec:
         """The options alone, as a=1,b=2."""
         return ",".join(f"{name}={text_of(value)}" for name, value in self.options.items())
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it names a loss of one's own, module:attribute, and none of the catalogue."""
+        return ":" in self.name
+
     def make(self, **more: Any) -> ImageLoss:
         """The loss; `more` are arguments besides, such as `reduction`.
 
@@ -53,6 +63,8 @@ class LossSpec:
             ValueError: for an unknown name (with the nearest one), an option that the loss does not have, or a value
                 that it refuses.
         """
+        if self.is_own:
+            return own_loss(self.name, **self.options, **more)
         return LOSSES[self.name](**self.options, **more)
 
 

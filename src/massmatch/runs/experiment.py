@@ -1,15 +1,19 @@
 """What is trained, on what, how: one value that names its own folder."""
 
 import hashlib
+import inspect
 import json
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from massmatch.data import Cohort, Split, split
+from massmatch.losses import LossSpec
+from massmatch.losses.own import built, imported, origin
 from massmatch.models import MODELS, Network
 
 MAX_NAME = 240  # bytes; file systems take 255
@@ -40,6 +44,16 @@ class Experiment(BaseModel):
     threads: int | None = Field(default=None, ge=1)  # None: PyTorch's choice
     # a pixel above it is predicted mass; "validation": the value with the best pooled DSC on the validation part
     threshold: Literal["validation"] | Annotated[float, Field(gt=0, lt=1)] = 0.5
+    own_code: str | None = None  # version and source digest of a loss or network of one's own, module:attribute
+
+    @model_validator(mode="before")
+    @classmethod
+    def record_own_code(cls, fields: Any) -> Any:
+        """Fill in `own_code` where it is not given: other code makes another experiment."""
+        if not isinstance(fields, dict) or "own_code" in fields:
+            return fields
+        loss, model = (fields.get(name, cls.model_fields[name].default) for name in ("loss", "model"))
+        return {**fields, "own_code": own_code(loss, model)}
 
     @property
     def digest(self) -> str:
@@ -47,19 +61,45 @@ class Experiment(BaseModel):
         fields = self.model_dump()
         if not self.adversarial:
             del fields["adversarial"]  # a later option: runs without it keep their names
+        if self.own_code is None:
+            del fields["own_code"]  # the same
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     def folder(self, runs: Path, fold: int) -> Path:
         """Where the run of one fold lives."""
-        loss = self.loss.replace(":", "+").replace("/", "-")
-        before, after = f"{self.cohort}_{self.model}-w{self.width}_{loss}", f"_seed{self.seed}_{self.digest}"
+        loss, model = (text.replace(":", "+").replace("/", "-") for text in (self.loss, self.model))
+        before, after = f"{self.cohort}_{model}-w{self.width}_{loss}", f"_seed{self.seed}_{self.digest}"
         kept = before.encode()[: MAX_NAME - len(after)].decode(errors="ignore")  # the digest tells the cut ones apart
         return runs / (kept + after) / f"fold{fold}"
 
 
-def make_model(name: str, width: int) -> nn.Module:
-    """A network with one input channel and one logit per pixel. ValueError for an unknown name."""
-    return network_of(name)(1, 1, width)
+def own_code(loss: str, model: str) -> str | None:
+    """Where a loss and a network of one's own come from, or None where both are of the catalogue.
+
+    Raises ValueError for what cannot be imported.
+    """
+    names = [spec.name for spec in (LossSpec.parse(str(loss)), LossSpec.parse(str(model))) if spec.is_own]
+    return "; ".join(f"{name} of {origin(name)}" for name in names) or None
+
+
+def make_model(text: str, width: int) -> nn.Module:
+    """A network with one input channel and one logit per pixel.
+
+    Args:
+        text: a name of `MODELS`, or a class of one's own as module:Class or module:Class:option=value, which is called
+            with (1, 1, width) and its options. It returns logits, or a list of them, the main one first.
+        width: channels of the first level.
+
+    Raises:
+        ValueError: for an unknown name (with the nearest one), or a class that cannot be built.
+    """
+    spec = LossSpec.parse(text)
+    if not spec.is_own:
+        return network_of(text)(1, 1, width)
+    kind = imported(spec.name)
+    if not inspect.isclass(kind) or not issubclass(kind, nn.Module):
+        raise ValueError(f"{spec.name} must be a class derived from torch.nn.Module, but is {kind!r}")
+    return built(spec.name, partial(kind, 1, 1, width), dict(spec.options))
 
 
 def network_of(name: str) -> Network:

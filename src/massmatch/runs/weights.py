@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import save
 from torch import nn
 
 from massmatch.data import Cohort
+from massmatch.losses import LossSpec
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import first_unfinite, fit_into
 from massmatch.runs.experiment import Experiment, make_model
@@ -47,11 +49,14 @@ def digest(tensors: dict[str, torch.Tensor]) -> str:
     return over.hexdigest()
 
 
-def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_weights(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
     """The network in float32, ready to predict, on the GPU if there is one; and its facts.
 
+    Nothing in the file is executed. A network of one's own is imported only if `own` names it, module:Class: what a
+    file says is no reason to run code.
+
     Raises FileNotFoundError, or ValueError for a file that is damaged, has weights that are no numbers or of another
-    network, or was not written by massmatch. Nothing in the file is executed.
+    network, was not written by massmatch, or is of a network of one's own that `own` does not name.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
@@ -68,6 +73,11 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise ValueError(f"{path} is damaged: its weights have another SHA-256 than the file says")
     if (name := first_unfinite(tensors)) is not None:
         raise ValueError(f"{path} is refused: {name} is not finite")
+    if LossSpec.parse(facts["model"]).is_own and facts["model"] not in own:
+        raise ValueError(
+            f"{path} is of {facts['model']}, which is code of its author's own and is not run on a file's word: if you "
+            f"trust it, give --own-network {facts['model']}, or in Python own=[{facts['model']!r}]"
+        )
     model = make_model(facts["model"], facts["width"])
     fit_into(model, tensors, str(path))
     return model.to(best_device()).eval(), facts

@@ -17,7 +17,7 @@ from massmatch.sweeps.status import experiment_of
 from massmatch.sweeps.tables import Planned
 
 Family = tuple[Any, ...]  # of runs that compute in the same way: in a sweep, those of one network
-SHARED = [name for name in Experiment.model_fields if name not in ("loss", "seed")]
+SHARED = [name for name in Experiment.model_fields if name not in ("loss", "seed", "own_code")]
 
 
 def family_of(facts: Mapping[str, Any]) -> Family:

@@ -177,7 +177,8 @@ class Finished(NamedTuple):
     @classmethod
     def of(cls, out: Path, cohort: Cohort) -> "Finished":
         """FileNotFoundError for a run without weights, ValueError if the cohort has changed since."""
-        model, facts = load_weights(out / "best.safetensors")
+        facts_of_run = read(out / "experiment.yaml")
+        model, facts = load_weights(out / "best.safetensors", own=(facts_of_run["model"],))
         experiment = Experiment(**facts["experiment"])
         if cohort.fingerprint != experiment.fingerprint:
             raise ValueError(
@@ -185,8 +186,8 @@ class Finished(NamedTuple):
                 f"{experiment.fingerprint}; give the cohort of the run, or for another one "
                 "`evaluate WEIGHTS COHORT --out DIR`"
             )
-        fold = read(out / "experiment.yaml")["fold"]
-        return cls(model, experiment, facts["threshold"], parts_of(experiment, cohort, fold).test)
+        parts = parts_of(experiment, cohort, facts_of_run["fold"])
+        return cls(model, experiment, facts["threshold"], parts.test)
 
     def ticking(self, watch: Watch) -> Tick:
         """Tells `watch` after each image."""

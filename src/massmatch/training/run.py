@@ -16,7 +16,7 @@ from torch import nn
 from massmatch.data import Cohort, Split
 from massmatch.losses import make_loss
 from massmatch.runs.atomic import FAILED, need_space, remove_leftovers
-from massmatch.runs.experiment import Experiment, parts_of
+from massmatch.runs.experiment import Experiment, own_code, parts_of
 from massmatch.runs.lock import locked
 from massmatch.runs.precision import Speed
 from massmatch.runs.record import recorded, refuse_another
@@ -120,6 +120,11 @@ def check(experiment: Experiment, cohort: Cohort, speed: Speed | None = None) ->
     if speed and any(want not in ("auto", given) for want, given in zip(asked, speed, strict=True)):
         raise ValueError(f"speed: must fit the experiment's ({asked}), but is ({speed})")
     make_loss(experiment.loss)
+    if experiment.own_code != (found := own_code(experiment.loss, experiment.model)):
+        raise ValueError(
+            f"the code of {experiment.loss} or {experiment.model} has changed: it is {found}, but the experiment is "
+            f"about {experiment.own_code}; an experiment with the new one makes a run of its own"
+        )
     if cohort.fingerprint != experiment.fingerprint:
         raise ValueError(
             f"{cohort.root} has changed: its fingerprint is {cohort.fingerprint}, but the experiment is about "

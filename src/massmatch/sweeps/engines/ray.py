@@ -56,7 +56,7 @@ class Cluster:
     def measure(self, experiment: Experiment) -> Speed:
         """The fastest way for a network on a machine of the cluster. ValueError if Ray cannot find out."""
         try:
-            return Speed(*self.ray.get(self.time.remote(experiment.model_dump_json(), self.hidden)))
+            return Speed(*self.ray.get(self.time.remote(experiment.model_dump_json(), self.environment(experiment))))
         except self.ray.exceptions.RayError as error:
             reason = str(error).strip().rpartition("\n")[2]  # the lines before are a traceback
             raise ValueError(
@@ -65,7 +65,15 @@ class Cluster:
 
     def start(self, job: Job) -> None:
         """Hand a run to Ray."""
-        self.running[self.attend.remote(job.to_json(), str(self.token), self.hidden)] = job
+        environment = self.environment(job.run.experiment)
+        self.running[self.attend.remote(job.to_json(), str(self.token), environment)] = job
+
+    def environment(self, experiment: Experiment) -> dict[str, str]:
+        """What a run's process is given besides its machine's own variables; for code of one's own, where that lies."""
+        if experiment.own_code is None:
+            return self.hidden
+        here = os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH"))))
+        return {**self.hidden, "PYTHONPATH": here}
 
     def ended(self) -> list[tuple[Job, Outcome]]:
         """Runs that have ended since the last call; waits a moment."""

@@ -1,0 +1,195 @@
+"""A loss of one's own, named module:attribute, under the call that all losses of the catalogue have.
+
+    make_loss("monai.losses:DiceLoss:sigmoid=true")(logits, target)
+
+The attribute may be a class, whose instances are called with (logits, target); a function of (logits, target), whose
+further arguments are its options; or a module that is ready-made. With the option `probabilities=true` it is handed
+sigmoid(logits) instead of logits. A class derived from `ImageLoss` is used as it is. Modules are looked for where
+Python looks, and in the current directory, as with `python -m`.
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .base import Facts, ImageLoss
+from .entry import nearest
+
+
+class Called(nn.Module):
+    """Any callable of (logits, target), as a module of logits.
+
+    Args:
+        function: called with (logits, target), both (B, C, *spatial).
+        probabilities: whether it is handed sigmoid(logits) instead of logits.
+    """
+
+    def __init__(self, function: Callable[..., Any], probabilities: bool = False) -> None:
+        super().__init__()
+        self.function, self.probabilities = function, probabilities
+
+    def forward(self, logits: Tensor, target: Tensor) -> Any:
+        """What the callable returns."""
+        return self.function(logits.sigmoid() if self.probabilities else logits, target)
+
+
+class AdaptedLoss(ImageLoss):
+    """Somebody else's loss under the common call: checked inputs in float32 or more, and one number.
+
+    Args:
+        function: a callable of (logits, target), both (B, C, *spatial), that returns a scalar, or a tensor whose first
+            axis is the batch, which is averaged image by image.
+        reduction: see `ImageLoss`. All but "mean" need values by image, and so does a `sample_weight`.
+
+    Raises:
+        ValueError: when called with a mask, or when the callable returns something else.
+
+    Example:
+        AdaptedLoss(torch.nn.BCEWithLogitsLoss())(logits, target)
+    """
+
+    def __init__(self, function: Callable[..., Any], *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.function = function
+
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """The scalar that the callable returns, or (B, 1): the mean of what it returns for each image."""
+        del instances, facts
+        if valid is not None:
+            raise ValueError("a loss of one's own takes no mask: crop the images, or derive the loss from ImageLoss")
+        value = self.function(logits, target)
+        if not isinstance(value, Tensor) or (value.ndim > 0 and len(value) != len(target)):
+            what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ValueError(f"a loss must return a scalar tensor, or one value or map per image, but returned {what}")
+        return value if value.ndim == 0 else value.reshape(len(value), -1).mean(1, keepdim=True)
+
+
+def imported(name: str) -> Any:
+    """The attribute of a module, from "module:attribute".
+
+    Raises:
+        ValueError: for a module that cannot be imported, or has no such attribute (with the nearest one).
+    """
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise ValueError(f"{name!r} must be written module:attribute, as in my_module:MyLoss")
+    here = str(Path.cwd())
+    if not {"", here} & set(sys.path):  # the installed command has its own folder there instead
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever the module does when it is imported
+        raise ValueError(
+            f"{name}: no such loss or network ({in_one_line(error)}); write module:attribute, of a module "
+            f"that Python finds from {here}"
+        ) from None
+    return found
+
+
+def callable_loss(name: str, options: dict[str, Any]) -> nn.Module:
+    """The loss named module:attribute as a module of (logits, target), with these options and nothing else around it.
+
+    Raises:
+        ValueError: for what cannot be imported, is no loss, or cannot be built with these options.
+    """
+    options = dict(options)
+    probabilities = options.pop("probabilities", False)
+    if not isinstance(probabilities, bool):
+        raise ValueError(f"{name}: probabilities must be true or false, but is {probabilities!r}")
+    found = imported(name)
+    if inspect.isclass(found):
+        found = built(name, found, options)
+    elif isinstance(found, nn.Module) and options:
+        raise ValueError(f"{name} is ready-made and takes no options, but has {', '.join(options)}")
+    elif inspect.isroutine(found):
+        check_options(name, found, options)
+        found = partial(found, **options)
+    if not callable(found):
+        raise ValueError(f"{name} is no loss: it must be a class, a function or a module, called with (logits, target)")
+    return found if isinstance(found, nn.Module) and not probabilities else Called(found, probabilities)
+
+
+def own_loss(name: str, *, reduction: str = "mean", from_logits: bool = True, **options: Any) -> ImageLoss:
+    """The loss named module:attribute under the common call. Errors: as `callable_loss`."""
+    kind = imported(name)
+    if inspect.isclass(kind) and issubclass(kind, ImageLoss):
+        return built(name, kind, {**options, "reduction": reduction, "from_logits": from_logits})
+    if not from_logits:
+        raise ValueError(f"{name} is a loss of one's own and is called with logits: from_logits must be True")
+    return AdaptedLoss(callable_loss(name, options), reduction=reduction)
+
+
+def built(name: str, kind: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """What a class or function makes of these options, or a ValueError in one line."""
+    check_options(name, kind, options)
+    try:
+        return kind(**options)
+    except Exception as error:
+        raise ValueError(f"{name} cannot be built with these options: {in_one_line(error)}") from None
+
+
+def takes(name: str, option: str) -> bool:
+    """Whether the loss named module:attribute has this option by name."""
+    try:
+        return option in inspect.signature(imported(name)).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def check_options(name: str, kind: Callable[..., Any], options: dict[str, Any]) -> None:
+    """Raise ValueError for an option that the callable does not take, with the nearest one that it does."""
+    try:
+        parameters = inspect.signature(kind).parameters
+    except (TypeError, ValueError):  # some that are written in C have no signature
+        return
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    for option in options:
+        if option not in parameters:
+            has = f"{nearest(option, parameters)} It has {', '.join(parameters)}" if parameters else "; it has none"
+            raise ValueError(f"{name} has no option {option!r}{has}")
+
+
+def origin(name: str) -> str:
+    """Where a loss or network named module:attribute comes from: the version of its package and a digest of its source.
+
+        origin("monai.losses:DiceLoss")  # "monai 1.6.0, dice.py sha256 0123456789abcdef"
+
+    Raises ValueError for what cannot be imported.
+    """
+    found = imported(name)
+    thing = found if inspect.isclass(found) or inspect.isroutine(found) else type(found)
+    package = thing.__module__.partition(".")[0]
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        version = str(getattr(sys.modules.get(package), "__version__", "without version"))
+    try:
+        source = Path(inspect.getsourcefile(thing) or "")
+        digest = f"{source.name} sha256 {sha256(source.read_bytes()).hexdigest()[:16]}"
+    except (TypeError, OSError):
+        digest = "without source"
+    return f"{package} {version}, {digest}"
+
+
+def in_one_line(error: Exception) -> str:
+    """The kind of an error and the first line of its message."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}"

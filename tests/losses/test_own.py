@@ -1,0 +1,135 @@
+"""Losses of one's own under the common call: classes, functions, ready-made modules; what is no loss is told."""
+
+import sys
+import textwrap
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from massmatch.losses import AdaptedLoss, make_loss
+from massmatch.losses.own import callable_loss, origin
+
+MODULE = '''
+import torch
+from torch import nn
+from massmatch.losses import WholeImageLoss, Dice
+
+class Mean(nn.Module):
+    """A scalar of logits, times a weight that is learned."""
+
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.factor, self.learned = factor, nn.Parameter(torch.ones(()))
+
+    def forward(self, logits, target):
+        return self.factor * self.learned * (torch.sigmoid(logits) - target).abs().mean()
+
+def by_image(p, target, power=1):
+    """A map for each image, of probabilities."""
+    return (p - target).abs() ** power
+
+class Ours(WholeImageLoss):
+    def __init__(self, smooth=1.0, **options):
+        super().__init__(Dice(smooth), **options)
+
+class Broken:
+    def __init__(self):
+        raise RuntimeError("no licence\\nsecond line")
+
+ready = nn.BCEWithLogitsLoss()
+number = 3
+'''
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path, monkeypatch):
+    (tmp_path / "mine_for_tests.py").write_text(textwrap.dedent(MODULE))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path / "mine_for_tests.py"
+    sys.modules.pop("mine_for_tests", None)
+
+
+def example():
+    torch.manual_seed(0)
+    y = torch.zeros(2, 1, 8, 8)
+    y[:, :, 2:5, 2:5] = 1
+    return torch.randn(y.shape), y
+
+
+def test_a_class_is_called_with_logits_and_keeps_its_parameters():
+    x, y = example()
+    loss = make_loss("mine_for_tests:Mean:factor=2")
+    torch.testing.assert_close(loss(x, y, facts=loss.facts(y)), 2 * (x.sigmoid() - y).abs().mean())
+    assert [p.shape for p in loss.parameters()] == [()]
+
+
+def test_a_function_of_probabilities_gives_values_by_image():
+    x, y = example()
+    loss = make_loss("mine_for_tests:by_image:power=2,probabilities=true", reduction="none")
+    expected = ((x.sigmoid() - y) ** 2).flatten(1).mean(1, keepdim=True)
+    torch.testing.assert_close(loss(x, y), expected)
+    torch.testing.assert_close(
+        loss(x, y, sample_weight=torch.tensor([2.0, 0.0])), expected * torch.tensor([[2.0], [0]])
+    )
+
+
+def test_a_ready_made_module_and_a_loss_of_ours_are_used_as_they_are():
+    x, y = example()
+    torch.testing.assert_close(make_loss("mine_for_tests:ready")(x, y), F.binary_cross_entropy_with_logits(x, y))
+    ours = make_loss("mine_for_tests:Ours:smooth=0.5", reduction="none")
+    assert ours(x, y).shape == (2, 1)
+    assert not isinstance(ours, AdaptedLoss)
+
+
+def test_monais_losses_can_be_named():
+    from monai.losses import DiceLoss
+
+    x, y = example()
+    torch.testing.assert_close(make_loss("monai.losses:DiceLoss:sigmoid=true")(x, y), DiceLoss(sigmoid=True)(x, y))
+
+
+def test_half_precision_and_bool_targets_are_brought_to_float32():
+    x, y = example()
+    assert make_loss("mine_for_tests:ready")(x.half(), y.bool()).dtype == torch.float32
+    assert callable_loss("mine_for_tests:ready", {})(x, y) == make_loss("mine_for_tests:ready")(x, y)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("no_such_module:X", "no such loss or network .ModuleNotFoundError"),
+        ("mine_for_tests:Nothing", "no such loss or network .AttributeError"),
+        ("mine_for_tests:Mean:facter=2", "no option 'facter'; did you mean 'factor'. It has factor"),
+        ("mine_for_tests:by_image:pover=2", "no option 'pover'; did you mean 'power'"),
+        ("mine_for_tests:Broken", "cannot be built with these options: RuntimeError: no licence$"),
+        ("mine_for_tests:ready:a=1", "ready-made and takes no options"),
+        ("mine_for_tests:number", "is no loss: it must be a class, a function or a module"),
+        ("mine_for_tests:Mean:probabilities=3", "probabilities must be true or false"),
+    ],
+)
+def test_what_is_no_loss_is_told_in_one_line(text, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        make_loss(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_one_number_for_a_batch_cannot_do_is_told():
+    x, y = example()
+    with pytest.raises(ValueError, match="one number for the whole batch"):
+        make_loss("mine_for_tests:Mean", reduction="none")(x, y)
+    with pytest.raises(ValueError, match="one number for the whole batch"):
+        make_loss("mine_for_tests:Mean")(x, y, sample_weight=torch.ones(2))
+    with pytest.raises(ValueError, match="takes no mask"):
+        make_loss("mine_for_tests:Mean")(x, y, mask=torch.ones_like(x))
+    with pytest.raises(ValueError, match=r"returned a tensor \(8,\)"):
+        AdaptedLoss(lambda p, y: torch.zeros(8))(x, y)
+
+
+def test_the_origin_is_the_version_and_the_source(module):
+    assert origin("torch.nn:BCEWithLogitsLoss").startswith(f"torch {torch.__version__.split('+')[0]}")
+    first = origin("mine_for_tests:Mean")
+    assert first.startswith("mine_for_tests without version, mine_for_tests.py sha256 ")
+    module.write_text(MODULE + "\n# changed")
+    assert origin("mine_for_tests:Mean") != first
