@@ -14,7 +14,7 @@ from massmatch.cli.predicting import predict_all
 from massmatch.data import CohortError
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.inference.contours import outlines
-from massmatch.inference.predict import Prediction, image_files, predict, segment
+from massmatch.inference.predict import Prediction, image_files, orientation, predict, segment
 from massmatch.runs.weights import load_weights, save_weights
 
 
@@ -29,8 +29,9 @@ class Bright(nn.Module):
         return self.gain * (images - 0.8)
 
 
-def facts(**how):
-    return {"threshold": 0.5, "normalise": "min-max", "preprocessing": Preprocessing(**how).model_dump(mode="json")}
+def facts(orientation="mixed", **how):
+    prepared = Preprocessing(**how).model_dump(mode="json")
+    return {"threshold": 0.5, "normalise": "min-max", "preprocessing": prepared, "orientation": orientation}
 
 
 def marked(side):
@@ -78,7 +79,7 @@ def test_dicom_is_predicted_in_its_stored_frame_also_inverted(tmp_path):
 
 def test_weights_of_an_unprepared_cohort_pad_to_its_proportions():
     image, truth = marked("left")
-    old = {"threshold": 0.5, "normalise": "min-max", "preprocessing": None, "size": (160, 160)}
+    old = {"threshold": 0.5, "normalise": "min-max", "preprocessing": None, "size": (160, 160), "orientation": "left"}
     np.testing.assert_array_equal(segment(Bright(), old, image, None, "a") > 0.5, truth)
 
 
@@ -120,7 +121,7 @@ def weights(cohort, trained, tmp_path):
     model, _ = load_weights(trained / "best.safetensors")
 
     class Prepared:
-        normalise, licence = "z-score", "made up"
+        normalise, licence, orientation = "z-score", "made up", "left"
         preprocessing = Preprocessing(crop="breast", flip="left", normalise="z-score", size=(64, 64))
 
     save_weights(tmp_path / "w.safetensors", model, tiny(cohort), 0.5, (64, 64), Prepared)
@@ -130,7 +131,45 @@ def weights(cohort, trained, tmp_path):
 def test_the_preparation_is_stored_with_the_weights(weights):
     _, known = load_weights(weights)
     assert Preprocessing(**known["preprocessing"]).crop == "breast"
-    assert known["normalise"] == "z-score"
+    assert (known["normalise"], known["orientation"]) == ("z-score", "left")
+
+
+class Leftish(Bright):
+    """A network that learnt left chest walls only: it is blind in the right half."""
+
+    def forward(self, images):
+        found = super().forward(images)
+        half = images.shape[-1] // 2
+        return torch.cat([found[..., :half], found[..., half:] - 1000], dim=-1)
+
+
+@pytest.mark.parametrize("crop", ["none", "breast"])
+@pytest.mark.parametrize("bits", [8, None])
+@pytest.mark.parametrize("known", ["left", "right"])
+def test_the_prediction_of_the_mirrored_image_is_the_mirrored_prediction(known, bits, crop):
+    how = facts(known, crop=crop, size=(96, 80))
+    if bits is None:
+        how |= {"preprocessing": None, "size": (96, 80)}
+    image, truth = marked("left")
+    found = segment(Leftish(), how, image, "CC", "a")
+    np.testing.assert_array_equal(segment(Leftish(), how, image[:, ::-1], "CC", "a"), found[:, ::-1])
+    assert (found[truth].mean() > 0.5) == (known == "left")
+
+
+def test_the_header_decides_where_the_chest_wall_is(tmp_path):
+    """The patient's orientation along the rows; the side of the breast says nothing of how its pixels are stored."""
+    image, truth = marked("left")
+    how = facts("left", size="native")
+    for along, sees in ((["A", "F"], True), (["P", "F"], False), ("", True)):
+        path = write_dicom(tmp_path / "a.dcm", image, PatientOrientation=along, ImageLaterality="R")
+        assert predict(Leftish(), how, path).mask[truth].all() == sees
+
+
+def test_weights_of_old_versions_know_their_orientation_by_the_flip_of_their_cohort():
+    assert orientation({"preprocessing": {"flip": "right"}}) == "right"
+    assert orientation({"preprocessing": {"flip": "none"}}) is None
+    assert orientation({"preprocessing": None}) is None
+    assert orientation({"preprocessing": {"flip": "none"}, "orientation": "left"}) == "left"
 
 
 def test_row_52_results_of_dicom_do_not_carry_the_files_name(weights, tmp_path, capsys):

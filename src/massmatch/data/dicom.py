@@ -48,6 +48,7 @@ class Mammogram:
     spacing_mm: tuple[float, float] | None  # row, column, in the plane that the source names
     spacing_source: str  # PixelSpacing, ImagerPixelSpacing, ImagerPixelSpacing/magnification or none
     side: str | None  # L or R
+    chest: str | None  # left or right: on which side of the stored pixels the header puts the chest wall
     view: str | None  # CC, MLO, ...
     patient: str  # 12 hex digits of a hash of the patient's ID (of the study, if there is none)
     instance: str  # SOP Instance UID
@@ -71,6 +72,7 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False) -> 
             spacing_mm=spacing,
             spacing_source=source,
             side=_side(header),
+            chest=_chest(header),
             view=_view(header),
             patient=patient_key(header),
             instance=str(header.get("SOPInstanceUID", "")),
@@ -249,6 +251,15 @@ def _pair(header: Dataset, keyword: str) -> tuple[float, float] | None:
 def _side(header: Dataset) -> str | None:
     side = str(header.get("ImageLaterality", "") or header.get("Laterality", "") or "").strip().upper()
     return side if side in ("L", "R") else None
+
+
+def _chest(header: Dataset) -> str | None:
+    """From PatientOrientation (PS3.3 C.7.6.1.1.1): the direction in which the columns go, anterior or posterior.
+
+    The laterality is no answer: many archives store right breasts with the chest wall on the left.
+    """
+    along = str((header.get("PatientOrientation") or [""])[0]).strip().upper()[:1]
+    return {"A": "left", "P": "right"}.get(along)
 
 
 def _view(header: Dataset) -> str | None:

@@ -12,6 +12,7 @@ from torch import nn
 from massmatch.data.cohort import IMAGE_ENDINGS, read_grey
 from massmatch.data.dicom import is_dicom, read_dicom
 from massmatch.data.errors import CohortError
+from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.preprocessing.resize import resized
 from massmatch.data.readers.listing import is_data
@@ -88,23 +89,56 @@ def predict(
         raise FileNotFoundError(f"no such image: {path}")
     root = root or path.parent
     shown = path.relative_to(root).as_posix()
-    spacing, source, view, instance, name = None, "none", None, None, path.stem
+    spacing, source, view, chest, instance, name = None, "none", None, None, None, path.stem
     if is_dicom(path):
         found = read_dicom(root, shown, allow_for_processing=allow_for_processing)
-        image, view, instance = found.pixels, found.view, found.instance
+        image, view, chest, instance = found.pixels, found.view, found.chest, found.instance
         spacing, source = found.spacing_mm, found.spacing_source
         name = path.stem if keep_name else hashlib.sha256(found.instance.encode()).hexdigest()[:12]
     else:
         image = read_grey(root, shown)
-    probability = segment(model, facts, image, view, name)
+    probability = segment(model, facts, image, view, name, chest=chest)
     return Prediction(name, image, probability, probability > facts["threshold"], spacing, source, instance)
 
 
-def segment(model: nn.Module, facts: dict[str, Any], image: np.ndarray, view: str | None, name: str) -> np.ndarray:
-    """(H, W) float32 probabilities of mass for a native (H, W) image. Warns as `preprocess` does."""
-    if facts.get("preprocessing") is None:
+def segment(
+    model: nn.Module,
+    facts: dict[str, Any],
+    image: np.ndarray,
+    view: str | None,
+    name: str,
+    *,
+    chest: str | None = None,
+) -> np.ndarray:
+    """(H, W) float32 probabilities of mass for a native (H, W) image, in the image's own frame.
+
+    Where the network has learnt breasts whose chest wall lies on one side, an image that shows it on the other side is
+    mirrored for the network, and the probabilities are mirrored back. `chest` ("left" or "right") says where the chest
+    wall is; by default it is looked for. Warns as `preprocess` does.
+    """
+    known = orientation(facts)
+    if known in ("left", "right") and (chest or chest_side(image)) != known:
+        return _probabilities(model, facts, image[:, ::-1], view, name)[:, ::-1]
+    return _probabilities(model, facts, image, view, name)
+
+
+def orientation(facts: dict[str, Any]) -> str | None:
+    """On which side the network's training images showed the chest wall: "left", "right" or "mixed"; None: unknown.
+
+    Weights written before version 0.2 say it only where the preparation had brought all chest walls to one side.
+    """
+    if "orientation" in facts:
+        return str(facts["orientation"])
+    flip = (facts["preprocessing"] or {}).get("flip", "none")
+    return None if flip == "none" else str(flip)
+
+
+def _probabilities(
+    model: nn.Module, facts: dict[str, Any], image: np.ndarray, view: str | None, name: str
+) -> np.ndarray:
+    if facts["preprocessing"] is None:
         return _padded(model, facts, image)
-    how = Preprocessing.from_record(facts["preprocessing"])
+    how = Preprocessing.from_record(facts["preprocessing"]).model_copy(update={"flip": "none"})  # it is turned already
     clean = without_pectoral(image, view, name) if how.pectoral == "suppress" else image
     frame = Frame.of(clean, how, name)
     found = predicted(model, prepared_pixels(clean, frame, how, name), how.normalise)

@@ -31,6 +31,7 @@ def save_weights(
         "size": size,
         "normalise": cohort.normalise,
         "preprocessing": None if cohort.preprocessing is None else cohort.preprocessing.model_dump(mode="json"),
+        "orientation": cohort.orientation,  # predictions turn an image so that its chest wall lies on this side
         "threshold": threshold,
         "experiment": experiment.model_dump(),
         "data_licence": cohort.licence,
