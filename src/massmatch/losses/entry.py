@@ -61,7 +61,7 @@ class Entry:
         variant: what the name of one of the paper's 24 losses says.
 
     Raises:
-        ValueError: for an option that the loss does not have, with the nearest one and all that it has.
+        UnknownOptionError: for an option that the loss does not have, with the nearest one and all that it has.
 
     Example:
         LOSSES["focal"](gamma=3)
@@ -82,7 +82,7 @@ class Entry:
         for name in options:
             if name not in (*allowed, *COMMON):
                 has = f"{nearest(name, allowed)} It has {', '.join(allowed)}" if allowed else "; it has none"
-                raise ValueError(f"loss {self.name} has no option {name!r}{has}")
+                raise UnknownOptionError(f"loss {self.name} has no option {name!r}{has}")
         if self.core is None:
             return self.build(**self.fixed, **options)
         of_core = {name: options.pop(name) for name in inspect.signature(self.core).parameters if name in options}
@@ -128,6 +128,10 @@ def meanings(cls: type) -> dict[str, str]:
         for names, text in re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", block, re.M):
             found |= dict.fromkeys(names.split(", "), " ".join(text.split()))
     return found
+
+
+class UnknownOptionError(TypeError, ValueError):
+    """An option that a loss does not have: a TypeError as for any call, and a ValueError as for any wrong setting."""
 
 
 class UnknownNameError(KeyError, ValueError):

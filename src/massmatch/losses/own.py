@@ -21,7 +21,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .base import Facts, ImageLoss
-from .entry import nearest
+from .entry import UnknownOptionError, nearest
 
 
 class Called(nn.Module):
@@ -165,7 +165,7 @@ def check_options(name: str, kind: Callable[..., Any], options: dict[str, Any]) 
     for option in options:
         if option not in parameters:
             has = f"{nearest(option, parameters)} It has {', '.join(parameters)}" if parameters else "; it has none"
-            raise ValueError(f"{name} has no option {option!r}{has}")
+            raise UnknownOptionError(f"{name} has no option {option!r}{has}")
 
 
 def origin(name: str) -> str:
