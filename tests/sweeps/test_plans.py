@@ -3,13 +3,15 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from massmatch.data import Cohort
+from massmatch.data import Cohort, open_cohort
 from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
-from massmatch.sweeps.plan import Plan, checked, read_plan, runs_of, systems_of
+from massmatch.sweeps.plan import Plan, checked, read_plan, remarks_on, runs_of, systems_of
 from massmatch.sweeps.tables import FIGURES, TABLES, System, label, planned, variants
 
 TINY = {"scheme": "split", "width": 2}
@@ -58,10 +60,58 @@ def test_figure_3a_compares_the_smallest_with_the_mean_mass():
 
 
 def test_figure_3b_compares_the_sigmoid_with_the_direct_ratio_where_there_is_one():
-    for plain, direct in zip(FIGURES["3b"][::2], FIGURES["3b"][1::2], strict=True):
+    for plain, direct in zip(FIGURES["3b"][:12:2], FIGURES["3b"][1:12:2], strict=True):
         loss, other = make_loss(plain.loss), make_loss(direct.loss)
         assert (loss.rescale, other.rescale) == ("sigmoid", "direct")
         assert loss.scale or loss.distance
+
+
+def test_figure_3b_also_holds_the_weight_of_other_cells_where_the_sigmoid_has_it():
+    held = [make_loss(system.loss) for system in FIGURES["3b"][12:]]
+    assert [(loss.rescale, loss.matched_weight, loss.distance) for loss in held] == [("direct", 0.5, True)] * 4
+
+
+def test_the_papers_protocol_is_section_4_1_and_leaves_open_what_it_does_not_state(cohort):
+    plan = checked({"table": 1, "protocol": "paper", "training": {"width": 8, "epochs": 12}})
+    runs = runs_of(plan, systems_of(plan, cohort)[0], cohort, 1)
+    assert {run.fold for run in runs} == {0, 1, 2, 3, 4}
+    facts = {(e.scheme, e.batch_size, e.schedule, e.learning_rate, e.width) for e in (run.experiment for run in runs)}
+    assert facts == {("paper", 4, "constant", 1e-4, 8)}
+
+
+def test_a_setting_that_contradicts_the_protocol_is_named():
+    with pytest.raises(ValueError, match=r"^--batch-size: is 4 in the paper's protocol, but is 8; leave out one$"):
+        checked({"table": 1, "protocol": "paper", "training": {"batch_size": 8}})
+    assert checked({"table": 1, "protocol": "paper", "training": {"batch_size": 4}}).training["batch_size"] == 4
+
+
+def test_a_cohort_that_is_not_the_papers_is_said_to_be_another(cohort):
+    images, size = remarks_on(checked({"table": 1, "protocol": "paper"}), cohort)
+    assert f"107 images of INbreast, {cohort.name} has {len(cohort)}" in images
+    assert f"256 x 256 pixels, {len(cohort)} of {len(cohort)} here have" in size
+    assert remarks_on(checked({"table": 1}), cohort) == []
+
+
+def test_to_the_letter_takes_every_reading_of_the_equations_but_those_that_were_given(cohort):
+    plan = checked({"losses": ["hybrid", "sm-tversky-s-nz", "sm-bce-s-nz:numerator=kept"], "letter": True})
+    plain, tversky, bce = (make_loss(system.loss) for system in systems_of(plan, cohort)[0])
+    assert repr(plain) == repr(make_loss("hybrid"))
+    assert (tversky.threshold, tversky.numerator, tversky.rule.min_cell, tversky.core.smooth) == (0, "all", 1, 1e-6)
+    assert (bce.threshold, bce.numerator, bce.rule.min_cell) == (0, "kept", 1)
+
+
+def test_figure_3a_says_how_many_images_it_can_affect(tmp_path):
+    two = np.zeros((64, 64), np.uint8)
+    two[4:12, 4:12], two[20:52, 20:52] = 1, 2  # smallest side 8, mean 20: cells of 8 and of 16
+    one = np.where(two == 2, 1, 0).astype(np.uint8)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for name, mask in (("one", one), ("two", two)):
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+        Image.fromarray(40 * mask).save(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "samples.csv").write_text("id,patient\none,1\ntwo,2\n")
+    (remark,) = remarks_on(checked({"figure": "3a"}), open_cohort(tmp_path))
+    assert "other cells in 1 of 2 images" in remark
 
 
 def test_every_row_of_every_plan_has_a_loss_and_a_network():
@@ -135,6 +185,12 @@ def test_the_learning_rate_follows_the_schedule_unless_it_is_given(cohort):
     assert rate() == 1e-4
     assert rate(schedule="one-cycle") == 2e-3
     assert rate(schedule="one-cycle", learning_rate="5e-3") == 5e-3  # YAML 1.1 takes 5e-3 for a text
+
+
+def test_a_plan_may_say_how_many_folds_there_are(cohort):
+    plan = checked({"losses": ["bce"], "training": {"width": 2, "folds": 3}})
+    runs = runs_of(plan, [System("bce")], cohort, 1)
+    assert [(run.fold, run.experiment.folds) for run in runs] == [(0, 3), (1, 3), (2, 3)]
 
 
 def test_threads_are_those_of_the_plan_or_those_at_hand(cohort):

@@ -65,8 +65,21 @@ def sweep(
         int | None, typer.Option(help="1, 2 or 3 of the paper; 1 and 3 with the plain cores and the hybrid loss.")
     ] = None,
     figure: Annotated[
-        str | None, typer.Option(help="3a (cells by smallest or mean mass), or 3b (sigmoid or direct).")
+        str | None,
+        typer.Option(
+            help="3a (cells by smallest or mean mass) or 3b (sigmoid or direct); 1 is drawn and measured without any "
+            "training and needs no images."
+        ),
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="paper: five folds of 80, 10 and 10 %, batches of 4, a constant learning rate of 1e-4 (section 4.1)."
+        ),
+    ] = None,
+    letter: Annotated[
+        bool, typer.Option("--letter", help="The Spatial Matching losses as printed, without our readings.")
+    ] = False,
     losses: Annotated[list[str] | None, typer.Option(help="One or more, with options as in train.")] = None,
     models: Annotated[list[str] | None, typer.Option(help="One or more networks; by default aunet.")] = None,
     folds: Annotated[list[int] | None, typer.Option(help="Which, from 0; by default all.")] = None,
@@ -86,14 +99,20 @@ def sweep(
     The same command again goes on with what is not done. A run that fails stops no other; the exit code is 4 then.
     """
     with told("checkpoint of each run"):
-        from massmatch.cli import sweeping
+        from massmatch.cli import figures, sweeping
         from massmatch.runs.experiment import Experiment
         from massmatch.sweeps.engines.local import cores
 
+        if figure == "1":
+            figures.show_figure_1(out)
+            return
+        if figure in figures.ELSEWHERE:
+            raise ValueError(figures.ELSEWHERE[figure])
         asked = {name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
         given = {name: value for name, value in training.items() if name in asked}
         fields = {name: value for name, value in given.items() if name in Experiment.model_fields}
         chosen = {"table": table, "figure": figure, "losses": losses, "models": models, "folds": folds, "seeds": seeds}
+        chosen |= {"protocol": protocol, "letter": letter}
         content = {name: value for name, value in chosen.items() if name in asked}
         if "of" in asked:
             fields["folds"] = of

@@ -18,7 +18,7 @@ from massmatch.sweeps.cost import Cost, cost_of
 from massmatch.sweeps.engines.drive import Engine, drive
 from massmatch.sweeps.engines.local import Local, visible_gpus
 from massmatch.sweeps.job import Job
-from massmatch.sweeps.plan import checked, read_plan, runs_of, systems_of
+from massmatch.sweeps.plan import checked, read_plan, remarks_on, runs_of, systems_of
 from massmatch.sweeps.speeds import Family, family_of, open_families, speeds_of, speeds_so_far
 from massmatch.sweeps.status import Status, all_statuses, record_of, statuses, time_left
 from massmatch.sweeps.tables import Planned
@@ -81,7 +81,7 @@ def sweep(
     plan = checked({**from_file, **content, "training": {**from_file.get("training", {}), **fields}})
     cohort = open_cohort(path)
     systems, left_out = systems_of(plan, cohort)
-    for remark in left_out:
+    for remark in [*remarks_on(plan, cohort), *left_out]:
         errors.print(remark, style="yellow", markup=False, highlight=False)
     planned = runs_of(plan, systems, cohort, where.threads)
     states = statuses(out, planned)

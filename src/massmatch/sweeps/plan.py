@@ -1,6 +1,8 @@
 """What a sweep is to be, from the command line or a YAML file, with every mistake found before anything runs.
 
 table: 1                     # or figure: 3a, or losses: [tversky, "sm-tversky-s-a:cell_statistic=mean"]
+protocol: paper              # trained and tested as the paper says, section 4.1
+letter: true                 # the Spatial Matching losses as the equations are printed
 models: [aunet]              # with which networks; by default aunet
 folds: [0, 1]                # which; by default all
 seeds: [0, 1, 2]             # by default 0
@@ -21,6 +23,7 @@ from massmatch.data import Cohort
 from massmatch.losses import make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
 from massmatch.runs.experiment import PEAK, Experiment, make_model, parts_of
+from massmatch.sweeps.protocols import PROTOCOLS, cell_remark, contradiction, protocol_remarks, to_the_letter
 from massmatch.sweeps.tables import FIGURES, TABLES, Planned, System, every_fold, planned
 
 Number = Annotated[int, Field(ge=0)]
@@ -37,6 +40,8 @@ class Plan(BaseModel):
 
     table: Literal[1, 2, 3] | None = None
     figure: Literal["3a", "3b"] | None = None
+    protocol: Literal["paper"] | None = None
+    letter: bool = False
     losses: list[str] = Field(default=[], min_length=1)
     models: list[str] = Field(default=[], min_length=1)
     folds: list[Number] = Field(default=[], min_length=1)
@@ -73,9 +78,27 @@ def checked(content: dict[str, Any], source: str = COMMAND_LINE) -> Plan:
     plan = Plan(**content)
     within = source if source == COMMAND_LINE else f"{source}: training"
     _check(Experiment, plan.training, within, TRAINING, cohort="", fingerprint="")
+    if plan.protocol:
+        plan = plan.model_copy(update={"training": _as_in_protocol(plan.protocol, plan.training, within)})
     if plan.models and plan.table == 2:
         raise ValueError(f"{_at(source, 'models')}: table 2 has its own, {', '.join(sorted(models_of(TABLES[2])))}")
     return plan
+
+
+def _as_in_protocol(protocol: str, training: dict[str, Any], source: str) -> dict[str, Any]:
+    """The settings with those of the protocol. ValueError for one that contradicts it."""
+    if wrong := contradiction(protocol, training):
+        stated = PROTOCOLS[protocol][wrong]
+        raise ValueError(
+            f"{_at(source, wrong)}: is {stated} in the {protocol}'s protocol, but is {training[wrong]!r}; leave out one"
+        )
+    return {**training, **PROTOCOLS[protocol]}
+
+
+def remarks_on(plan: Plan, cohort: Cohort) -> list[str]:
+    """What to know before the runs start: where the cohort is not the protocol's, how much a figure can show."""
+    of_protocol = list(protocol_remarks(cohort)) if plan.protocol else []
+    return [*of_protocol, *([cell_remark(cohort)] if plan.figure == "3a" else [])]
 
 
 def models_of(systems: list[System]) -> set[str]:
@@ -93,6 +116,8 @@ def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
     if len(chosen) != 1:
         raise ValueError(f"give one of table, figure and losses, not {' and '.join(chosen) or 'none of them'}")
     systems = TABLES[plan.table] if plan.table else FIGURES[plan.figure] if plan.figure else named(plan.losses)
+    if plan.letter:
+        systems = [System(to_the_letter(system.loss), system.model) for system in systems]
     if plan.models:
         systems = [System(system.loss, model) for model in plan.models for system in systems]
     for model in models_of(systems):
@@ -141,7 +166,8 @@ def runs_of(plan: Plan, systems: list[System], cohort: Cohort, threads: int) -> 
 def _check(schema: type[BaseModel], content: dict[str, Any], source: str, known: list[str], **given: str) -> None:
     """Raise ValueError, a line for each mistake, if the content (with what is `given`) does not fit the schema."""
     lines = [_unknown(str(key), source, known) for key in content if key not in known]
-    truths = [key for key, value in content.items() if isinstance(value, bool)]  # pydantic takes them for numbers
+    numbers = {name for name, of in schema.model_fields.items() if of.annotation is not bool}
+    truths = [key for key in content.keys() & numbers if isinstance(content[key], bool)]  # pydantic takes them for 0, 1
     lines += [f"{_at(source, key)}: must be a number or a name, but is {content[key]!r}" for key in truths]
     try:
         schema(**given, **{key: value for key, value in content.items() if key in known})
