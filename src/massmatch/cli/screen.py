@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
+from massmatch.errors import MassmatchError
+
 if TYPE_CHECKING:
     from massmatch.training.progress import Progress
 
-FAILURE, USAGE, DATA, CLOSED_PIPE = 1, 2, 3, 128 + 13  # 13: SIGPIPE
+FAILURE, USAGE, CLOSED_PIPE = 1, 2, 128 + 13  # 13: SIGPIPE
 
 
 class Screen(Console):
@@ -103,13 +105,11 @@ def told(unit: str = "finished epoch") -> Iterator[None]:
 
     `unit`: after what the same command goes on when it was interrupted.
     """
-    from massmatch.data.cohort import CohortError
-
     warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow", markup=False)
     try:
         yield
-    except CohortError as error:
-        stop(error, DATA)
+    except MassmatchError as error:
+        stop(error, error.exit_code)
     except (FileNotFoundError, FileExistsError, ValueError) as error:
         stop(error, USAGE)
     except (FloatingPointError, MemoryError, OSError) as error:

@@ -1,7 +1,10 @@
 """What is said of data that are not as they must be."""
 
 
-class CohortError(ValueError):
+from massmatch.errors import DataError
+
+
+class CohortError(DataError):
     """The data are not as they must be; the message begins with the file, relative to the cohort or the source."""
 
 

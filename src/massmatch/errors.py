@@ -1,0 +1,38 @@
+"""The errors that a user can mend: the command line shows them in one line. Any other exception is a fault of massmatch.
+
+Each message names the file or argument, what was expected, what came, and what to do.
+
+    >>> from massmatch.errors import DataError
+    >>> raise DataError("masks/a.png: must be grey, but is in colour: convert it")
+    Traceback (most recent call last):
+    massmatch.errors.DataError: masks/a.png: must be grey, but is in colour: convert it
+"""
+
+from typing import ClassVar
+
+
+class MassmatchError(Exception):
+    """Any error that a user can mend. `exit_code` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(MassmatchError, ValueError):
+    """An argument or an option is wrong: an unknown name, an impossible value, a folder that is not what was asked for.
+
+    It is a ValueError too, which callers in Python expect of a wrong argument.
+    """
+
+    exit_code = 2
+
+
+class DataError(MassmatchError, ValueError):
+    """The data are not as they must be; the message begins with the file. It is a ValueError too, as `UsageError` is."""
+
+    exit_code = 3
+
+
+class RunError(MassmatchError, RuntimeError):
+    """A training, prediction or report could not be finished, although it was asked for correctly."""
+
+    exit_code = 1
