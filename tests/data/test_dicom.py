@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pydicom
+import pydicom.encaps
 import pytest
 from pydicom import uid
 
@@ -71,9 +72,63 @@ def test_row_43_modality_lut(tmp_path):
     assert read(tmp_path, ModalityLUTSequence=lut).pixels.tolist() == (RAMP * RAMP).tolist()
 
 
-def test_row_43_more_bits_than_stored_are_left_out(tmp_path):
+def test_row_43_overlays_above_the_stored_bits_are_left_out(tmp_path):
     overlay = np.array([[0x8000, 0, 0], [0, 0xF000, 0]], np.uint16)
-    assert read(tmp_path, RAMP + overlay, BitsStored=12).pixels.tolist() == RAMP.tolist()
+    write_dicom(tmp_path / "a.dcm", RAMP + overlay, BitsStored=12)
+    file = pydicom.dcmread(tmp_path / "a.dcm")
+    file.add_new(0x60000100, "US", 16)  # bits of an overlay, then the place of its bit in the word
+    file.add_new(0x60000102, "US", 15)
+    file.save_as(tmp_path / "a.dcm")
+    assert read_dicom(tmp_path, "a.dcm").pixels.tolist() == RAMP.tolist()
+
+
+@pytest.mark.parametrize("pixels", [RAMP * 100, np.array([[-900, 5], [7, 8]], np.int16)])
+def test_more_bits_than_the_header_says_are_refused(tmp_path, pixels):
+    """They would be cut off, so that bright tissue turns dark."""
+    with pytest.raises(CohortError, match=r"^a\.dcm: its pixels have \d+ bits, but its header says 10 \(BitsStored\)"):
+        read(tmp_path, pixels, BitsStored=10)
+
+
+def test_signed_pixels_without_a_repeated_sign(tmp_path):
+    """-1 in 12 bits is 4095, with nothing above."""
+    words = np.array([[4095, 0], [5, 200]], np.uint16)
+    found = read(tmp_path, words, BitsStored=12, PixelRepresentation=1)
+    assert found.pixels.tolist() == [[0, 1], [6, 201]]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "padding"),
+    [
+        (np.array([[-2000, 20], [30, 40]], np.int16), 63536),
+        (np.array([[63536, 20], [30, 40]], np.uint16), -2000),
+    ],
+)
+@pytest.mark.parametrize("bits", [16, 12])
+def test_padding_of_the_other_sign_is_air(tmp_path, pixels, padding, bits):
+    write_dicom(tmp_path / "a.dcm", pixels, BitsStored=bits)
+    file = pydicom.dcmread(tmp_path / "a.dcm")
+    file.add_new("PixelPaddingValue", "US" if padding > 0 else "SS", padding)
+    file.save_as(tmp_path / "a.dcm")
+    assert read_dicom(tmp_path, "a.dcm").pixels.tolist() == [[0, 0], [10, 20]]
+
+
+@pytest.mark.parametrize("modality", ["RG", "CR", "DX", "OT"])
+def test_digitised_film_is_taken_when_it_is_asked_for(tmp_path, modality):
+    with pytest.raises(CohortError, match=f"has the modality {modality}: .*--modality any"):
+        read(tmp_path, Modality=modality)
+    assert read_dicom(tmp_path, "a.dcm", modality="any").pixels.tolist() == RAMP.tolist()
+
+
+def test_jpeg_extended_of_12_bits_is_named_with_the_way_out(tmp_path):
+    write_dicom(tmp_path / "a.dcm", RAMP, BitsStored=12)
+    file = pydicom.dcmread(tmp_path / "a.dcm")
+    file.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"])
+    file.file_meta.TransferSyntaxUID = uid.JPEGExtended12Bit
+    file["PixelData"].VR = "OB"
+    file["PixelData"].is_undefined_length = True
+    file.save_as(tmp_path / "a.dcm")
+    with pytest.raises(CohortError, match=r"^a\.dcm: JPEG Extended of 12 bits needs a decoder .*dcmdjpeg"):
+        read_dicom(tmp_path, "a.dcm")
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])

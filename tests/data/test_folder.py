@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from massmatch.data import CohortError, open_cohort
-from massmatch.data.cohort import levels, read_grey, read_labels
+from massmatch.data.images import levels, read_grey, read_labels
 
 REAL = Path(os.environ.get("MASSMATCH_REAL_COHORT", Path(__file__).parents[2] / "../shared/data/cbis_ddsm_mass_256"))
 
@@ -185,10 +185,10 @@ def cut(path):
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("a.png", lambda p: put(p, np.full((16, 16, 3), (1, 2, 3), np.uint8)), "must be grey, but is in colour"),
+        ("a.png", lambda p: put(p, np.full((16, 16, 3), (10, 90, 200), np.uint8)), "must be grey, but is in colour"),
         ("a.png", sixteen_bit_colour, "16 bits in several channels would be cut to 8"),
         ("a.jpg", lambda p: put(p, Image.new("CMYK", (16, 16))), "has the colours of CMYK"),
-        ("a.jpg", turned, "an EXIF tag asks to show it turned"),
+        ("a.jpg", turned, "an orientation tag asks to show it turned"),
         ("a.tif", lambda p: put(p, np.zeros((16, 16), np.float32)), "must have 8 or 16 bits, but has float32"),
         ("a.tif", lambda p: put(p, np.full((16, 16), 70000, np.int32)), "must have 8 or 16 bits, but has int32"),
         (

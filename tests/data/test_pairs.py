@@ -191,7 +191,7 @@ def test_a_turned_photograph_is_refused(root):
     exif[0x0112] = 6
     Image.fromarray(image()).save(root / "images/a.jpg", exif=exif)
     (item,) = (item for item in folder(root).items if item.id == "a")
-    with pytest.raises(CohortError, match=r"^images/a\.jpg: an EXIF tag"):
+    with pytest.raises(CohortError, match=r"^images/a\.jpg: an orientation tag"):
         item.read()
 
 

@@ -11,7 +11,6 @@
 
 import hashlib
 import json
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +18,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageFile
+from PIL import Image
 from pydantic import ValidationError
 from scipy import ndimage
 
 from massmatch.data.errors import CohortError
+from massmatch.data.images import levels, misfit, read_grey, read_labels
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing
 from massmatch.data.sample import Sample
@@ -31,11 +31,8 @@ from massmatch.data.sample import Sample
 COLUMNS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", "spacing_source")
 PATHS = ("image_path", "mask_path")
 UNFINISHED = "UNFINISHED"  # lies in a folder for as long as it is being written
-IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
-EXIF_ORIENTATION = 0x0112
 LOOKED_AT = 100  # images, spread over the cohort, on which the chest wall is looked for: 20 ms each
 ONE_WAY = 0.95  # share of the images whose chest wall lies on one side, from which a cohort is said to lie that way
-MAX_PIXELS = 100_000_000  # no mammogram is larger: the largest film scans of CBIS-DDSM have some 35 million
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,74 +157,6 @@ class Cohort:
             for path in (row["image_path"], row["mask_path"]):
                 digest.update(hashlib.sha256((self.root / path).read_bytes()).digest())
         return digest.hexdigest()[:16]
-
-
-def misfit(image: tuple[int, ...], mask: tuple[int, ...]) -> str:
-    """What to say of a mask whose (rows, columns) are not those of its image."""
-    turned = "; it looks transposed" if image == mask[::-1] else ""
-    return (
-        f"the mask must have the size of its image, {image} (rows, columns), but has {mask}{turned}: "
-        "make it again from this image"
-    )
-
-
-def levels(mask: np.ndarray) -> np.ndarray:
-    """The values other than 0 in a mask of (H, W), ascending."""
-    there = np.zeros(np.iinfo(mask.dtype).max + 1, bool)  # no sorting: masks may have many millions of pixels
-    there[mask] = True
-    return np.flatnonzero(there[1:]) + 1
-
-
-def read_grey(root: Path, path: str) -> np.ndarray:
-    """(H, W) uint8 or uint16 pixels; colour with equal channels is grey, an alpha channel is left out.
-
-    Raises CohortError for what is no image, in colour, of other bits, of several pages, or to be shown turned.
-    """
-    return _pixels(root, path, palette_holds_labels=False)
-
-
-def read_labels(root: Path, path: str) -> np.ndarray:
-    """(H, W) uint8 or uint16 pixels of a mask, as `read_grey`; a palette's numbers are labels, its colours are not."""
-    return _pixels(root, path, palette_holds_labels=True)
-
-
-def _pixels(root: Path, path: str, *, palette_holds_labels: bool) -> np.ndarray:
-    try:
-        with (
-            warnings.catch_warnings(category=Image.DecompressionBombWarning, action="ignore"),
-            Image.open(root / path) as image,
-        ):
-            _refuse_what_would_change(image, path)
-            looked_up = {"1": "L", "LA": "L", **({} if palette_holds_labels else {"P": "RGB"})}
-            pixels = np.asarray(image.convert(looked_up.get(image.mode, image.mode)))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CohortError(f"{path}: cannot be read as an image ({type(error).__name__}): replace the file") from None
-    if pixels.ndim == 3:
-        if not (pixels[..., :3] == pixels[..., :1]).all():
-            raise CohortError(f"{path}: must be grey, but is in colour: convert it")
-        pixels = pixels[..., 0]
-    if pixels.dtype.kind in "iu" and pixels.itemsize > 1 and pixels.min() >= 0 and pixels.max() < 65536:
-        pixels = pixels.astype(np.uint16)  # Pillow opens some 16-bit files as 32-bit, or big-endian
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise CohortError(f"{path}: must have 8 or 16 bits, but has {pixels.dtype}: convert it")
-    return pixels
-
-
-def _refuse_what_would_change(image: ImageFile.ImageFile, path: str) -> None:
-    """Raise CohortError where Pillow or this reader would hand out other pixels than a viewer shows."""
-    if (size := image.width * image.height) > MAX_PIXELS:
-        raise CohortError(
-            f"{path}: must have at most {MAX_PIXELS / 1e6:.0f} million pixels, not {size / 1e6:.0f}: replace the file"
-        )
-    if (pages := getattr(image, "n_frames", 1)) > 1:
-        raise CohortError(f"{path}: must be one picture, but holds {pages}: save each as its own file")
-    if image.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
-        raise CohortError(f"{path}: 16 bits in several channels would be cut to 8: save it as 16-bit grey")
-    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "F") and not image.mode.startswith("I;16"):
-        raise CohortError(f"{path}: must be a grey picture, but has the colours of {image.mode}: convert it")
-    image.load()
-    if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
-        raise CohortError(f"{path}: an EXIF tag asks to show it turned: save it upright, without the tag")
 
 
 def open_cohort(path: Path | str) -> Cohort:

@@ -7,10 +7,12 @@ what stands in the header.
 
 import hashlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,13 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, get_decoder
 
-from massmatch.data.cohort import MAX_PIXELS
 from massmatch.data.errors import CohortError
+from massmatch.data.images import MAX_PIXELS
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it logs header values
 
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 DIRECTORY = "1.2.840.10008.1.3.10"
 # CID 4014, by SNOMED CT and by the older SNOMED RT codes.
 VIEWS = {
@@ -55,8 +58,10 @@ class Mammogram:
     series: str  # Series Instance UID
 
 
-def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False) -> Mammogram:
+def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False, modality: str = "MG") -> Mammogram:
     """One mammogram. `path` is relative to root and begins every message.
+
+    `modality` is that which the header must name; "any" takes digitised film too, which comes as RG, CR, DX or OT.
 
     Stored bits, padding, modality LUT or rescale, then MONOCHROME1 inverted: the order of PS3.3 C.7.6.3 and C.11.1.
 
@@ -65,7 +70,7 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False) -> 
     """
     header = read_header(root, path)
     with _unspoken(path, "damaged"):
-        _refuse(header, path, allow_for_processing)
+        _refuse(header, path, allow_for_processing, modality)
         spacing, source = _spacing(header)
         return Mammogram(
             pixels=_grey(header, path),
@@ -134,7 +139,7 @@ def names_patient(header: Dataset, text: str) -> bool:
     return any(len(part) > 2 and part in text.casefold() for part in parts)
 
 
-def _refuse(header: Dataset, path: str, allow_for_processing: bool) -> None:
+def _refuse(header: Dataset, path: str, allow_for_processing: bool, wanted: str) -> None:
     """CohortError for everything that is no single grey mammogram for viewing."""
 
     def no(what: str, remedy: str) -> CohortError:
@@ -146,8 +151,12 @@ def _refuse(header: Dataset, path: str, allow_for_processing: bool) -> None:
         raise no("is a DICOMDIR, a table of contents", "give the image files themselves")
     if kind == TOMOSYNTHESIS or int(header.get("NumberOfFrames", 1) or 1) > 1:
         raise no("is tomosynthesis or another image of several frames", "give a 2-D mammogram")
-    if modality not in ("MG", ""):
-        raise no("must be a mammogram (modality MG), but has another modality", "give a mammogram")
+    if wanted != "any" and modality not in (wanted, ""):
+        came = modality if re.fullmatch("[A-Z]{2,6}", modality) else "another one"
+        raise no(
+            f"must be a mammogram (modality {wanted}), but has the modality {came}",
+            "give a mammogram, or --modality any if it is one (digitised film comes as RG, CR, DX or OT)",
+        )
     if "PixelData" not in header:
         raise no("holds no pixels", "give an image file, whole")
     if int(header.get("SamplesPerPixel", 1) or 1) != 1 or not _photometric(header).startswith("MONOCHROME"):
@@ -180,33 +189,81 @@ def _decoded(header: Dataset, path: str) -> np.ndarray:
     if not available:
         package = DECODERS.get(str(syntax), "pylibjpeg")
         raise CohortError(f"{path}: {syntax.name} needs a decoder: pip install {package}")
+    if str(syntax) == JPEG_EXTENDED and int(header.get("BitsStored", 8) or 8) > 8 and not _has_decoder_of_12_bits():
+        raise CohortError(
+            f"{path}: JPEG Extended of 12 bits needs a decoder that is not installed with massmatch: convert the file "
+            "(dcmdjpeg of DCMTK), or pip install pylibjpeg-libjpeg, which is under the GPL"
+        )
     try:
-        pixels = header.pixel_array  # bits beyond the stored ones (overlays of old files) are left out
+        header.pixel_array_options(correct_unused_bits=False)
+        words = header.pixel_array
     except MemoryError:
         raise CohortError(f"{path}: its pixels do not fit into memory: replace the file") from None
     except Exception as error:
         raise CohortError(
             f"{path}: its pixels are cut off or damaged ({type(error).__name__}, {syntax.name}): replace the file"
         ) from None
-    if pixels.ndim != 2 or pixels.dtype.kind not in "iu":
-        raise CohortError(f"{path}: must hold one grey image of integers, but has {pixels.shape} of {pixels.dtype}")
-    return pixels
+    if words.ndim != 2 or words.dtype.kind not in "iu":
+        raise CohortError(f"{path}: must hold one grey image of integers, but has {words.shape} of {words.dtype}")
+    return words
+
+
+def _has_decoder_of_12_bits() -> bool:
+    return find_spec("libjpeg") is not None  # the module of pylibjpeg-libjpeg
+
+
+def _stored(words: np.ndarray, header: Dataset, path: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """The pixels, which are the stored bits of the words, and where the header says that there is no image.
+
+    Old files keep overlays in the bits above the stored ones, which are left out. Raises CohortError where there is
+    anything else, for then the header says fewer bits than the pixels have.
+    """
+    stored = int(header.get("BitsStored", 0) or 0)
+    if not 0 < stored < 8 * words.dtype.itemsize:
+        return words, _padding(header, words)
+    spare = 8 * words.dtype.itemsize - stored
+    pixels = (words << spare) >> spare  # of signed words, the sign is repeated in the spare bits
+    unsigned = words.view(f"u{words.dtype.itemsize}")
+    beyond = (pixels != words) & (unsigned >> stored != 0)
+    padded = _padding(header, words)
+    if padded is None:
+        padded = _padding(header, pixels)
+    if padded is not None:
+        beyond &= ~padded
+    if beyond.any() and not _has_overlays_in_pixels(header):
+        raise CohortError(
+            f"{path}: its pixels have {int(unsigned[beyond].max()).bit_length()} bits, but its header says {stored} "
+            "(BitsStored): mend the header, or convert the file anew from its source"
+        )
+    return pixels, padded
+
+
+def _has_overlays_in_pixels(header: Dataset) -> bool:
+    """Whether a bit of the pixels' words belongs to an overlay (PS3.3 C.9.2, retired): groups 6000 to 60FF."""
+    return any(
+        element.tag.group & 0xFF00 == 0x6000 and element.tag.element == 0x0102 and element.value not in (None, 0)
+        for element in header
+    )
 
 
 def _padding(header: Dataset, pixels: np.ndarray) -> np.ndarray | None:
-    """Where the header says that there is no image (PS3.3 C.7.5.1.1.2)."""
+    """Where the header says that there is no image (PS3.3 C.7.5.1.1.2).
+
+    Writers give the value with the sign of the pixels or without: -2000 and 63536 are the same 16 bits.
+    """
     value = header.get("PixelPaddingValue")
     if value is None:
         return None
-    limit = header.get("PixelPaddingRangeLimit", value)
-    low, high = sorted((int(value), int(value if limit is None else limit)))
+    limit = header.get("PixelPaddingRangeLimit")
+    bits = 8 * pixels.dtype.itemsize
+    words = np.array([int(value) % (1 << bits), int(value if limit is None else limit) % (1 << bits)])
+    low, high = sorted(words.astype(f"u{pixels.dtype.itemsize}").view(pixels.dtype).tolist())
     padded = (pixels >= low) & (pixels <= high)
     return padded if padded.any() and not padded.all() else None
 
 
 def _grey(header: Dataset, path: str) -> np.ndarray:
-    pixels = _decoded(header, path)
-    padded = _padding(header, pixels)
+    pixels, padded = _stored(_decoded(header, path), header, path)
     pixels = apply_modality_lut(pixels, header)
     if not np.isfinite(pixels).all():
         raise CohortError(f"{path}: pixels are not finite after the header's rescale: replace the file")

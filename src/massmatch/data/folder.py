@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from massmatch.data.cohort import COLUMNS, IMAGE_ENDINGS, Cohort, CohortError, levels, misfit, read_labels
+from massmatch.data.cohort import COLUMNS, Cohort, CohortError
+from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels
 
 ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side"}
 SIDES = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 from scipy import ndimage
 
-from massmatch.data.cohort import levels
 from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.images import levels
 
 MOST_LABELS = 64  # values 1, 2, ..., n up to here are labels
 NEAR = 0.1  # of the range: such greys count as black or white

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from massmatch.data import Cohort, CohortError, DataWarning, Split, split
-from massmatch.data.cohort import misfit, read_grey, read_labels
+from massmatch.data.images import misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
 
 STORED = "probabilities of 16 bits"

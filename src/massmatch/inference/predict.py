@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from massmatch.data.cohort import IMAGE_ENDINGS, read_grey
 from massmatch.data.dicom import is_dicom, read_dicom
 from massmatch.data.errors import CohortError
+from massmatch.data.images import IMAGE_ENDINGS, read_grey
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.preprocessing.resize import resized

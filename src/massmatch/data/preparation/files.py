@@ -12,9 +12,10 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from massmatch.data.cohort import COLUMNS, IMAGE_ENDINGS, PATHS, UNFINISHED, Cohort, levels, open_cohort, read_json
+from massmatch.data.cohort import COLUMNS, PATHS, UNFINISHED, Cohort, open_cohort, read_json
 from massmatch.data.errors import CohortError
 from massmatch.data.folder import read_table
+from massmatch.data.images import IMAGE_ENDINGS, levels
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame
 from massmatch.data.sample import Sample

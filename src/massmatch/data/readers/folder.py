@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from massmatch.data.cohort import COLUMNS, IMAGE_ENDINGS, misfit, read_grey, read_labels
+from massmatch.data.cohort import COLUMNS
 from massmatch.data.dicom import names_patient, patient_key, read_dicom, read_header
 from massmatch.data.errors import CohortError
 from massmatch.data.folder import licence_of, read_facts
+from massmatch.data.images import IMAGE_ENDINGS, misfit, read_grey, read_labels
 from massmatch.data.masks import merged, to_instances
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, named, relative
 from massmatch.data.sample import Sample

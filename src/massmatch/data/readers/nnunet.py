@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from massmatch.data.cohort import misfit, read_grey, read_labels
 from massmatch.data.errors import CohortError
 from massmatch.data.folder import licence_of
+from massmatch.data.images import misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
 from massmatch.data.readers.folder import NO_PATIENTS
 from massmatch.data.readers.listing import Item, Listing, inside, relative

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from massmatch.data.cohort import read_grey
 from massmatch.data.dicom import read_dicom
 from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.images import read_grey
 from massmatch.data.instances import labelled
 from massmatch.data.readers.cbis_ddsm.files import PICTURES, Series, shape
 from massmatch.data.readers.cbis_ddsm.table import KNOWN, Lesion, read_tables

@@ -1,0 +1,177 @@
+"""Grey pictures and masks from files: read as a viewer shows them, or refused by name.
+
+Pillow hands out other pixels than a viewer shows for some kinds of file; each of those is read right here, or refused
+with the way out.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from massmatch.data.errors import CohortError, DataWarning
+
+IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+BITS, ORIENTATION, PHOTOMETRIC, SAMPLE_FORMAT = 0x0102, 0x0112, 0x0106, 0x0153  # tags of TIFF 6.0
+WHITE_IS_ZERO, SIGNED = 0, 2  # of photometric and sample format
+MAX_PIXELS = 100_000_000  # no mammogram is larger: the largest film scans of CBIS-DDSM have some 35 million
+JPEG_NOISE = 8  # levels of 256 by which the channels of a grey picture differ after a JPEG in colour
+FEW_BITS = {"L;2": 85, "L;2I": 85, "L;4": 17, "L;4I": 17}  # Pillow spreads 2 and 4 bits over 0 to 255 by these
+
+
+def misfit(image: tuple[int, ...], mask: tuple[int, ...]) -> str:
+    """What to say of a mask whose (rows, columns) are not those of its image."""
+    turned = "; it looks transposed" if image == mask[::-1] else ""
+    return (
+        f"the mask must have the size of its image, {image} (rows, columns), but has {mask}{turned}: "
+        "make it again from this image"
+    )
+
+
+def levels(mask: np.ndarray) -> np.ndarray:
+    """The values other than 0 in a mask of (H, W), ascending."""
+    there = np.zeros(np.iinfo(mask.dtype).max + 1, bool)  # no sorting: masks may have many millions of pixels
+    there[mask] = True
+    return np.flatnonzero(there[1:]) + 1
+
+
+def read_grey(root: Path, path: str) -> np.ndarray:
+    """Read an image as (H, W) uint8 or uint16, 0 = black; `path` is relative to root and begins every message.
+
+    Colour with equal channels is grey; where they differ by a few levels, as after a JPEG in colour, the luminance is
+    taken with a DataWarning. An alpha channel is left out.
+
+    Raises CohortError for what is no image, in colour, of other bits, of several pages, or to be shown turned.
+    """
+    image, _ = _opened(root, path)
+    return _grey(image.convert("RGB") if image.mode == "P" else image, path)
+
+
+def read_labels(root: Path, path: str) -> np.ndarray:
+    """Read a mask as (H, W) uint8 or uint16, 0 = background; otherwise as `read_grey`.
+
+    The numbers of a palette are labels where number 0 alone is black; in other palettes black is background and the
+    other colours are labels, counted in the order of their numbers. Where the colours are even and an alpha channel is
+    not, the alpha channel is the mask.
+
+    Raises CohortError as `read_grey` does, and where palette or alpha channel do not say which pixels are background.
+    """
+    image, stored = _opened(root, path)
+    if image.mode == "P" and "transparency" not in image.info:
+        return _by_palette(image, path)
+    if image.mode in ("LA", "RGBA", "P"):
+        return _by_alpha(image.convert("LA" if image.mode == "LA" else "RGBA"), path)
+    return _grey(image, path) // FEW_BITS.get(stored, 1)
+
+
+def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
+    """The loaded image, and how the file stores its pixels in Pillow's spelling, such as "L;4".
+
+    Raises CohortError for what cannot be read, or would not be read as a viewer shows it.
+    """
+    try:
+        with (
+            warnings.catch_warnings(category=Image.DecompressionBombWarning, action="ignore"),
+            Image.open(root / path) as image,
+        ):
+            raw = [tile[3] for tile in image.tile][:1]
+            stored = str(raw[0][0] if raw and isinstance(raw[0], tuple) else "".join(map(str, raw)))
+            _refuse_what_would_change(image, stored, path)
+            image.load()
+            if image.getexif().get(ORIENTATION, 1) != 1:  # PNG and JPEG may have it behind their pixels
+                raise _turned(path)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CohortError(f"{path}: cannot be read as an image ({type(error).__name__}): replace the file") from None
+    return image, stored
+
+
+def _refuse_what_would_change(image: ImageFile.ImageFile, stored: str, path: str) -> None:
+    """Raise CohortError where Pillow or this reader would hand out other pixels than a viewer shows."""
+    if (size := image.width * image.height) > MAX_PIXELS:
+        raise CohortError(
+            f"{path}: must have at most {MAX_PIXELS / 1e6:.0f} million pixels, not {size / 1e6:.0f}: replace the file"
+        )
+    if (pages := getattr(image, "n_frames", 1)) > 1:
+        raise CohortError(f"{path}: must be one picture, but holds {pages}: save each as its own file")
+    if image.mode in ("RGB", "RGBA", "LA") and ";16" in stored:
+        raise CohortError(f"{path}: 16 bits in several channels would be cut to 8: save it as 16-bit grey")
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "F") and not image.mode.startswith("I;16"):
+        raise CohortError(f"{path}: must be a grey picture, but has the colours of {image.mode}: convert it")
+    if _tag(image, ORIENTATION, 1) != 1:  # before loading, after which Pillow says no more of it
+        raise _turned(path)
+    if image.mode == "L" and _tag(image, SAMPLE_FORMAT, 1) == SIGNED:
+        raise CohortError(f"{path}: must have no negative greys, but has signed 8 bits: save it as unsigned grey")
+
+
+def _turned(path: str) -> CohortError:
+    return CohortError(f"{path}: an orientation tag asks to show it turned: save it upright, without the tag")
+
+
+def _tag(image: Image.Image, tag: int, default: int) -> int:
+    """The first value of a tag of a TIFF; the default for other files."""
+    value = getattr(image, "tag_v2", {}).get(tag, default)
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _grey(image: Image.Image, path: str) -> np.ndarray:
+    """The pixels of a loaded grey image, or of one in colour that holds no colour."""
+    pixels = np.asarray(image.convert({"1": "L", "LA": "L"}.get(image.mode, image.mode)))
+    if pixels.ndim == 3:
+        pixels = _luminance(pixels[..., :3], path)
+    if pixels.dtype.kind in "iu" and pixels.itemsize > 1 and pixels.min() >= 0 and pixels.max() < 65536:
+        pixels = pixels.astype(np.uint16)  # Pillow opens some 16-bit files as 32-bit, or big-endian
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise CohortError(f"{path}: must have 8 or 16 bits, but has {pixels.dtype}: convert it")
+    if pixels.dtype == np.uint16 and _tag(image, PHOTOMETRIC, 1) == WHITE_IS_ZERO:  # Pillow inverts 8 bits alone
+        pixels = ((1 << _tag(image, BITS, 16)) - 1) - pixels
+    return pixels
+
+
+def _luminance(colours: np.ndarray, path: str) -> np.ndarray:
+    """(H, W) grey of (H, W, 3) uint8 colours that are grey but for the noise of JPEG. CohortError for true colours."""
+    differ = int(np.ptp(colours, axis=2).max())
+    if differ == 0:
+        return colours[..., 0]
+    if differ > JPEG_NOISE:
+        raise CohortError(f"{path}: must be grey, but is in colour (channels differ by {differ} levels): convert it")
+    text = f"{path}: the colours of a grey picture differ by up to {differ} levels (JPEG?); the luminance is taken"
+    warnings.warn(text, DataWarning, stacklevel=4)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(colours)).convert("L"))
+
+
+def _by_palette(image: Image.Image, path: str) -> np.ndarray:
+    """Labels of a mask with a palette, whose colours say which numbers are background."""
+    numbers = np.asarray(image)
+    palette = np.array(image.getpalette("RGB"), int).reshape(-1, 3)
+    used = [int(number) for number in np.flatnonzero(np.bincount(numbers.ravel(), minlength=256))]
+    colours = {number: tuple(palette[number]) for number in used}
+    black = [number for number, colour in colours.items() if colour == (0, 0, 0)]
+    if len(used) > 1 and len(set(colours.values())) == 1:  # the colours say nothing
+        return numbers
+    distinct = list(dict.fromkeys(colour for colour in colours.values() if colour != (0, 0, 0)))
+    if black in ([], [0]) and len(distinct) == len(used) - len(black) and (0 not in used or black):
+        return numbers
+    if not black:
+        raise CohortError(
+            f"{path}: none of its palette's colours is black, so that none is background: save it as grey, with 0 for "
+            "background"
+        )
+    label = {(0, 0, 0): 0, **{colour: n for n, colour in enumerate(distinct, start=1)}}
+    table = np.zeros(256, np.uint8)
+    table[used] = [label[colours[number]] for number in used]
+    return table[numbers]
+
+
+def _by_alpha(image: Image.Image, path: str) -> np.ndarray:
+    """The mask of an image with an alpha channel: the channel that is not even."""
+    alpha = np.asarray(image.getchannel("A"))
+    if alpha.min() == alpha.max():  # it says nothing
+        return _grey(image, path)
+    colours = np.asarray(image)[..., :-1]
+    if (colours == colours[:1, :1]).all():
+        return alpha
+    grey = _grey(image, path)
+    if not np.array_equal(grey > 0, alpha > 0):
+        raise CohortError(f"{path}: its colours and its alpha channel mark other pixels: save the mask as grey alone")
+    return grey

@@ -1,0 +1,166 @@
+"""Files whose pixels a library hands out otherwise than a viewer shows them: read right, or refused by name."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from massmatch.data import CohortError, DataWarning
+from massmatch.data.images import read_grey, read_labels
+
+RAMP8 = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
+RAMP16 = np.arange(0, 60000, 2500, dtype=np.uint16).reshape(4, 6)
+MASK = np.zeros((8, 10), np.uint8)
+MASK[2:5, 3:7] = 1
+
+
+def write_tiff(path, pixels, *, compressed=False, **tags):
+    """A TIFF of one strip, byte by byte as TIFF 6.0 says, with any tags by number (t262 is the photometric)."""
+    data = pixels.tobytes()
+    data = zlib.compress(data) if compressed else data
+    entries = {
+        **{256: pixels.shape[1], 257: pixels.shape[0], 258: 8 * pixels.itemsize, 259: 8 if compressed else 1},
+        **{262: 1, 273: 8, 277: 1, 278: pixels.shape[0], 279: len(data)},
+        **{int(name[1:]): value for name, value in tags.items()},
+    }
+    start = 8 + len(data) + len(data) % 2
+    head = struct.pack("<2sHI", b"II", 42, start) + data + b"\0" * (len(data) % 2)
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
+    path.write_bytes(head + struct.pack("<H", len(entries)) + directory + struct.pack("<I", 0))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("pixels", [RAMP8, RAMP16])
+def test_a_tiff_with_white_at_zero_has_its_air_dark(tmp_path, pixels, compressed):
+    write_tiff(tmp_path / "a.tif", pixels, compressed=compressed)
+    assert np.array_equal(read_grey(tmp_path, "a.tif"), pixels)
+    write_tiff(tmp_path / "a.tif", pixels, compressed=compressed, t262=0)
+    for read in (read_grey, read_labels):
+        assert np.array_equal(read(tmp_path, "a.tif"), np.iinfo(pixels.dtype).max - pixels)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("pixels", [RAMP8, RAMP16])
+def test_a_tiff_to_be_shown_turned_is_refused(tmp_path, pixels, compressed, orientation):
+    write_tiff(tmp_path / "a.tif", pixels, compressed=compressed, t274=orientation)
+    for read in (read_grey, read_labels):
+        with pytest.raises(CohortError, match=r"^a\.tif: an orientation tag asks to show it turned: save it upright"):
+            read(tmp_path, "a.tif")
+
+
+def test_a_tiff_that_says_it_is_upright_is_read(tmp_path):
+    write_tiff(tmp_path / "a.tif", RAMP16, t274=1)
+    assert np.array_equal(read_grey(tmp_path, "a.tif"), RAMP16)
+
+
+def test_negative_greys_of_8_bits_are_refused(tmp_path):
+    write_tiff(tmp_path / "a.tif", RAMP8, t339=2)
+    with pytest.raises(CohortError, match=r"^a\.tif: .*signed 8 bits"):
+        read_grey(tmp_path, "a.tif")
+
+
+def test_16_bits_beside_an_alpha_channel_are_refused(tmp_path):
+    """Pillow would cut them to 8. Written chunk by chunk as the PNG specification says: colour type 4, 16 bits."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\0" + np.stack([row, row], axis=1).astype(">u2").tobytes() for row in RAMP16)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 6, 4, 16, 4, 0, 0, 0))
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+    with pytest.raises(CohortError, match=r"^a\.png: 16 bits in several channels would be cut to 8"):
+        read_grey(tmp_path, "a.png")
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_labels_of_few_bits_keep_their_numbers(tmp_path, bits):
+    labels = np.array([[0, 1, 2, 3]], np.uint8)
+    Image.fromarray(labels).save(tmp_path / "a.png", bits=bits)
+    assert read_labels(tmp_path, "a.png").tolist() == labels.tolist()
+
+
+# --- masks with a palette --------------------------------------------------------------------------------------------
+
+
+def painted(path, numbers, colours):
+    image = Image.fromarray(np.asarray(numbers, np.uint8)).convert("P")
+    image.putdata(np.asarray(numbers, np.uint8).ravel().tolist())
+    palette = np.zeros((256, 3), np.uint8)
+    for number, colour in colours.items():
+        palette[number] = colour
+    image.putpalette(palette.ravel().tolist())
+    image.save(path)
+
+
+BLACK, WHITE, RED = (0, 0, 0), (255, 255, 255), (200, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("colours", "numbers", "labels"),
+    [
+        ({0: BLACK, 1: RED, 2: WHITE}, [0, 1, 2], [0, 1, 2]),  # as PASCAL VOC has them
+        ({0: WHITE, 1: BLACK}, [0, 1, 1], [1, 0, 0]),  # the mass is number 0
+        ({0: RED, 5: BLACK, 7: WHITE}, [0, 5, 7], [1, 0, 2]),
+        ({0: BLACK, 3: BLACK, 4: RED}, [0, 3, 4], [0, 0, 1]),  # two numbers look like background
+        ({0: BLACK, 3: RED, 4: RED, 5: BLACK}, [3, 4, 5], [1, 1, 0]),
+        ({3: BLACK}, [3, 3, 3], [0, 0, 0]),
+    ],
+)
+def test_the_colours_of_a_palette_say_what_is_background(tmp_path, colours, numbers, labels):
+    painted(tmp_path / "a.png", [numbers], colours)
+    assert read_labels(tmp_path, "a.png").tolist() == [labels]
+
+
+def test_a_palette_without_black_is_refused(tmp_path):
+    painted(tmp_path / "a.png", [[0, 1]], {0: WHITE, 1: RED})
+    with pytest.raises(CohortError, match=r"^a\.png: none of its palette's colours is black"):
+        read_labels(tmp_path, "a.png")
+
+
+# --- masks in an alpha channel ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("colour", [(0,), (255,), (0, 0, 0), RED])
+def test_a_mask_in_the_alpha_channel_is_found(tmp_path, colour):
+    planes = [np.full(MASK.shape, value, np.uint8) for value in colour]
+    Image.fromarray(np.stack([*planes, 255 * MASK], axis=2), "LA" if len(colour) == 1 else "RGBA").save(
+        tmp_path / "a.png"
+    )
+    assert np.array_equal(read_labels(tmp_path, "a.png"), 255 * MASK)
+
+
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_an_even_alpha_channel_says_nothing(tmp_path, alpha):
+    grey = 255 * MASK
+    Image.fromarray(np.stack([grey, grey, grey, np.full_like(grey, alpha)], axis=2)).save(tmp_path / "a.png")
+    assert np.array_equal(read_labels(tmp_path, "a.png"), grey)
+
+
+def test_colours_and_alpha_channel_that_agree_are_one_mask_and_others_are_refused(tmp_path):
+    grey = 255 * MASK
+    Image.fromarray(np.stack([grey, grey], axis=2), "LA").save(tmp_path / "a.png")
+    assert np.array_equal(read_labels(tmp_path, "a.png"), grey)
+    Image.fromarray(np.stack([grey, 255 - grey], axis=2), "LA").save(tmp_path / "a.png")
+    with pytest.raises(CohortError, match=r"^a\.png: its colours and its alpha channel mark other pixels"):
+        read_labels(tmp_path, "a.png")
+
+
+# --- grey pictures stored in colour ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read", [read_grey, read_labels])
+def test_channels_that_differ_by_noise_are_grey(tmp_path, read):
+    colours = np.stack([RAMP8, RAMP8 + 3, RAMP8 + 1], axis=2)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    with pytest.warns(DataWarning, match=r"^a\.png: the colours of a grey picture differ by up to 3 levels"):
+        found = read(tmp_path, "a.png")
+    luminance = colours @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as JPEG has it
+    assert np.abs(found - luminance).max() <= 1
+    Image.fromarray(np.stack([RAMP8, RAMP8 + 9, RAMP8], axis=2)).save(tmp_path / "a.png")
+    with pytest.raises(CohortError, match=r"^a\.png: must be grey, but is in colour \(channels differ by 9 levels\)"):
+        read(tmp_path, "a.png")
