@@ -1,4 +1,4 @@
-"""The errors that a user can mend: the command line shows them in one line. Any other exception is a fault of massmatch.
+"""The errors that a user can mend: the command line shows them in one line. Any other is a fault of massmatch.
 
 Each message names the file or argument, what was expected, what came, and what to do.
 
@@ -27,7 +27,7 @@ class UsageError(MassmatchError, ValueError):
 
 
 class DataError(MassmatchError, ValueError):
-    """The data are not as they must be; the message begins with the file. It is a ValueError too, as `UsageError` is."""
+    """The data are not as they must be; the message begins with the file. It is a ValueError too."""
 
     exit_code = 3
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
-from massmatch.errors import MassmatchError
+from massmatch.errors import DataError, MassmatchError
 
 if TYPE_CHECKING:
     from massmatch.training.progress import Progress
 
-FAILURE, USAGE, CLOSED_PIPE = 1, 2, 128 + 13  # 13: SIGPIPE
+FAILURE, USAGE, DATA, CLOSED_PIPE = 1, 2, DataError.exit_code, 128 + 13  # 13: SIGPIPE
 
 
 class Screen(Console):

@@ -1,6 +1,5 @@
 """What is said of data that are not as they must be."""
 
-
 from massmatch.errors import DataError
 
 
