@@ -24,6 +24,56 @@ def one():
     return x, y
 
 
+def slow(name, x, y, labels, mask):
+    """The losses as loops over the masses and pieces of one channel of one image."""
+    axes = tuple(range(-x.ndim, 0))
+    found = [n for n in labels.unique().tolist() if n > 0]
+    of = [(labels == n).to(x) for n in found]
+    if name == "BlobLoss":
+        each = [L(x, y, axes=axes, valid=mask * (own + (labels == 0))) for own in of]
+        return 2 * L(x, y, axes=axes, valid=mask) + (torch.stack(each).mean() if each else 0)
+    if name == "CCDiceBCE":
+        near = torch.from_numpy(territories(labels.numpy()))
+        return torch.stack([L(x, y, axes=axes, valid=mask * (near == n)) for n in near.unique()]).mean()
+    total = Hybrid()(x, y, axes=axes, valid=mask)
+    p = torch.sigmoid(x) * mask
+    pieces = torch.from_numpy(components((p > 0.5).numpy()))
+    numbers = range(1, int(pieces.max()) + 1)
+    dice = []
+    for own in of:
+        hit = sum(((pieces == k) & (labels == 0)).to(p) for k in numbers if (own * (pieces == k)).any())
+        dice.append(1 - (2 * (p * own).sum() + 1) / ((p * (own + hit)).sum() + own.sum() + 1))
+    false = [p[pieces == k].mean() * (not labels[pieces == k].any()) for k in numbers]
+    for terms in (dice, false):
+        total = total + (torch.stack(terms).mean() if terms else 0)
+    return total
+
+
+@pytest.mark.parametrize("kind", [BlobLoss, CCDiceBCE, InstanceLoss])
+@pytest.mark.parametrize("shape", [(3, 2, 24, 30), (2, 1, 60), (2, 1, 9, 10, 11)], ids=["2-D", "1-D", "3-D"])
+def test_all_masses_at_once_are_the_loop_over_them(kind, shape):
+    torch.manual_seed(2)
+    y = (torch.rand(shape) > 0.93).double()
+    y[0, 0] = 0
+    mask = (torch.rand(shape) > 0.2).double()
+    x = 3 * torch.randn(shape).double() - 2
+    labels = torch.from_numpy(np.stack([np.stack([components(c.numpy() > 0) for c in image]) for image in y]))
+    for valid in (None, mask):
+        leaf, slow_leaf = x.clone().requires_grad_(), x.clone().requires_grad_()
+        found = kind(reduction="none")(leaf, y, mask=valid, instances=7 * labels)
+        counted = torch.ones_like(y) if valid is None else valid
+        expected = torch.stack(
+            [
+                slow(kind.__name__, *each)
+                for each in zip(*(a.flatten(0, 1) for a in (slow_leaf, y, labels, counted)), strict=True)
+            ]
+        ).view(shape[:2])
+        torch.testing.assert_close(found, expected)
+        found.sum().backward()
+        expected.sum().backward()
+        torch.testing.assert_close(leaf.grad, slow_leaf.grad)
+
+
 def test_with_one_mass_or_none_they_are_the_whole():
     x, y = one()
     whole = L(x, y, axes=AXES).mean()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..base import Facts, ImageLoss, one_of
 from ..cores.base import BCE, Dice
-from .region import pixel_entropy, probabilities, refuse_mask, structural_loss
+from .region import pixel_entropy, probabilities, refuse_mask, structural_loss, structure_of, structures
 
 STRATEGIES = ("quantile", "cluster", "learned")
 
@@ -106,7 +106,7 @@ class DensityASP(ImageLoss):
     def facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
-        """Each image's density. ValueError for an image without one, or one outside of 1 to 4."""
+        """Each image's density and standardised truth. ValueError for a density missing, or outside of 1 to 4."""
         if density is None or len(density) != len(target):
             raise ValueError(
                 "density-asp weighs images by their ACR density, 1 to 4: give every image one in the column `density`, "
@@ -115,7 +115,8 @@ class DensityASP(ImageLoss):
         for number, value in enumerate(density):
             if value not in (1, 2, 3, 4):
                 raise ValueError(f"density must be 1, 2, 3 or 4, but is {value!r} for image {number} of the batch")
-        return [{"density": torch.tensor(value)} for value in density]
+        pairs = zip(density, structures(target), strict=True)
+        return [{"density": torch.tensor(value), "structure": structure} for value, structure in pairs]
 
     def per_image(
         self,
@@ -134,5 +135,5 @@ class DensityASP(ImageLoss):
             )
         weight = torch.stack([fact["density"] for fact in facts]).to(logits)[:, None] / 5
         entropy = pixel_entropy(logits, target, self.from_logits)
-        region = structural_loss(probabilities(logits, self.from_logits), target, entropy)
+        region = structural_loss(probabilities(logits, self.from_logits), structure_of(target, facts), entropy)
         return weight * region + (1 - weight) * entropy.flatten(2).mean(-1)

@@ -1,20 +1,22 @@
 """Rival losses that count masses one by one: blob loss, CC-DiceBCE, and one that also scores predicted pieces.
 
 Instances are those handed over, or the 8-connected components of the truth (26 in 3-D); `facts` holds their labels.
+The pixels of a batch are visited once, and added up label by label: nothing loops over masses or images.
 """
 
-from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
 from ..base import Facts, ImageLoss
 from ..cores.base import Dice, require_number
 from ..cores.mixed import DiceBCE, Hybrid
-from .region import probabilities
+from .region import pixel_entropy, probabilities
 
 
 def components(mask: np.ndarray) -> np.ndarray:
@@ -39,6 +41,44 @@ def territories(labels: np.ndarray) -> np.ndarray:
     return labels[tuple(nearest)]
 
 
+def numbered(labels: np.ndarray) -> np.ndarray:
+    """Labels of the masses of one image as 1 to n, in the same order; looks at the pixels of the masses alone."""
+    inside = labels != 0
+    labels = labels.copy()
+    labels[inside] = np.unique(labels[inside], return_inverse=True)[1].reshape(-1) + 1
+    return labels
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which label each pixel of a batch has, for N = B C images of one channel."""
+
+    index: Tensor  # (N, rows, pixels of a row) int32: the label, plus the number of the row times `count`
+    count: int  # of labels, with 0: the largest of the batch
+    pixels: Tensor  # (N, count): how many pixels of the image have each label
+    mass: Tensor  # (N, count): the sum of the target over them
+
+    def sums(self, *pixels: Tensor) -> tuple[Tensor, ...]:
+        """(N, count) for each (B, C, *spatial): the sum over the pixels of each label.
+
+        Row by row, and then over the rows: one sum over all pixels of an image would round more.
+        """
+        return tuple(added(self.index, self.count, each) for each in pixels)
+
+
+def added(index: Tensor, count: int, pixels: Tensor) -> Tensor:
+    """(N, count): the sum of the pixels of each label, from an index as `Labels` and `indexed` have it."""
+    rows = pixels.new_zeros(index.shape[0] * index.shape[1] * count)
+    return rows.index_add(0, index.flatten(), pixels.flatten()).view(*index.shape[:2], count).sum(1)
+
+
+def indexed(labels: Tensor, count: int) -> Tensor:
+    """(N, rows, pixels of a row) int32 from (N, *spatial) labels: where each row adds up the pixels of each label."""
+    lines = labels.flatten(2) if labels.ndim > 2 else labels[..., None]
+    start = torch.arange(lines.shape[0] * lines.shape[1], dtype=torch.int32, device=labels.device) * count
+    return lines.to(torch.int32) + start.view(*lines.shape[:2], 1)
+
+
 class InstanceWise(ImageLoss):
     """A loss with a map of labels of the truth, which `facts` holds under `name`."""
 
@@ -47,53 +87,52 @@ class InstanceWise(ImageLoss):
     def facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
-        """The map of each image, (C, *spatial) int64."""
-        return [{self.name: each} for each in self.measured(target, instances)]
+        """The map of each image, (C, *spatial) int32; for each label from 0, (C, labels), "pixels" and "mass": how many
+        pixels have it, and the sum of the target over them."""
+        return [self.one_image(*each) for each in zip(self.measured(target, instances), target.cpu(), strict=True)]
+
+    def one_image(self, labels: Tensor, target: Tensor) -> Facts:
+        """The facts of one image, from its labels."""
+        count, weights = int(labels.max()) + 1, target.double()
+        pairs = [(each.flatten(), weight.flatten()) for each, weight in zip(labels, weights, strict=True)]
+        pixels = torch.stack([torch.bincount(each, minlength=count) for each, _ in pairs])
+        mass = torch.stack([torch.bincount(each, weight, count) for each, weight in pairs])
+        return {self.name: labels.to(torch.int32), "pixels": pixels, "mass": mass}
 
     def measured(self, target: Tensor, instances: Tensor | None) -> Tensor:
-        """(B, C, *spatial) int64."""
-        return instance_labels(target, instances)
+        """(B, C, *spatial) int64: labels 1 to n of each image and channel, on the CPU."""
+        labels = instance_labels(target, instances).numpy()
+        return torch.from_numpy(np.stack([np.stack([numbered(channel) for channel in image]) for image in labels]))
 
-    def map(self, target: Tensor, instances: Tensor | None, facts: Sequence[Facts] | None) -> Tensor:
-        """(B, C, *spatial) from the facts, or measured now. ValueError for facts of another loss or size."""
-        if facts is None:
-            return self.measured(target, instances).to(target.device)
+    def labels(self, target: Tensor, instances: Tensor | None, facts: Sequence[Facts] | None) -> Labels:
+        """The labels of a batch, from the facts, or measured now. ValueError for facts of another loss or size."""
+        facts = self.facts(target, instances=instances) if facts is None else facts
         if any(self.name not in fact or fact[self.name].shape != target.shape[1:] for fact in facts):
             raise ValueError(
                 f"facts must hold {self.name!r} of {tuple(target.shape[1:])} of each image: use this loss's facts"
             )
-        return torch.stack([fact[self.name] for fact in facts]).to(target.device)
+        count = max(fact["pixels"].shape[1] for fact in facts)
+        pixels, mass = (torch.cat([filled(fact[name], count) for fact in facts]) for name in ("pixels", "mass"))
+        index = indexed(torch.cat([fact[self.name] for fact in facts]), count)
+        return Labels(index.to(target.device), count, pixels.to(target), mass.to(target))
 
-    def core(self, logits: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
-        """Dice + BCE over all axes of one channel of one image."""
-        axes = tuple(range(-logits.ndim, 0))
-        return DiceBCE()(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
-
-    def per_image(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        *,
-        valid: Tensor | None,
-        instances: Tensor | None,
-        facts: Sequence[Facts] | None,
-    ) -> Tensor:
-        """(B, C): `one` for each channel of each image."""
-        labels = self.map(target, instances, facts)
-        rows = [
-            torch.stack([self.one(x, y, m, v) for x, y, m, v in zip(*channels, strict=True)])
-            for channels in zip(logits, target, labels, expanded(valid, logits), strict=True)
-        ]
-        return torch.stack(rows)
-
-    @abstractmethod
-    def one(self, logits: Tensor, target: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        """The loss of one channel of one image, all of (*spatial)."""
+    def dice_bce_sums(self, logits: Tensor, target: Tensor, labels: Labels, valid: Tensor | None) -> tuple[Tensor, ...]:
+        """(N, labels) each: what Dice + BCE of a region follows from, for the pixels of each label."""
+        entropy, p, y = pixel_entropy(logits, target, self.from_logits), probabilities(logits, self.from_logits), target
+        if valid is None:
+            entropies, overlap, p_sum = labels.sums(entropy, p * y, p)
+            return entropies, labels.pixels, overlap, p_sum, labels.mass
+        return labels.sums(entropy * valid, valid.expand_as(p), p * y * valid, p * valid, y * valid)
 
 
-def expanded(valid: Tensor | None, like: Tensor) -> Sequence[Sequence[Tensor | None]]:
-    """(B, C, *spatial) of what counts, or that many times None."""
-    return [[None] * like.shape[1]] * like.shape[0] if valid is None else [list(v) for v in valid.expand_as(like)]
+def filled(by_label: Tensor, count: int) -> Tensor:
+    """(C, labels) filled up with 0 to so many labels."""
+    return F.pad(by_label, (0, count - by_label.shape[1]))
+
+
+def mean_over(values: Tensor, there: Tensor) -> Tensor:
+    """(N,): the mean of (N, n) over those that are there; 0 where none is."""
+    return (values * there).sum(1) / there.sum(1).clamp(min=1)
 
 
 class BlobLoss(InstanceWise):
@@ -102,6 +141,10 @@ class BlobLoss(InstanceWise):
     L is Dice + BCE; weights 2 and 1 as in the authors' configurations. Pixels of other masses are left out of every
     sum; the authors' code multiplies the logits by 0 there, so that they count as p = 0.5. With one mass or none it
     is a multiple of L: (whole + each) L, or whole L.
+
+    Args:
+        whole: weight of the image as a whole.
+        each: weight of the mean over the masses.
     """
 
     def __init__(
@@ -112,16 +155,22 @@ class BlobLoss(InstanceWise):
             require_number(name, value)
         self.whole, self.each = whole, each
 
-    def one(self, logits: Tensor, target: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        """See the class."""
-        total = self.whole * self.core(logits, target, valid)
-        found = labels.unique()
-        found = found[found > 0]
-        own = [((labels == n) | (labels == 0)).to(logits) for n in found]
-        if own:
-            blobs = [self.core(logits, target, near if valid is None else near * valid) for near in own]
-            total = total + self.each * torch.stack(blobs).mean()
-        return total
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C): the sums of the image are those of all labels, those of a mass and what is no mass of two labels."""
+        labels = self.labels(target, instances, facts)
+        sums = self.dice_bce_sums(logits, target, labels, valid)
+        whole = DiceBCE().from_sums(*(each.sum(1) for each in sums))
+        blobs = DiceBCE().from_sums(*(each[:, 1:] + each[:, :1] for each in sums))
+        loss = self.whole * whole + self.each * mean_over(blobs, labels.pixels[:, 1:] > 0)
+        return loss.view(logits.shape[:2])
 
 
 class CCDiceBCE(InstanceWise):
@@ -134,14 +183,23 @@ class CCDiceBCE(InstanceWise):
     name = "territories"
 
     def measured(self, target: Tensor, instances: Tensor | None) -> Tensor:
-        """(B, C, *spatial) int64: the nearest mass of each pixel."""
-        labels = instance_labels(target, instances).numpy()
+        """(B, C, *spatial) int64: the nearest mass of each pixel, from 1; 0 without masses."""
+        labels = super().measured(target, instances).numpy()
         return torch.from_numpy(np.stack([np.stack([territories(channel) for channel in image]) for image in labels]))
 
-    def one(self, logits: Tensor, target: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        """See the class."""
-        own = [(labels == n).to(logits) for n in labels.unique()]
-        return torch.stack([self.core(logits, target, v if valid is None else v * valid) for v in own]).mean()
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C)."""
+        labels = self.labels(target, instances, facts)
+        regions = DiceBCE().from_sums(*self.dice_bce_sums(logits, target, labels, valid))
+        return mean_over(regions, labels.pixels > 0).view(logits.shape[:2])
 
 
 class InstanceLoss(InstanceWise):
@@ -154,6 +212,10 @@ class InstanceLoss(InstanceWise):
     and predicted components beside a pixel-wise one, and a rate of false instances. Ours: the equations above, L = half
     BCE and half Dice, and weights of 1. Labels carry no gradient; p within the pieces does, so that false pieces
     shrink and missed masses grow.
+
+    Args:
+        found: weight of the mean over the true masses.
+        false: weight of the predicted pieces that hit none.
     """
 
     def __init__(
@@ -164,30 +226,61 @@ class InstanceLoss(InstanceWise):
             require_number(name, value)
         self.found, self.false = found, false
 
-    def one(self, logits: Tensor, target: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        """See the class."""
-        axes = tuple(range(-logits.ndim, 0))
-        total = Hybrid()(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C). The pieces of the prediction are labelled on the CPU, in every step."""
+        axes = tuple(range(2 - logits.ndim, 0))
+        whole = Hybrid()(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
+        labels = self.labels(target, instances, facts)
         p = probabilities(logits, self.from_logits)
         p = p if valid is None else p * valid
-        pieces = torch.from_numpy(components((p.detach() > 0.5).cpu().numpy())).to(labels.device)
-        masses = [n for n in labels.unique().tolist() if n > 0]
-        if masses:
-            total = total + self.found * torch.stack([self.hit(p, labels == n, labels, pieces) for n in masses]).mean()
-        count = int(pieces.max())
-        if count:
-            zeros = p.new_zeros(count + 1)
-            size = zeros.index_add(0, pieces.flatten(), torch.ones_like(p).flatten())
-            mean = zeros.index_add(0, pieces.flatten(), p.flatten()) / size.clamp(min=1)
-            false = torch.ones_like(mean)
-            false[pieces[labels > 0].unique()] = 0  # pieces that touch a mass
-            false[0] = 0  # what is no piece
-            total = total + self.false * (mean * false).sum() / count
-        return total
+        pieces = pieces_of(p)
+        touch = touching(labels, pieces)
+        terms = self.found * self.masses(p, labels, pieces, touch) + self.false * self.false_pieces(p, pieces, touch)
+        return whole + terms.view(logits.shape[:2])
 
-    def hit(self, p: Tensor, mass: Tensor, labels: Tensor, pieces: Tensor) -> Tensor:
-        """Dice of one mass and what touches it; pixels of other masses do not count against it."""
-        touching = pieces[mass].unique()
-        region = mass | (torch.isin(pieces, touching[touching > 0]) & (labels == 0))
-        axes = tuple(range(-p.ndim, 0))
-        return Dice()(p, mass.to(p), axes=axes, valid=region.to(p), from_logits=False)
+    def masses(self, p: Tensor, labels: Labels, pieces: Labels, touch: Tensor) -> Tensor:
+        """(N,): mean over the true masses of the Dice of each and what touches it, without pixels of other masses."""
+        outside = p * (own_labels(labels) == 0).view_as(p)
+        (of_mass,), (of_piece,) = labels.sums(p), pieces.sums(outside)
+        near = (touch * of_piece[..., None])[:, 1:].sum(1)  # what each mass's pieces hold besides it
+        dice = Dice().from_sums(of_mass, of_mass + near, labels.pixels)[:, 1:]
+        return mean_over(dice, labels.pixels[:, 1:] > 0)
+
+    def false_pieces(self, p: Tensor, pieces: Labels, touch: Tensor) -> Tensor:
+        """(N,): the sum over the pieces that touch no mass of their mean p, divided by the number of all pieces."""
+        (total,) = pieces.sums(p)
+        mean = (total / pieces.pixels.clamp(min=1))[:, 1:]
+        there = pieces.pixels[:, 1:] > 0
+        alone = there & ~touch[:, 1:, 1:].any(-1)
+        return (mean * alone).sum(1) / there.sum(1).clamp(min=1)
+
+
+@torch.compiler.disable
+def pieces_of(p: Tensor) -> Labels:
+    """The predicted pieces of each image, the components of p > 0.5, labelled on the CPU."""
+    masks = (p.detach().flatten(0, 1) > 0.5).cpu().numpy()
+    found = torch.from_numpy(np.stack([components(mask) for mask in masks]))
+    count = int(found.max()) + 1
+    pixels = torch.stack([torch.bincount(each.flatten(), minlength=count) for each in found])
+    return Labels(indexed(found, count).to(p.device), count, pixels.to(p), torch.zeros_like(pixels).to(p))
+
+
+def own_labels(labels: Labels) -> Tensor:
+    """(N, rows, pixels of a row): the label of each pixel by itself."""
+    return labels.index % labels.count
+
+
+def touching(labels: Labels, pieces: Labels) -> Tensor:
+    """(N, pieces, labels) bool: whether each piece has a pixel of each label."""
+    both = own_labels(pieces) * labels.count + own_labels(labels)
+    images = torch.arange(len(both), device=both.device)[:, None, None] * (pieces.count * labels.count)
+    found = torch.bincount((both + images).flatten(), minlength=len(both) * pieces.count * labels.count)
+    return found.view(len(both), pieces.count, labels.count) > 0

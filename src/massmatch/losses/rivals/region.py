@@ -104,6 +104,13 @@ class SSL(ImageLoss):
                 raise ValueError(f"{name} must be at most 1, but is {value!r}")
         self.weight, self.beta = weight, beta
 
+    def facts(
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
+    ) -> list[Facts]:
+        """The standardised truth of each image, (C, *spatial)."""
+        del instances, density
+        return [{"structure": each} for each in structures(target)]
+
     def per_image(
         self,
         logits: Tensor,
@@ -116,27 +123,65 @@ class SSL(ImageLoss):
         """(B, C). ValueError for a mask."""
         refuse_mask("SSL", valid)
         entropy = pixel_entropy(logits, target, self.from_logits)
-        structural = structural_loss(probabilities(logits, self.from_logits), target, entropy, self.beta)
+        p = probabilities(logits, self.from_logits)
+        structural = structural_loss(p, structure_of(target, facts), entropy, self.beta)
         return self.weight * entropy.flatten(2).mean(-1) + (1 - self.weight) * structural
 
 
-def structural_loss(p: Tensor, target: Tensor, entropy: Tensor, beta: float | int = 0.1) -> Tensor:
-    """(B, C): SSL alone, from probabilities and the cross-entropy of each pixel."""
+def structural_loss(p: Tensor, structure: Tensor, entropy: Tensor, beta: float | int = 0.1) -> Tensor:
+    """(B, C): SSL alone, from probabilities, the standardised truth, and the cross-entropy of each pixel."""
     with torch.no_grad():
-        error = (standardised(target.double()) - standardised(p.double())).abs()  # variances cancel in float32
+        error = standardised(p).sub_(structure).abs_()
         hard = error > beta * error.flatten(2).amax(-1)[(...,) + (None,) * (p.ndim - 2)]
-    error = error.to(entropy)
-    return (error * hard * entropy).flatten(2).sum(-1) / hard.flatten(2).sum(-1).clamp(min=1)
+        weight = error.mul_(hard) / hard.flatten(2).sum(-1).clamp(min=1)[(...,) + (None,) * (p.ndim - 2)]
+    return (weight * entropy).flatten(2).sum(-1)
 
 
 def standardised(x: Tensor, c: float | int = 0.01) -> Tensor:
-    """(x - local mean + c) / (local deviation + c) over windows of 3 pixels."""
-    axes = x.ndim - 2
-    window = gaussian(3, 1.5, x)
-    wide = F.pad(x, (1, 1) * axes, mode="replicate")
-    mean = local_mean(wide, window)
-    variance = (local_mean(wide * wide, window) - mean**2).clamp(min=0)
-    return (x - mean + c) / (variance.sqrt() + c)
+    """(x - local mean + c) / (local deviation + c) over windows of 3 pixels, the border repeated outwards.
+
+    Mean and variance are found axis by axis: along one axis the variance of three values is the sum of their weighted
+    squared differences, and that of the window is the mean of the variances of its lines plus the variance of their
+    means. Unlike mean(x^2) - mean(x)^2, this loses no digits in float32.
+    """
+    w, v, _ = WINDOW
+    mean, variance = x, None
+    for axis in range(2, x.ndim):
+        before, after = neighbours(mean, axis)
+        spread = (before - mean).square_().add_((mean - after).square_()).mul_(w * v)
+        spread.add_((before - after).square_(), alpha=w * w)
+        if variance is not None:  # each pixel has none: on the first axis there is nothing to average
+            first, last = neighbours(variance, axis)
+            spread.add_(first.add_(last), alpha=w).add_(variance, alpha=v)
+        mean, variance = before.add_(after).mul_(w).add_(mean, alpha=v), spread
+    assert variance is not None
+    return (x - mean).add_(c).div_(variance.sqrt_().add_(c))
+
+
+WINDOW = gaussian(3, 1.5, torch.zeros((), dtype=torch.float64)).tolist()  # of `standardised`, as in public code
+
+
+def neighbours(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The pixel before and the pixel behind each, along an axis; at the border, the pixel itself."""
+    first, last = x.narrow(axis, 0, 1), x.narrow(axis, x.shape[axis] - 1, 1)
+    rest = x.shape[axis] - 1
+    return torch.cat([first, x.narrow(axis, 0, rest)], axis), torch.cat([x.narrow(axis, 1, rest), last], axis)
+
+
+def structures(target: Tensor) -> Tensor:
+    """(B, C, *spatial): the standardised truth, which does not change in a training, for the facts."""
+    return standardised(target.detach().to(torch.promote_types(target.dtype, torch.float32)))
+
+
+def structure_of(target: Tensor, facts: Sequence[Facts] | None) -> Tensor:
+    """The standardised truth of a batch, from the facts, or computed now. ValueError for facts of another loss."""
+    if facts is None:
+        return structures(target)
+    if any("structure" not in fact or fact["structure"].shape != target.shape[1:] for fact in facts):
+        raise ValueError(
+            f"facts must hold 'structure' of {tuple(target.shape[1:])} of each image: use this loss's facts"
+        )
+    return torch.stack([fact["structure"] for fact in facts]).to(target)
 
 
 class RMI(ImageLoss):
