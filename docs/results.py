@@ -1,0 +1,205 @@
+"""Writes every number of docs/results.md, and its forest plot, from the images in docs/results.
+
+    python docs/results.py
+
+What stands between the marks `<!-- begin NAME -->` and `<!-- end NAME -->` of the page is replaced. The old rows
+(thresholds of 0.05 to 0.95) and the new ones (the whole range) are never put in one table.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from collect import KEY as RUN
+from collect import read_table
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from massmatch.statistics.intervals import KEY, against, by_run, estimate
+from massmatch.sweeps.tables import System, label
+
+HERE = Path(__file__).parent
+PAGE = HERE / "results.md"
+FOREST = HERE / "images/forest.png"
+BASELINE = "hybrid"
+QUARTERS = ("smallest", "second", "third", "largest")
+TRAIN_IMAGES = 861  # of the old rows, which do not say it: 861 or 862 in each run
+
+
+def new_rows() -> pd.DataFrame:
+    """The images of table_128.csv.gz, in which every run chose its threshold from the whole range."""
+    rows = read_table(HERE / "results/table_128.csv.gz")
+    assert rows["settings"].nunique() == 1, "runs with other settings do not belong in one table"
+    return rows.assign(system=rows["loss"])
+
+
+def old_rows() -> pd.DataFrame:
+    """The images of the losses that had three seeds when thresholds ended at 0.05 and 0.95."""
+    files = ("soft_matching_128.csv.gz", "three_folds_128.csv.gz")
+    rows = pd.concat([pd.read_csv(HERE / "results" / name) for name in files]).drop_duplicates(["loss", *KEY])
+    rows = rows[rows.groupby("loss")["seed"].transform("nunique") == 3]
+    return rows.assign(system=rows["loss"], train_images=TRAIN_IMAGES)
+
+
+def shared_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the folds and seeds that the baseline was tested on: the others can be compared with nothing."""
+    ours = rows[rows["system"] == BASELINE][["seed", "fold"]].drop_duplicates()
+    return rows.merge(ours, on=["seed", "fold"])
+
+
+def losses_table(rows: pd.DataFrame) -> str:
+    """A line per loss, the highest mean DSC first, with its difference to the baseline."""
+    lines = against(rows, BASELINE).set_index("system")
+    several = rows.groupby("system")[["seed", "fold"]].apply(lambda of: len(of.drop_duplicates()))
+    head = ["loss", "runs", "validation, pooled", "threshold", "DSC", "DSC pooled", "smallest to largest quarter"]
+    head += ["missed", "predicted nothing", "masses found", "false pieces per image"]
+    head += ["DSC minus `hybrid`: patients", "trainings", "p (Holm)"]
+    size = rows.drop_duplicates(KEY).set_index(KEY)["mass_fraction"]
+    quarter = pd.qcut(size, len(QUARTERS), labels=QUARTERS).rename("quarter")
+    cells = {}
+    for name, of in rows.join(quarter, on=KEY).groupby("system"):
+        own = of.drop_duplicates(RUN)
+        quarters = [percent(part["dsc"].mean()) for _, part in of.groupby("quarter", observed=True)]
+        mean = by_run(of).mean()
+        cells[mean, name] = [
+            f"`{name}`",
+            str(several[name]),
+            percent(own["val_dsc_pooled"].mean()),
+            threshold_text(own["val_threshold"]),
+            percent(mean),
+            percent(estimate(of, "dsc_pooled", draws=1).value),
+            ", ".join(quarters),
+            str(of["missed"].sum()),
+            str(of["prediction_empty"].sum()),
+            percent(of["masses_found"].sum() / of["masses"].sum()),
+            f"{of['pieces_false'].mean():.1f}",
+            *([""] * 3 if name == BASELINE else difference(lines.loc[name])),
+        ]
+    return markdown(head, [cells[key] for key in sorted(cells, reverse=True)])
+
+
+def difference(line: pd.Series) -> list[str]:
+    """The difference to the baseline with both intervals; a dash where one training says nothing about others."""
+    trainings = points(line["training_low"], line["training_high"]) if line["runs"] > 1 else "–"
+    return [
+        f"{100 * line['difference']:+.1f} ({points(line['low'], line['high'])})",
+        trainings,
+        "< 0.001" if line["p_holm"] < 0.001 else f"{line['p_holm']:.2g}",
+    ]
+
+
+def three_seeds_table(rows: pd.DataFrame) -> str:
+    """The old rows: mean DSC of the nine trainings of each loss, by seed, and its difference to the baseline."""
+    lines = against(rows, BASELINE).set_index("system")
+    head = ["loss", "DSC", "seeds 0 / 1 / 2", "DSC pooled", "DSC minus `hybrid`: patients", "trainings", "p (Holm)"]
+    cells = {}
+    for name, of in rows.groupby("system"):
+        runs = by_run(of)
+        seeds = " / ".join(percent(value) for value in runs.groupby("seed").mean())
+        pooled = percent(estimate(of, "dsc_pooled", draws=1).value)
+        told = [""] * 3 if name == BASELINE else difference(lines.loc[name])
+        cells[runs.mean(), name] = [f"`{name}`", percent(runs.mean()), seeds, pooled, *told]
+    return markdown(head, [cells[key] for key in sorted(cells, reverse=True)])
+
+
+def nested_choice(rows: pd.DataFrame) -> str:
+    """What the loss with the best validation part of each run reaches on that run's test part."""
+    runs = rows.drop_duplicates(RUN).set_index(["seed", "fold", "loss"])["val_dsc_pooled"]
+    lines = []
+    for (seed, fold), values in runs.groupby(level=["seed", "fold"]):
+        chosen = str(values.idxmax()[2])
+        of = rows[(rows["seed"] == seed) & (rows["fold"] == fold)].groupby("loss")["dsc"].mean()
+        best = str(of.idxmax())
+        lines.append(
+            f"- Seed {seed}, fold {fold}, {len(values)} losses: the validation part chooses `{chosen}` (pooled DSC "
+            f"{percent(values.max())}), which has a mean DSC of {percent(of[chosen])} on the test part; `{BASELINE}` has "
+            f"{percent(of[BASELINE])}, the best of all, seen afterwards, is `{best}` with {percent(of[best])}."
+        )
+    return "\n".join(lines)
+
+
+def runs_line(rows: pd.DataFrame) -> str:
+    """What the table rests on, and how many of its runs there are."""
+    runs = rows.drop_duplicates(RUN)
+    known = json.loads(rows["settings"].iloc[0])
+    images = rows.drop_duplicates(KEY)
+    folds = runs.groupby("seed")["fold"].unique().map(lambda of: ", ".join(map(str, sorted(of))))
+    told = "; ".join(f"seed {seed}: fold {text}" for seed, text in folds.items())
+    return (
+        f"{len(runs)} runs of {runs['loss'].nunique()} losses ({told}); each loss is tested on {len(images)} images "
+        f"with {images['masses'].sum()} masses of {images['patient'].nunique()} patients. {known['epochs']} epochs, "
+        f"{known['optimizer']}, peak rate {known['learning_rate']}, {known['precision']}."
+    )
+
+
+def draw_forest(new: pd.DataFrame, old: pd.DataFrame, path: Path) -> None:
+    """Differences of mean DSC to the baseline: the new rows on the left, the old ones on the right."""
+    tables = [against(rows, BASELINE) for rows in (new, old)]
+    height = 1.6 + 0.3 * max(map(len, tables))
+    figure = Figure(figsize=(12, height), layout="constrained")
+    axes = figure.subplots(1, 2, sharex=True)
+    titles = ("all thresholds; folds and seeds so far", "thresholds of 0.05 to 0.95; three folds, three seeds")
+    for ax, table, title in zip(axes, tables, titles, strict=True):
+        _draw_differences(ax, table)
+        ax.set_title(title, fontsize=10)
+    figure.supxlabel(f"mean DSC minus {BASELINE}, points (thick: 95 % over patients; thin: over trainings)", fontsize=9)
+    figure.savefig(path, dpi=90)
+
+
+def _draw_differences(ax: Axes, table: pd.DataFrame) -> None:
+    """A line per loss, the best on top."""
+    places = range(len(table))[::-1]
+    ax.axvline(0, color="grey", lw=1)
+    for limits, width in ((("training_low", "training_high"), 1), (("low", "high"), 3)):
+        low, high = (100 * table[name] for name in limits)
+        ax.hlines(list(places), low, high, color="#4c72b0", lw=width)
+    ax.plot(100 * table["difference"], list(places), "o", color="#4c72b0")
+    ax.set_yticks(list(places), [label(System(name)) for name in table["system"]], fontsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def markdown(head: list[str], lines: list[list[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *lines])
+
+
+def percent(value: float) -> str:
+    """A fraction in percent, with one decimal."""
+    return f"{100 * value:.1f}"
+
+
+def points(low: float, high: float) -> str:
+    """An interval in points."""
+    return f"{percent(low)} to {percent(high)}"
+
+
+def threshold_text(values: pd.Series) -> str:
+    """The thresholds of the runs, from the lowest to the highest."""
+    low, high = (f"{value:.5g}" for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def blocks() -> dict[str, Callable[[], str]]:
+    """The parts of the page that are written here, by the names of their marks."""
+    new, old = shared_runs(new_rows()), shared_runs(old_rows())
+    return {
+        "runs": lambda: runs_line(new),
+        "losses": lambda: losses_table(new),
+        "nested": lambda: nested_choice(new),
+        "three seeds": lambda: three_seeds_table(old),
+    }
+
+
+def with_blocks(text: str) -> str:
+    """The page with what its marks hold written anew. KeyError for a mark that is not known here."""
+    known = blocks()
+    marks = re.compile(r"(<!-- begin (.*?) -->\n).*?(<!-- end \2 -->)", re.S)
+    return marks.sub(lambda mark: f"{mark[1]}{known[mark[2]]()}\n{mark[3]}", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_blocks(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    draw_forest(shared_runs(new_rows()), shared_runs(old_rows()), FOREST)
