@@ -2,8 +2,8 @@
 
     python docs/result_pictures.py RUN COHORT
 
-The images are chosen by their DSC alone: the two highest, the two in the middle of all, and of those with a DSC of 0 the
-two with the largest masses. The line about their source that the licence asks for stands in docs/results.md.
+The images are chosen by their DSC alone: the two highest, the two in the middle of all, and of those with a DSC of 0
+the two with the largest masses. The line about their source that the licence asks for stands in docs/results.md.
 """
 
 import sys

@@ -112,10 +112,11 @@ def nested_choice(rows: pd.DataFrame) -> str:
         chosen = str(values.idxmax()[2])
         of = rows[(rows["seed"] == seed) & (rows["fold"] == fold)].groupby("loss")["dsc"].mean()
         best = str(of.idxmax())
+        base = percent(of[BASELINE])
         lines.append(
             f"- Seed {seed}, fold {fold}, {len(values)} losses: the validation part chooses `{chosen}` (pooled DSC "
-            f"{percent(values.max())}), which has a mean DSC of {percent(of[chosen])} on the test part; `{BASELINE}` has "
-            f"{percent(of[BASELINE])}, the best of all, seen afterwards, is `{best}` with {percent(of[best])}."
+            f"{percent(values.max())}), which has a mean DSC of {percent(of[chosen])} on the test part; `{BASELINE}` "
+            f"has {base}, the best of all, seen afterwards, is `{best}` with {percent(of[best])}."
         )
     return "\n".join(lines)
 

@@ -50,6 +50,13 @@ def test_what_the_text_says_of_the_tables():
     assert best.idxmax() == "SM-S(Tversky)"
 
 
+def test_the_printed_area_differences_are_no_pixels_added_up_over_all_images():
+    """Then ΔA = |P - G| / G would be |2 SEN / DSC - 2|; averages over folds or images are never below it."""
+    beyond = TABLE["delta_a"] - (2 * TABLE["sen"] / TABLE["dsc"] - 2).abs()
+    assert (beyond > 0.005).sum() == 29
+    assert (beyond > -0.005).all()
+
+
 @pytest.mark.parametrize(
     ("table", "loss", "printed"),
     [  # the corners of each table, read from the paper once more
