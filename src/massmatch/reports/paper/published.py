@@ -109,8 +109,8 @@ ALWAYS = (
     "Another training: the paper states the batch size of 4 and a learning rate of 0.0001 only; optimiser, epochs, "
     "choice of the weights, smoothing and weights of the losses are unknown.",
     "Other metrics: the paper does not define them. In 29 of its 32 rows ΔA is more than half a point above "
-    "|2 SEN / DSC - 2|, which pixels added up over all images would give, and in none below: averages over folds or images fit. "
-    "Our pooled columns, added up within each run and then averaged, come nearest.",
+    "|2 SEN / DSC - 2|, which pixels added up over all images would give, and in none below: averages over folds or "
+    "images fit. Our pooled columns, added up within each run and then averaged, come nearest.",
     "HAU is not defined there: no unit is given, and values of 5 at a DSC of 72 % are too small for a Hausdorff "
     "distance per image in pixels.",
     "The share of mass that its numbers imply, about 2.5 % of the pixels, suggests that the images were cropped to "
