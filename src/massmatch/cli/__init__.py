@@ -1,17 +1,22 @@
 """The command line. Each command imports what it needs when it runs, so that --help needs no torch."""
 
+from typing import Annotated
+
 import typer
 
+from massmatch import __version__
 from massmatch.cli.compare import compare
 from massmatch.cli.datasets import check, export_nnunet, prepare
 from massmatch.cli.demo import demo, phantom
 from massmatch.cli.evaluate import evaluate
 from massmatch.cli.explain import explain
+from massmatch.cli.extras import needs
 from massmatch.cli.losses import losses
 from massmatch.cli.models import models
 from massmatch.cli.nnunet import nnunet
 from massmatch.cli.predict import predict
 from massmatch.cli.report import report
+from massmatch.cli.screen import screen
 from massmatch.cli.sweep import ManyValues, status, sweep
 from massmatch.cli.train import train
 
@@ -22,22 +27,40 @@ app = typer.Typer(
     help="Breast mass segmentation on whole mammograms, and a fair comparison of the losses. "
     "For research, not for diagnosis.",
 )
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        screen.print(f"massmatch {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=show_version)
+    ] = False,
+) -> None:
+    """Hold what is asked of the program itself and not of a command."""
+
+
 app.add_typer(losses, name="losses")
 app.add_typer(models, name="models")
 app.add_typer(nnunet, name="nnunet")
-app.command()(prepare)
-app.command()(check)
-app.command("export-nnunet")(export_nnunet)
-app.command()(phantom)
-app.command()(train)
-app.command(cls=ManyValues)(sweep)
-app.command()(status)
-app.command()(evaluate)
-app.command()(predict)
-app.command()(compare)
-app.command()(report)
-app.command()(explain)
-app.command()(demo)
+app.command()(needs("data")(prepare))
+app.command()(needs("data")(check))
+app.command("export-nnunet")(needs("data")(export_nnunet))
+app.command()(needs("data")(phantom))
+app.command()(needs("train")(train))
+app.command(cls=ManyValues)(needs("train")(sweep))
+app.command()(needs("train")(status))
+app.command()(needs("train")(evaluate))
+app.command()(needs("train")(predict))
+app.command()(needs("report")(compare))
+app.command()(needs("report")(report))
+app.command()(needs("report")(explain))
+app.command()(needs("report")(demo))
 
 
 def main() -> None:

@@ -1,0 +1,77 @@
+"""A plain install is light: each command names the extra that it lacks in one line."""
+
+import re
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from massmatch.cli import app, extras
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+LIGHT = {"losses", "models", "nnunet"}
+
+
+def packages(extra):
+    """The distributions of an extra, with those of the extras that it includes."""
+    found = set()
+    for requirement in PROJECT["optional-dependencies"][extra]:
+        name, included = re.match(r"([\w-]+)(?:\[([\w,]+)\])?", requirement).groups()
+        found |= set().union(*map(packages, included.split(","))) if included else {name.lower()}
+    return found
+
+
+@pytest.mark.parametrize("extra", extras.PACKAGES)
+def test_what_is_looked_for_is_what_the_extra_brings(extra):
+    brought = packages_distributions()
+    assert {brought[package][0].lower() for package in extras.PACKAGES[extra]} == packages(extra)
+
+
+def test_all_brings_every_extra_that_a_command_line_can_use():
+    rest = set(PROJECT["optional-dependencies"]) - {"all", "dev", "nnunet"}
+    assert packages("all") == set().union(*map(packages, rest))
+
+
+def without(monkeypatch, package):
+    real = extras.find_spec
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == package else real(name))
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "extra"),
+    [
+        ("matplotlib", "report runs", "report"),
+        ("PIL", "explain run", "report"),
+        ("yaml", "status runs", "train"),
+        ("sklearn", "phantom out", "data"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(package, command, extra, monkeypatch):
+    without(monkeypatch, package)
+    result = CliRunner().invoke(app, command.split(), env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    line = f"this command needs {package}, which is not installed: pip install 'massmatch[{extra}]'"
+    assert result.output.strip() == f"massmatch: {line}"
+
+
+def test_help_needs_no_extra(monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    for name in get_command(app).commands:
+        assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
+
+
+def test_losses_and_networks_need_no_extra(monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    light = {name for name in get_command(app).commands if name in LIGHT}
+    assert light == LIGHT
+    assert CliRunner().invoke(app, ["losses"]).exit_code == 0
+
+
+def test_the_version_is_printed():
+    from massmatch import __version__
+
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output.strip()) == (0, f"massmatch {__version__}")
