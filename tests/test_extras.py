@@ -1,27 +1,21 @@
 """A plain install is light: each command names the extra that it lacks in one line."""
 
-import re
-import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from licences import PROJECT, required
 from massmatch.cli import app, extras
+from massmatch.data import CohortError, dicom
 
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 LIGHT = {"losses", "models", "nnunet"}
 
 
 def packages(extra):
-    """The distributions of an extra, with those of the extras that it includes."""
-    found = set()
-    for requirement in PROJECT["optional-dependencies"][extra]:
-        name, included = re.match(r"([\w-]+)(?:\[([\w,]+)\])?", requirement).groups()
-        found |= set().union(*map(packages, included.split(","))) if included else {name.lower()}
-    return found
+    """The distributions that an extra adds to a plain install, with those of the extras that it includes."""
+    return {each.name.lower() for each in required(extra)} - {each.name.lower() for each in required()}
 
 
 @pytest.mark.parametrize("extra", extras.PACKAGES)
@@ -75,3 +69,9 @@ def test_the_version_is_printed():
 
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.output.strip()) == (0, f"massmatch {__version__}")
+
+
+def test_a_dicom_file_names_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr(dicom, "find_spec", lambda name: None)
+    with pytest.raises(CohortError, match=r"a\.dcm: .* pip install 'massmatch\[dicom\]'"):
+        dicom.read_dicom(tmp_path, "a.dcm")

@@ -5,7 +5,8 @@ from functools import wraps
 from importlib.util import find_spec
 from typing import ParamSpec, TypeVar
 
-from massmatch.cli.screen import USAGE, stop
+from massmatch.cli.screen import stop
+from massmatch.errors import UsageError
 
 P, T = ParamSpec("P"), TypeVar("T")
 
@@ -27,7 +28,7 @@ def needs(extra: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         def checked(*arguments: P.args, **options: P.kwargs) -> T:
             if absent := [package for package in PACKAGES[extra] if find_spec(package) is None]:
                 line = f"this command needs {absent[0]}, which is not installed: pip install 'massmatch[{extra}]'"
-                stop(ModuleNotFoundError(line), USAGE)
+                stop(UsageError(line), UsageError.exit_code)
             return command(*arguments, **options)
 
         return checked

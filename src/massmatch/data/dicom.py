@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut, get_decoder
 
 from massmatch.data.errors import CohortError
 from massmatch.data.images import MAX_PIXELS
+
+if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
+    from pydicom.dataset import Dataset
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it logs header values
 
@@ -35,7 +35,7 @@ VIEWS = {
     **{"R-10242": "CC", "R-10226": "MLO", "R-10224": "ML", "R-10228": "LM", "R-10230": "LMO"},
     **{"399196006": "FB", "R-10244": "FB"},
 }
-# What decodes the syntaxes for which pydicom needs a package; all of them are dependencies of massmatch.
+# What decodes the syntaxes for which pydicom needs a package; the extra "dicom" brings all of them.
 DECODERS = {
     **dict.fromkeys(("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"), "pylibjpeg-openjpeg"),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)), "pylibjpeg-openjpeg"),
@@ -97,8 +97,13 @@ def _unspoken(path: str, what: str) -> Iterator[None]:
         raise CohortError(f"{path}: {what} ({type(error).__name__}): replace the file") from None
 
 
-def read_header(root: Path, path: str, *, pixels: bool = True) -> Dataset:
+def read_header(root: Path, path: str, *, pixels: bool = True) -> "Dataset":
     """The dataset of a file; with `pixels` off, all that stands before them. CohortError for what is no DICOM."""
+    if find_spec("pydicom") is None:
+        raise CohortError(f"{path}: to read DICOM needs pydicom, which is not installed: pip install 'massmatch[dicom]'")
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
     with _unspoken(path, "damaged DICOM header"):
         try:
             header = pydicom.dcmread(root / path, stop_before_pixels=not pixels)
@@ -126,20 +131,20 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def patient_key(header: Dataset) -> str:
+def patient_key(header: "Dataset") -> str:
     """12 hex digits that stand for the patient, from the ID, since the ID itself must not leave the header."""
     who = str(header.get("PatientID", "") or "").strip() or str(header.get("StudyInstanceUID", ""))
     return hashlib.sha256(who.encode()).hexdigest()[:12]
 
 
-def names_patient(header: Dataset, text: str) -> bool:
+def names_patient(header: "Dataset", text: str) -> bool:
     """Whether a part of the patient's name, or the ID, stands in the text (parts of one or two letters aside)."""
     name = str(header.get("PatientName", "") or "").replace("^", " ").replace("=", " ").split()
     parts = [part.casefold() for part in (*name, str(header.get("PatientID", "") or "").strip())]
     return any(len(part) > 2 and part in text.casefold() for part in parts)
 
 
-def _refuse(header: Dataset, path: str, allow_for_processing: bool, wanted: str) -> None:
+def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: str) -> None:
     """CohortError for everything that is no single grey mammogram for viewing."""
 
     def no(what: str, remedy: str) -> CohortError:
@@ -174,11 +179,13 @@ def _refuse(header: Dataset, path: str, allow_for_processing: bool, wanted: str)
         )
 
 
-def _photometric(header: Dataset) -> str:
+def _photometric(header: "Dataset") -> str:
     return str(header.get("PhotometricInterpretation", "")).strip().upper()
 
 
-def _decoded(header: Dataset, path: str) -> np.ndarray:
+def _decoded(header: "Dataset", path: str) -> np.ndarray:
+    from pydicom.pixels import get_decoder
+
     syntax = header.file_meta.get("TransferSyntaxUID")
     if syntax is None:
         raise CohortError(f"{path}: its header names no transfer syntax: replace the file")
@@ -212,7 +219,7 @@ def _has_decoder_of_12_bits() -> bool:
     return find_spec("libjpeg") is not None  # the module of pylibjpeg-libjpeg
 
 
-def _stored(words: np.ndarray, header: Dataset, path: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _stored(words: np.ndarray, header: "Dataset", path: str) -> tuple[np.ndarray, np.ndarray | None]:
     """The pixels, which are the stored bits of the words, and where the header says that there is no image.
 
     Old files keep overlays in the bits above the stored ones, which are left out. Raises CohortError where there is
@@ -238,7 +245,7 @@ def _stored(words: np.ndarray, header: Dataset, path: str) -> tuple[np.ndarray, 
     return pixels, padded
 
 
-def _has_overlays_in_pixels(header: Dataset) -> bool:
+def _has_overlays_in_pixels(header: "Dataset") -> bool:
     """Whether a bit of the pixels' words belongs to an overlay (PS3.3 C.9.2, retired): groups 6000 to 60FF."""
     return any(
         element.tag.group & 0xFF00 == 0x6000 and element.tag.element == 0x0102 and element.value not in (None, 0)
@@ -246,7 +253,7 @@ def _has_overlays_in_pixels(header: Dataset) -> bool:
     )
 
 
-def _padding(header: Dataset, pixels: np.ndarray) -> np.ndarray | None:
+def _padding(header: "Dataset", pixels: np.ndarray) -> np.ndarray | None:
     """Where the header says that there is no image (PS3.3 C.7.5.1.1.2).
 
     Writers give the value with the sign of the pixels or without: -2000 and 63536 are the same 16 bits.
@@ -262,7 +269,9 @@ def _padding(header: Dataset, pixels: np.ndarray) -> np.ndarray | None:
     return padded if padded.any() and not padded.all() else None
 
 
-def _grey(header: Dataset, path: str) -> np.ndarray:
+def _grey(header: "Dataset", path: str) -> np.ndarray:
+    from pydicom.pixels import apply_modality_lut
+
     pixels, padded = _stored(_decoded(header, path), header, path)
     pixels = apply_modality_lut(pixels, header)
     if not np.isfinite(pixels).all():
@@ -284,7 +293,7 @@ def _uint16(pixels: np.ndarray, span: float) -> np.ndarray:
     return pixels.astype(np.uint16)
 
 
-def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, str]:
+def _spacing(header: "Dataset") -> tuple[tuple[float, float] | None, str]:
     """mm between rows and between columns (PS3.3 10.7.1.3: calibrated, or else of the detector)."""
     calibrated, detector = _pair(header, "PixelSpacing"), _pair(header, "ImagerPixelSpacing")
     if calibrated is not None and calibrated != detector:
@@ -297,7 +306,7 @@ def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, str]:
     return (detector[0] / float(magnification), detector[1] / float(magnification)), "ImagerPixelSpacing/magnification"
 
 
-def _pair(header: Dataset, keyword: str) -> tuple[float, float] | None:
+def _pair(header: "Dataset", keyword: str) -> tuple[float, float] | None:
     try:
         row, col = (float(value) for value in header.get(keyword, ()) or ())
     except (TypeError, ValueError):
@@ -305,12 +314,12 @@ def _pair(header: Dataset, keyword: str) -> tuple[float, float] | None:
     return (row, col) if 0 < row < 10 and 0 < col < 10 else None  # mm; a spacing of 1 cm is none
 
 
-def _side(header: Dataset) -> str | None:
+def _side(header: "Dataset") -> str | None:
     side = str(header.get("ImageLaterality", "") or header.get("Laterality", "") or "").strip().upper()
     return side if side in ("L", "R") else None
 
 
-def _chest(header: Dataset) -> str | None:
+def _chest(header: "Dataset") -> str | None:
     """From PatientOrientation (PS3.3 C.7.6.1.1.1): the direction in which the columns go, anterior or posterior.
 
     The laterality is no answer: many archives store right breasts with the chest wall on the left.
@@ -319,7 +328,7 @@ def _chest(header: Dataset) -> str | None:
     return {"A": "left", "P": "right"}.get(along)
 
 
-def _view(header: Dataset) -> str | None:
+def _view(header: "Dataset") -> str | None:
     """From ViewPosition, or else the view's code."""
     if named := str(header.get("ViewPosition", "") or "").strip().upper():
         return named
