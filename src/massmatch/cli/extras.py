@@ -8,7 +8,8 @@ from typing import ParamSpec, TypeVar
 from massmatch.cli.screen import stop
 from massmatch.errors import UsageError
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # The packages of an extra of pyproject.toml and of the extras that it includes, by the names under which they are
 # imported.
