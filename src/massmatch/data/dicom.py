@@ -100,7 +100,9 @@ def _unspoken(path: str, what: str) -> Iterator[None]:
 def read_header(root: Path, path: str, *, pixels: bool = True) -> "Dataset":
     """The dataset of a file; with `pixels` off, all that stands before them. CohortError for what is no DICOM."""
     if find_spec("pydicom") is None:
-        raise CohortError(f"{path}: to read DICOM needs pydicom, which is not installed: pip install 'massmatch[dicom]'")
+        raise CohortError(
+            f"{path}: to read DICOM needs pydicom, which is not installed: pip install 'massmatch[dicom]'"
+        )
     import pydicom
     from pydicom.errors import InvalidDicomError
 
