@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
@@ -56,7 +55,13 @@ class Labels:
     index: Tensor  # (N, rows, pixels of a row) int32: the label, plus the number of the row times `count`
     count: int  # of labels, with 0: the largest of the batch
     pixels: Tensor  # (N, count): how many pixels of the image have each label
-    mass: Tensor  # (N, count): the sum of the target over them
+
+    @classmethod
+    def of(cls, labels: Tensor, count: int, dtype: torch.dtype) -> "Labels":
+        """The index of (N, *spatial) labels below `count`."""
+        index = indexed(labels, count)
+        rows = torch.bincount(index.flatten(), minlength=index.shape[0] * index.shape[1] * count)
+        return cls(index, count, rows.view(*index.shape[:2], count).sum(1).to(dtype))
 
     def sums(self, *pixels: Tensor) -> tuple[Tensor, ...]:
         """(N, count) for each (B, C, *spatial): the sum over the pixels of each label.
@@ -87,17 +92,9 @@ class InstanceWise(ImageLoss):
     def facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
-        """The map of each image, (C, *spatial) int32; for each label from 0, (C, labels), "pixels" and "mass": how many
-        pixels have it, and the sum of the target over them."""
-        return [self.one_image(*each) for each in zip(self.measured(target, instances), target.cpu(), strict=True)]
-
-    def one_image(self, labels: Tensor, target: Tensor) -> Facts:
-        """The facts of one image, from its labels."""
-        count, weights = int(labels.max()) + 1, target.double()
-        pairs = [(each.flatten(), weight.flatten()) for each, weight in zip(labels, weights, strict=True)]
-        pixels = torch.stack([torch.bincount(each, minlength=count) for each, _ in pairs])
-        mass = torch.stack([torch.bincount(each, weight, count) for each, weight in pairs])
-        return {self.name: labels.to(torch.int32), "pixels": pixels, "mass": mass}
+        """The map of each image, (C, *spatial) int32, and "count", (C,): the largest label of each channel."""
+        labels = self.measured(target, instances)
+        return [{self.name: each.to(torch.int32), "count": each.flatten(1).amax(1)} for each in labels]
 
     def measured(self, target: Tensor, instances: Tensor | None) -> Tensor:
         """(B, C, *spatial) int64: labels 1 to n of each image and channel, on the CPU."""
@@ -111,23 +108,16 @@ class InstanceWise(ImageLoss):
             raise ValueError(
                 f"facts must hold {self.name!r} of {tuple(target.shape[1:])} of each image: use this loss's facts"
             )
-        count = max(fact["pixels"].shape[1] for fact in facts)
-        pixels, mass = (torch.cat([filled(fact[name], count) for fact in facts]) for name in ("pixels", "mass"))
-        index = indexed(torch.cat([fact[self.name] for fact in facts]), count)
-        return Labels(index.to(target.device), count, pixels.to(target), mass.to(target))
+        count = int(torch.stack([fact["count"] for fact in facts]).max()) + 1
+        return Labels.of(torch.cat([fact[self.name] for fact in facts]).to(target.device), count, target.dtype)
 
     def dice_bce_sums(self, logits: Tensor, target: Tensor, labels: Labels, valid: Tensor | None) -> tuple[Tensor, ...]:
         """(N, labels) each: what Dice + BCE of a region follows from, for the pixels of each label."""
         entropy, p, y = pixel_entropy(logits, target, self.from_logits), probabilities(logits, self.from_logits), target
         if valid is None:
-            entropies, overlap, p_sum = labels.sums(entropy, p * y, p)
-            return entropies, labels.pixels, overlap, p_sum, labels.mass
+            entropies, overlap, p_sum, y_sum = labels.sums(entropy, p * y, p, y)
+            return entropies, labels.pixels, overlap, p_sum, y_sum
         return labels.sums(entropy * valid, valid.expand_as(p), p * y * valid, p * valid, y * valid)
-
-
-def filled(by_label: Tensor, count: int) -> Tensor:
-    """(C, labels) filled up with 0 to so many labels."""
-    return F.pad(by_label, (0, count - by_label.shape[1]))
 
 
 def mean_over(values: Tensor, there: Tensor) -> Tensor:
@@ -268,9 +258,7 @@ def pieces_of(p: Tensor) -> Labels:
     """The predicted pieces of each image, the components of p > 0.5, labelled on the CPU."""
     masks = (p.detach().flatten(0, 1) > 0.5).cpu().numpy()
     found = torch.from_numpy(np.stack([components(mask) for mask in masks]))
-    count = int(found.max()) + 1
-    pixels = torch.stack([torch.bincount(each.flatten(), minlength=count) for each in found])
-    return Labels(indexed(found, count).to(p.device), count, pixels.to(p), torch.zeros_like(pixels).to(p))
+    return Labels.of(found.to(p.device), int(found.max()) + 1, p.dtype)
 
 
 def own_labels(labels: Labels) -> Tensor:
