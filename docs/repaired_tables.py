@@ -1,4 +1,4 @@
-"""The tables of docs/repaired.md with several seeds or number formats, from the images of docs/results.
+"""The tables of docs/results/soft_loss.md with several seeds or number formats, from the images of docs/results.
 
 python docs/repaired_tables.py
 """

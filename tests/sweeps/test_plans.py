@@ -294,3 +294,11 @@ def test_a_plan_of_every_key_is_read(tmp_path):
     assert plan == Plan(
         losses=["bce"], models=["aunet"], folds=[0, 1], seeds=[4], training={"width": 8, "learning_rate": "1e-3"}
     )
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "docs/studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_studies_of_the_documentation_can_be_run(path, cohort):
+    plan = checked(read_plan(path), str(path))
+    systems, left_out = systems_of(plan, cohort)
+    assert len(systems) == len(set(systems)) == len(plan.losses)
+    assert not left_out
