@@ -15,6 +15,7 @@ import yaml
 from conftest import tiny
 from drawing import made_up
 from interruption import CutOffError, cut_in
+from massmatch.errors import RunError
 from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
 from massmatch.runs.precision import fastest
@@ -117,7 +118,7 @@ def little_memory():
 
 
 def test_row_56_a_batch_too_large_for_the_gpu_ends_in_advice(cohort, tmp_path, little_memory):
-    with pytest.raises(MemoryError, match=r"cuda:0 has too little memory for a batch of 16 images of 64x64: take a sm"):
+    with pytest.raises(RunError, match=r"cuda:0 has too little memory for a batch of 16 images of 64x64: take a sm"):
         fit.run(tiny(cohort, width=32, batch_size=16), cohort, 0, tmp_path)
     assert not list(tmp_path.rglob("last.ckpt"))
 

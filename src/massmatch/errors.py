@@ -8,6 +8,8 @@ Each message names the file or argument, what was expected, what came, and what 
     massmatch.errors.DataError: masks/a.png: must be grey, but is in colour: convert it
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -36,3 +38,16 @@ class RunError(MassmatchError, RuntimeError):
     """A training, prediction or report could not be finished, although it was asked for correctly."""
 
     exit_code = 1
+
+
+@contextmanager
+def refusals_as_usage() -> Iterator[None]:
+    """Turn the ValueError or TypeError with which a loss refuses a name or an option into a UsageError.
+
+    `massmatch.losses` can be lifted out and knows no errors of ours: this stands around what is made of a user's words,
+    such as `make_loss(text)`.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error

@@ -8,6 +8,7 @@ import pytest
 from mammograms import mammogram, write_dicom
 from massmatch.data import CohortError, DataWarning
 from massmatch.data.readers.cbis_ddsm.reader import LICENCE, cbis_ddsm, mask_of
+from massmatch.errors import UsageError
 from twins import cbis_ddsm as twin
 
 
@@ -184,7 +185,7 @@ def test_row_41_a_table_that_is_wrong(root, change, told):
 
 
 def test_what_is_no_download(tmp_path, root):
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(UsageError, match="no such folder"):
         cbis_ddsm(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CohortError, match=r"^mass_case_description_train_set\.csv: no such file"):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from massmatch.data import CohortError, Sample, open_cohort, phantoms, write_cohort
+from massmatch.errors import UsageError
 from started import started
 
 
@@ -134,9 +135,9 @@ def test_the_same_again_is_kept(tmp_path):
 
 def test_another_cohort_is_not_overwritten(tmp_path):
     write([sample(0)], tmp_path / "c", n=1)
-    with pytest.raises(FileExistsError, match=r"other n \(there 1, asked for 2\): remove it"):
+    with pytest.raises(UsageError, match=r"other n \(there 1, asked for 2\): remove it"):
         write(never(), tmp_path / "c", n=2)
-    with pytest.raises(FileExistsError, match=r"of other reader \(there test, asked for other"):
+    with pytest.raises(UsageError, match=r"of other reader \(there test, asked for other"):
         write_cohort(never(), tmp_path / "c", reader="other", options={"n": 1}, licence="")
 
 
@@ -144,7 +145,7 @@ def test_other_files_are_not_overwritten(tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d/precious.txt").write_text("mine")
     for out in (tmp_path / "d", tmp_path / "d/precious.txt"):
-        with pytest.raises(FileExistsError, match="not empty and no cohort"):
+        with pytest.raises(UsageError, match="not empty and no cohort"):
             write(never(), out)
     assert (tmp_path / "d/precious.txt").read_text() == "mine"
 
@@ -313,7 +314,7 @@ def test_readers_yield_what_write_cohort_writes(tmp_path):
 
 
 def test_missing_and_unknown(prepared):
-    with pytest.raises(FileNotFoundError, match=r"no such folder: .*nowhere"):
+    with pytest.raises(UsageError, match=r"no such folder: .*nowhere"):
         open_cohort(prepared / "nowhere")
     with pytest.raises(KeyError, match="unknown"):
         open_cohort(prepared).load("unknown")

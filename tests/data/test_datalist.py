@@ -8,6 +8,7 @@ from PIL import Image
 
 from massmatch.data import CohortError
 from massmatch.data.readers.monai import monai
+from massmatch.errors import UsageError
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_what_is_no_datalist(root, text, told):
     (root / "list.json").write_text(text)
     with pytest.raises(CohortError, match=rf"^list\.json: {told}"):
         monai(root)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UsageError):
         monai(root / "nowhere")
     (root / "other.json").write_text("{}")
     with pytest.raises(CohortError, match="has 2 json files: name the file itself"):

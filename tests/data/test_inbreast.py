@@ -8,6 +8,7 @@ import pytest
 from mammograms import write_dicom
 from massmatch.data import CohortError, DataWarning
 from massmatch.data.readers.inbreast.reader import inbreast
+from massmatch.errors import UsageError
 from twins import inbreast as twin
 
 
@@ -337,7 +338,7 @@ def test_two_releases_are_not_mixed(tmp_path):
 
 
 def test_what_is_no_release(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(UsageError, match="no such folder"):
         inbreast(tmp_path / "nowhere")
     with pytest.raises(CohortError, match=r"^AllDICOMs/: no such folder"):
         inbreast(tmp_path)

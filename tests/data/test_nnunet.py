@@ -12,6 +12,7 @@ from massmatch.data.export import export_nnunet
 from massmatch.data.preparation.process import prepare
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.nnunet import nnunet
+from massmatch.errors import UsageError
 
 FACTS = {"channel_names": {"0": "mg"}, "labels": {"background": 0, "mass": 1}, "numTraining": 2, "file_ending": ".png"}
 
@@ -139,7 +140,7 @@ def test_where_it_may_be_written(cohort, tmp_path):
         export_nnunet(cohort, tmp_path / "mine")
     (tmp_path / "Dataset001_X").mkdir()
     (tmp_path / "Dataset001_X/precious").write_text("mine")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(UsageError):
         export_nnunet(cohort, tmp_path / "Dataset001_X")
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from mammograms import mammogram, write_dicom
 from massmatch.data import CohortError, DataWarning
 from massmatch.data.readers.folder import folder
+from massmatch.errors import UsageError
 
 
 def save(path, array, **options):
@@ -134,7 +135,7 @@ def test_row_34_empty_folders(tmp_path):
         (tmp_path / name).mkdir()
     with pytest.raises(CohortError, match="must hold images and masks"):
         folder(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UsageError):
         folder(tmp_path / "nowhere")
 
 

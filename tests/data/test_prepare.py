@@ -24,6 +24,7 @@ from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.cbis_ddsm.reader import cbis_ddsm
 from massmatch.data.readers.inbreast.reader import inbreast
 from massmatch.data.readers.listing import Item, Listing, inside, named
+from massmatch.errors import RunError, UsageError
 from massmatch.losses import LOSSES
 from massmatch.training.batches import Samples
 from started import PATIENCE, started
@@ -97,14 +98,14 @@ def test_the_same_again_is_kept_and_another_is_refused(source, tmp_path):
     stamp = (tmp_path / "out/cohort.json").stat().st_mtime_ns
     assert run(source, tmp_path / "out").kept
     assert (tmp_path / "out/cohort.json").stat().st_mtime_ns == stamp
-    with pytest.raises(FileExistsError, match=r"other size \(there \[32, 24\], asked for \[16, 16\]\): remove it"):
+    with pytest.raises(UsageError, match=r"other size \(there \[32, 24\], asked for \[16, 16\]\): remove it"):
         run(source, tmp_path / "out", Preprocessing(crop="breast", flip="right", size=(16, 16)))
 
 
 def test_a_changed_source_is_another_cohort(source, tmp_path):
     run(source, tmp_path / "out")
     os.utime(source.root / "2.dcm", (1, 1))
-    with pytest.raises(FileExistsError, match="other source"):
+    with pytest.raises(UsageError, match="other source"):
         run(source, tmp_path / "out")
 
 
@@ -214,7 +215,7 @@ def test_two_writers_do_not_meet(tmp_path):
     source = listing(tmp_path / "source", 6)
     with (
         slow(tmp_path / "source", tmp_path / "out", after=1),
-        pytest.raises(FileExistsError, match="is being written by another process"),
+        pytest.raises(UsageError, match="is being written by another process"),
     ):
         run(source, tmp_path / "out")
 
@@ -223,7 +224,7 @@ def test_a_killed_worker_is_told_and_nothing_is_lost(tmp_path):
     (tmp_path / "source").mkdir()
     source = listing(tmp_path / "source", 6)
     killer = [Item("killer", "p9", (), kill_yourself), *source.items]
-    with pytest.raises(OSError, match=r"a worker process was killed.*fewer --workers"):
+    with pytest.raises(RunError, match=r"a worker process was killed.*fewer --workers"):
         run(Listing(source.root, killer, "made up"), tmp_path / "out", workers=2)
     run(source, tmp_path / "out")
     assert len(open_cohort(tmp_path / "out")) == 6

@@ -13,6 +13,7 @@ from mammograms import NAME, mammogram, write_dicom
 from massmatch.cli.predicting import predict_all
 from massmatch.data import CohortError
 from massmatch.data.preprocessing.frame import Preprocessing
+from massmatch.errors import UsageError
 from massmatch.inference.contours import outlines
 from massmatch.inference.predict import Prediction, image_files, orientation, predict, segment
 from massmatch.runs.weights import load_weights, save_weights
@@ -241,7 +242,7 @@ def test_the_same_result_is_not_written_twice(weights, tmp_path, capsys):
 
 
 def test_files_and_folders(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such image"):
+    with pytest.raises(UsageError, match="no such image"):
         list(image_files([tmp_path / "nowhere"]))
     with pytest.raises(CohortError, match="must hold images, but has none"):
         list(image_files([tmp_path]))

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from massmatch.cli import app
+from massmatch.errors import UsageError
 from massmatch.integrations.nnunet import NNUNetLoss, install_trainer, scale_weights
 from massmatch.losses import SoftMatchingLoss, SpatialMatchingLoss
 
@@ -85,7 +86,7 @@ def test_the_file_of_the_trainer(tmp_path):
     )
     compile(text, "trainer", "exec")
     assert "export nnUNet_extTrainer=" in result.output
-    with pytest.raises(FileExistsError, match="is another trainer"):
+    with pytest.raises(UsageError, match="is another trainer"):
         install_trainer(tmp_path / "t", "bce")
 
 

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from conftest import tiny
 from interruption import CutOffError, cut_in
 from massmatch.cli import app
+from massmatch.errors import RunError
 from massmatch.runs import atomic as files
 from massmatch.runs.checkpoint import load_checkpoint, previous_of, save_checkpoint
 from massmatch.runs.weights import load_weights
@@ -195,7 +196,7 @@ def test_row_6_weights_that_are_no_numbers_are_refused_by_name(tmp_path):
 def test_row_6_weights_that_are_no_numbers_are_never_written(tmp_path):
     path = written(tmp_path, 2)
     before = path.read_bytes()
-    with pytest.raises(FloatingPointError, match=r"model\.layer is no longer finite"):
+    with pytest.raises(RunError, match=r"model\.layer is no longer finite"):
         save_checkpoint(path, {"model": {"layer": torch.tensor([torch.nan])}, "history": []}, ABOUT)
     assert path.read_bytes() == before
 
@@ -297,7 +298,7 @@ def test_row_9_the_disk_may_fill_between_two_bytes(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match=r"disk full: .* needs \d+\.\d MB, has \d+\.\d MB"):
+    with pytest.raises(RunError, match=r"disk full: .* needs \d+\.\d MB, has \d+\.\d MB"):
         save_checkpoint(path, state(3), ABOUT)
     monkeypatch.undo()
     assert len(load_checkpoint(path)["history"]) == 2
@@ -307,5 +308,5 @@ def test_row_9_the_disk_may_fill_between_two_bytes(tmp_path, monkeypatch):
 def test_row_9_too_little_space_is_found_before_the_first_epoch(cohort, tmp_path, monkeypatch):
     monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     monkeypatch.setattr(fit, "launch", None)  # nothing is trained
-    with pytest.raises(OSError, match=r"disk full: training needs about \d+\.\d MB in .*, has 0\.0 MB"):
+    with pytest.raises(RunError, match=r"disk full: training needs about \d+\.\d MB in .*, has 0\.0 MB"):
         fit.run(tiny(cohort), cohort, 0, tmp_path)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from made_up_runs import fail, image_rows, write_run
+from massmatch.errors import UsageError
 from massmatch.runs.collection import collect, comparable_groups, differing, run_folders, tidy
 
 
@@ -137,7 +138,7 @@ def test_one_damaged_run_leaves_the_others(tmp_path):
 def test_a_place_without_runs_is_an_error_that_names_it(tmp_path, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(FileNotFoundError, match=name):
+    with pytest.raises(UsageError, match=name):
         collect(tmp_path / name)
 
 

@@ -296,7 +296,9 @@ def test_a_plan_of_every_key_is_read(tmp_path):
     )
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "docs/studies").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "docs/studies").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_the_studies_of_the_documentation_can_be_run(path, cohort):
     plan = checked(read_plan(path), str(path))
     systems, left_out = systems_of(plan, cohort)

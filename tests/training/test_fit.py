@@ -18,6 +18,7 @@ from conftest import tiny
 from interruption import CutOffError, cut_in
 from massmatch.cli.screen import told
 from massmatch.data import CohortError, Sample, split, write_cohort
+from massmatch.errors import RunError
 from massmatch.losses import WholeImageLoss, make_loss
 from massmatch.metrics import image_metrics
 from massmatch.runs.atomic import FAILED
@@ -155,7 +156,7 @@ def test_nan_stops_the_run_and_names_the_images(cohort, tmp_path, monkeypatch):
 
     loss = make_loss("bce")
     monkeypatch.setattr(epochs, "make_loss", lambda spec: Bad(loss.core))
-    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1 on the images \['phantom_"):
+    with pytest.raises(RunError, match=r"the loss is nan in epoch 1 on the images \['phantom_"):
         fit.run(tiny(cohort, loss="bce"), cohort, 0, tmp_path)
     assert not list(tmp_path.rglob("best.safetensors"))
     assert not list(tmp_path.rglob("DONE"))

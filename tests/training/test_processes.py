@@ -22,6 +22,7 @@ from torch import nn
 
 from conftest import tiny
 from massmatch.data import phantoms, write_cohort
+from massmatch.errors import RunError
 from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
 from massmatch.runs.checkpoint import load_checkpoint
@@ -350,7 +351,7 @@ def test_row_54_a_worker_that_is_killed_ends_the_run_with_advice(cohort, tmp_pat
                 os.kill(worker.pid, signal.SIGKILL)
 
     experiment = tiny(cohort, epochs=3)
-    with pytest.raises(OSError, match=r"one of the 1 workers that load images died in epoch 2 .* --workers 0 goes on"):
+    with pytest.raises(RunError, match=r"one of the 1 workers that load images died in epoch 2 .* --workers 0 goes on"):
         fit.run(experiment, cohort, 0, tmp_path, kill, workers=1)
     assert len(load_checkpoint(experiment.folder(tmp_path, 0) / "last.ckpt")["history"]) == 1
     whole = fit.run(experiment, cohort, 0, tmp_path / "whole")

@@ -26,9 +26,11 @@ import yaml
 from conftest import tiny
 from interruption import CutOffError
 from massmatch.data import Cohort
+from massmatch.errors import RunError, UsageError
 from massmatch.runs import lock
 from massmatch.runs.checkpoint import load_checkpoint
 from massmatch.runs.experiment import Experiment
+from massmatch.runs.lock import HeldError
 from massmatch.training import loop as epochs
 from massmatch.training import run as fit
 from massmatch.training.distributed.signals import StoppedError
@@ -62,7 +64,7 @@ def ends_alike(first, second):
 def test_row_10_a_file_in_the_place_of_the_folder_is_found_before_the_first_epoch(cohort, tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "launch", None)
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(FileExistsError, match="a file is in the way of this folder; give another --out"):
+    with pytest.raises(UsageError, match="a file is in the way of this folder; give another --out"):
         fit.run(tiny(cohort), cohort, 0, tmp_path / "runs")
 
 
@@ -72,7 +74,7 @@ def test_row_10_so_is_a_folder_that_cannot_be_written(cohort, tmp_path, monkeypa
 
     monkeypatch.setattr(fit, "launch", None)
     monkeypatch.setattr(Path, "touch", read_only)
-    with pytest.raises(OSError, match=r"cannot write in .* \(Read-only file system\): give another --out"):
+    with pytest.raises(RunError, match=r"cannot write in .* \(Read-only file system\): give another --out"):
         fit.run(tiny(cohort), cohort, 0, tmp_path)
 
 
@@ -214,7 +216,7 @@ def test_row_14_a_second_process_is_told_who_writes_the_folder(cohort, tmp_path)
     out.mkdir(parents=True)
     with held(out) as process:
         held_by = f"is in use: process {process.pid} on {socket.gethostname()} has written"
-        with pytest.raises(BlockingIOError, match=held_by):
+        with pytest.raises(HeldError, match=held_by):
             fit.run(experiment, cohort, 0, tmp_path)
     with pytest.warns(UserWarning, match=f"process {process.pid} on .* left its LOCK and is no longer running"):
         fit.run(experiment, cohort, 0, tmp_path)
@@ -234,7 +236,7 @@ def test_row_14_a_lock_of_another_machine_is_watched_for_signs_of_life(tmp_path,
     alive = threading.Thread(target=beat)
     alive.start()
     with (
-        pytest.raises(BlockingIOError, match="process 7 on elsewhere has written it since noon"),
+        pytest.raises(HeldError, match="process 7 on elsewhere has written it since noon"),
         lock.locked(tmp_path),
     ):
         pass

@@ -16,7 +16,7 @@ from massmatch.cli.models import models
 from massmatch.cli.nnunet import nnunet
 from massmatch.cli.predict import predict
 from massmatch.cli.report import report
-from massmatch.cli.screen import screen
+from massmatch.cli.screen import DEBUG, screen
 from massmatch.cli.sweep import ManyValues, status, sweep
 from massmatch.cli.train import train
 
@@ -41,8 +41,10 @@ def program(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=show_version)
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
 ) -> None:
-    """Hold what is asked of the program itself and not of a command."""
+    """Take what is asked of the program itself and not of a command."""
+    (DEBUG.set if debug else DEBUG.clear)()
 
 
 app.add_typer(losses, name="losses")

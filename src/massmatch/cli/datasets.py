@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from massmatch.cli.screen import DATA, counting, errors, screen, told
+from massmatch.errors import UsageError
 
 if TYPE_CHECKING:
     from massmatch.data.preprocessing.frame import Preprocessing
@@ -99,7 +100,7 @@ def named(name: str, table: dict[str, Any]) -> Any:
     if name in table:
         return table[name]
     near = get_close_matches(name, table, 1)
-    raise ValueError(
+    raise UsageError(
         f"unknown reader {name!r}{f', did you mean {near[0]}?' if near else ''}; there are {', '.join(table)}"
     )
 
@@ -111,7 +112,7 @@ def accepted(reader: str, read: Any, choices: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in choices.items() if value not in (None, False)}
     for name in given:
         if name not in signature(read).parameters:
-            raise ValueError(f"--{name.replace('_', '-')}: the reader {reader} has no such option: leave it out")
+            raise UsageError(f"--{name.replace('_', '-')}: the reader {reader} has no such option: leave it out")
     return given
 
 
@@ -134,7 +135,7 @@ def preprocessing(size: str, **fields: Any) -> "Preprocessing":
             if field == "size"
             else first["msg"].removeprefix("Input should be ")
         )
-        raise ValueError(f"--{field}: must be {need}, but is {came}") from None
+        raise UsageError(f"--{field}: must be {need}, but is {came}") from None
 
 
 def tell(texts: list[str], out: Path) -> None:

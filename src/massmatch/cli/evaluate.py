@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from massmatch.cli.screen import screen, show, told, watching
+from massmatch.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ def evaluate(
         opened = open_cohort(cohort)
         if out is None:
             if not (run / "experiment.yaml").is_file():
-                raise FileNotFoundError(f"{run} is no run's folder; for a weights file give --out DIR")
+                raise UsageError(f"{run} is no run's folder; for a weights file give --out DIR")
             with watching(run.parent.name) as watch:
                 if frame is In.NATIVE:
                     rows = measuring.evaluate_run_native(run, opened, watch)

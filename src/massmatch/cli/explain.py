@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from massmatch.cli.screen import screen, told
+from massmatch.errors import UsageError
 
 if TYPE_CHECKING:
     from massmatch.explanations.ledger import Ledger
@@ -57,12 +58,12 @@ def of_files(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[l
 
     if len(what) != 3:
         missing = "" if Path(what[0]).exists() else f"no such file or folder: {what[0]}; "
-        raise (FileNotFoundError if missing else ValueError)(f"{missing}{USAGE}; got {len(what)}: {' '.join(what)}")
+        raise UsageError(f"{missing}{USAGE}; got {len(what)}: {' '.join(what)}")
     image, truth, prediction = map(Path, what)
     if cohort is not None:
-        raise ValueError(f"--cohort belongs to a run, but {image} is no folder: {USAGE}")
+        raise UsageError(f"--cohort belongs to a run, but {image} is no folder: {USAGE}")
     if loss is None:
-        raise ValueError("files do not say which loss to explain: give --loss NAME, such as --loss sm-tversky-s-a")
+        raise UsageError("files do not say which loss to explain: give --loss NAME, such as --loss sm-tversky-s-a")
     return [from_files(image, truth, prediction)], loss
 
 
@@ -74,9 +75,9 @@ def of_run(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[lis
     run, ids = Path(what[0]), what[1:]
     own = read_experiment(run)["loss"]
     if not ids:
-        raise ValueError(f"give the id of an image after {run}, a test image such as those in {run / 'predictions'}")
+        raise UsageError(f"give the id of an image after {run}, a test image such as those in {run / 'predictions'}")
     if cohort is None:
-        raise ValueError(f"a run does not say where its images are: give --cohort COHORT beside {run}")
+        raise UsageError(f"a run does not say where its images are: give --cohort COHORT beside {run}")
     opened = open_cohort(cohort)
     return [from_run(run, id, opened) for id in ids], loss or own
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from massmatch.cli.screen import FAILURE, screen, told
+from massmatch.errors import refusals_as_usage
 
 if TYPE_CHECKING:
     from massmatch.losses.conformance.check import Result
@@ -94,8 +95,9 @@ def factory(name: str) -> Callable[..., Any]:
     """
     from massmatch.losses import LossSpec, own
 
-    spec = LossSpec.parse(name)
-    spec.make()
+    with refusals_as_usage():
+        spec = LossSpec.parse(name)
+        spec.make()
     if not spec.is_own:
         return lambda reduction="mean": spec.make(reduction=reduction)
     if not own.takes(spec.name, "reduction"):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from massmatch.cli.screen import screen, told
+from massmatch.errors import UsageError, refusals_as_usage
 
 nnunet = typer.Typer(no_args_is_help=True, help="The Spatial Matching loss in nnU-Net v2.")
 
@@ -28,15 +29,16 @@ def install_trainer(
         from massmatch.integrations.nnunet import install_trainer as install
         from massmatch.losses import LOSSES, LossSpec
 
-        spec = LossSpec.parse(loss)
-        spec.make()
+        with refusals_as_usage():
+            spec = LossSpec.parse(loss)
+            spec.make()
         options, variant, soft = dict(spec.options), LOSSES[spec.name].variant, spec.name == "soft-sm"
         if soft:
             core = str(options.pop("core", "hybrid"))
         elif variant:
             core, options = variant.core, {**variant.switches, **options}
         else:
-            raise ValueError(f"--loss: must be soft-sm or one of the losses sm-..., but is {spec.name}")
+            raise UsageError(f"--loss: must be soft-sm or one of the losses sm-..., but is {spec.name}")
         path = install(folder, core, options, name, soft=soft)
         screen.print(
             f"{path}\nexport nnUNet_extTrainer={folder.resolve()}\nnnUNetv2_train DATASET 2d FOLD -tr {name}",

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
-from massmatch.errors import DataError, MassmatchError
+from massmatch.errors import MassmatchError, UsageError
 
 if TYPE_CHECKING:
     from massmatch.training.progress import Progress
 
-FAILURE, USAGE, DATA, CLOSED_PIPE = 1, 2, DataError.exit_code, 128 + 13  # 13: SIGPIPE
+FAILURE, USAGE, DATA, CLOSED_PIPE = 1, 2, 3, 128 + 13  # 13: SIGPIPE
+DEBUG = threading.Event()  # set by `massmatch --debug`: every error shows its traceback
+BUG = "massmatch: this is a fault of the program, not of your input: please report it with the lines below"
 
 
 class Screen(Console):
@@ -42,7 +45,7 @@ def show(runs: list[Path]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for run in runs:
         if not (run / "rows.csv").is_file():
-            raise FileNotFoundError(f"{run} holds no rows.csv: it is no run's folder, or the run is not finished")
+            raise UsageError(f"{run} holds no rows.csv: it is no run's folder, or the run is not finished")
         facts = yaml.safe_load((run / "experiment.yaml").read_text()) if (run / "experiment.yaml").is_file() else {}
         name = facts.get("loss", run.name)
         named[name if name not in named else f"{name} ({run.parent.name}/{run.name})"] = run
@@ -105,21 +108,29 @@ def told(unit: str = "finished epoch") -> Iterator[None]:
 
     `unit`: after what the same command goes on when it was interrupted.
     """
+    shown = warnings.showwarning
     warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow", markup=False)
     try:
         yield
     except MassmatchError as error:
+        if DEBUG.is_set():
+            raise
         stop(error, error.exit_code)
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
-        stop(error, USAGE)
-    except (FloatingPointError, MemoryError, OSError) as error:
-        stop(error, FAILURE)
+    except OSError as error:  # the machine's state, not a fault of ours: a file that cannot be read, a full disk
+        if DEBUG.is_set() or error.strerror is None:
+            raise
+        stop(f"{error.filename or 'the system'}: {error.strerror}", FAILURE)
     except KeyboardInterrupt as end:
         errors.print(f"interrupted; the same command again goes on from the last {unit}")
         sys.exit(128 + getattr(end, "signum", signal.SIGINT))  # the training's StoppedError knows of SIGTERM
+    except Exception:
+        errors.print(BUG, style="red")
+        raise
+    finally:
+        warnings.showwarning = shown
 
 
-def stop(error: BaseException, code: int) -> NoReturn:
+def stop(error: BaseException | str, code: int) -> NoReturn:
     """One line on stderr, then out."""
     errors.print(f"massmatch: {error}", style="red", markup=False, highlight=False)
     sys.exit(code)

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from massmatch.cli.arguments import CohortArgument, Runs
 from massmatch.cli.screen import told
 from massmatch.cli.train import train
+from massmatch.errors import UsageError
 
 SWEPT = {"cohort", "loss", "model", "fold", "folds", "seed", "out", "devices", "nodes"}  # of train: asked otherwise
 MANY = ("--losses", "--models", "--folds", "--seeds")
@@ -107,7 +108,7 @@ def sweep(
             figures.show_figure_1(out)
             return
         if figure in figures.ELSEWHERE:
-            raise ValueError(figures.ELSEWHERE[figure])
+            raise UsageError(figures.ELSEWHERE[figure])
         asked = {name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
         given = {name: value for name, value in training.items() if name in asked}
         fields = {name: value for name, value in given.items() if name in Experiment.model_fields}

@@ -11,6 +11,7 @@ from rich.live import Live
 from massmatch.cli.board import Board, count_of, duration, line, name_of, plainly, summary, table
 from massmatch.cli.screen import errors, screen
 from massmatch.data import open_cohort
+from massmatch.errors import UsageError
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.failure import LOG, Outcome
 from massmatch.runs.precision import Speed
@@ -74,7 +75,7 @@ def sweep(
     Raises ValueError, FileNotFoundError and CohortError for mistakes in what was asked for, before anything runs.
     """
     if where.engine not in ENGINES:
-        raise ValueError(f"--engine: must be one of {', '.join(ENGINES)}, but is {where.engine!r}")
+        raise UsageError(f"--engine: must be one of {', '.join(ENGINES)}, but is {where.engine!r}")
     from_file = read_plan(file) if file else {}
     if file:
         checked(from_file, str(file))
@@ -200,14 +201,14 @@ def tell(outcomes: Sequence[tuple[Job, Outcome]], planned: Sequence[Planned], ou
 def status(runs: Path, *, watch: bool, as_json: bool) -> None:
     """The table of a folder of runs, once or live."""
     if not runs.is_dir():
-        raise FileNotFoundError(f"no such folder: {runs}")
+        raise UsageError(f"no such folder: {runs}")
     states = all_statuses(runs)
     if as_json:
         facts = {"runs": [each.to_dict(runs) for each in states], "seconds_left": left_of(states)}
         plainly(json.dumps(facts, indent=1, allow_nan=False))
         return
     if not states:
-        raise FileNotFoundError(f"{runs} holds no runs")
+        raise UsageError(f"{runs} holds no runs")
     if not (watch and screen.is_terminal):
         show_all(states, left_of(states))
         return

@@ -7,6 +7,7 @@ import typer
 
 from massmatch.cli.arguments import CohortArgument, Runs
 from massmatch.cli.screen import screen, show, told, watching
+from massmatch.errors import UsageError, refusals_as_usage
 
 if TYPE_CHECKING:
     from massmatch.runs.experiment import Experiment
@@ -128,10 +129,11 @@ def resolved(**fields: Any) -> "Experiment":
     from massmatch.losses import make_loss
     from massmatch.runs.experiment import Experiment, make_model
 
-    make_loss(fields["loss"])
-    make_model(fields["model"], 1)
+    with refusals_as_usage():
+        make_loss(fields["loss"])
+        make_model(fields["model"], 1)
     try:
         return Experiment(**fields)
     except ValidationError as error:
         lines = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}, but is {e['input']!r}" for e in error.errors()]
-        raise ValueError("\n".join(lines)) from None
+        raise UsageError("\n".join(lines)) from None

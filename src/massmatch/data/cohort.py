@@ -27,6 +27,7 @@ from massmatch.data.images import levels, misfit, read_grey, read_labels
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing
 from massmatch.data.sample import Sample
+from massmatch.errors import UsageError
 
 COLUMNS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", "spacing_source")
 PATHS = ("image_path", "mask_path")
@@ -168,7 +169,7 @@ def open_cohort(path: Path | str) -> Cohort:
 
     root = Path(path)
     if not root.is_dir():
-        raise FileNotFoundError(f"no such folder: {root}")
+        raise UsageError(f"no such folder: {root}")
     if (root / UNFINISHED).exists():
         raise CohortError(
             f"{UNFINISHED}: the writing of {root} was interrupted (or is still going on); if no writer is at work, "

@@ -16,6 +16,7 @@ from PIL import Image
 from massmatch.data.cohort import Cohort
 from massmatch.data.folds import split
 from massmatch.data.readers.nnunet import KNOWN, PATIENTS
+from massmatch.errors import UsageError
 
 NAME = re.compile(r"Dataset\d{3}_\w+")
 CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -30,9 +31,9 @@ def export_nnunet(cohort: Cohort, out: Path, *, folds: int = 5, seed: int = 0) -
     Raises ValueError for a folder that nnU-Net would not find, FileExistsError for one that is not empty.
     """
     if not NAME.fullmatch(out.name):
-        raise ValueError(f"{out.name}: nnU-Net wants a folder named like Dataset101_Mass: choose such a name")
+        raise UsageError(f"{out.name}: nnU-Net wants a folder named like Dataset101_Mass: choose such a name")
     if out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out} is not empty: remove it or choose another folder")
+        raise UsageError(f"{out} is not empty: remove it or choose another folder")
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
+from massmatch.errors import UsageError
+
 SCHEMES = ("kfold", "paper", "split", "official")
 
 
@@ -51,32 +53,32 @@ def split(
             puts a patient into two, or a part that would be empty.
     """
     if scheme not in SCHEMES:
-        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, but is {scheme!r}")
+        raise UsageError(f"scheme must be one of {', '.join(SCHEMES)}, but is {scheme!r}")
     folds = 1 if scheme in ("split", "official") else folds
     if folds < 2 and scheme in ("kfold", "paper"):
-        raise ValueError(f"folds must be at least 2, but is {folds}")
+        raise UsageError(f"folds must be at least 2, but is {folds}")
     if not 0 <= fold < folds:
-        raise ValueError(f"fold must be from 0 to {folds - 1} with scheme {scheme!r}, but is {fold}")
+        raise UsageError(f"fold must be from 0 to {folds - 1} with scheme {scheme!r}, but is {fold}")
     _check(table, mass_fraction)
     table = table.sort_values("id").reset_index(drop=True).assign(stratum=lambda t: strata(t, mass_fraction))
     parts = _official(table, seed) if scheme == "official" else _folded(table, scheme, fold, folds, seed)
     for name, part in zip(Split._fields, parts, strict=True):
         if part.empty:
-            raise ValueError(f"the {name} part is empty: {len(table)} images are too few for scheme {scheme!r}")
+            raise UsageError(f"the {name} part is empty: {len(table)} images are too few for scheme {scheme!r}")
     return Split(*(part["id"].tolist() for part in parts))
 
 
 def _check(table: pd.DataFrame, mass_fraction: pd.Series) -> None:
     """ValueError for images that come twice, or whose patient or mass size is unknown."""
     if lack := [name for name in ("id", "patient") if name not in table]:
-        raise ValueError(f"the table must have the columns `id` and `patient`, but lacks {lack}")
+        raise UsageError(f"the table must have the columns `id` and `patient`, but lacks {lack}")
     if table["id"].duplicated().any():
-        raise ValueError(f"an id must have one row, but {_few(table['id'][table['id'].duplicated()])} have several")
+        raise UsageError(f"an id must have one row, but {_few(table['id'][table['id'].duplicated()])} have several")
     if table["patient"].isna().any():
-        raise ValueError(f"every image must have a patient, but {_few(table['id'][table['patient'].isna()])} have none")
+        raise UsageError(f"every image must have a patient, but {_few(table['id'][table['patient'].isna()])} have none")
     sizes = table["id"].map(mass_fraction)
     if sizes.isna().any():
-        raise ValueError(
+        raise UsageError(
             f"mass_fraction must have a number for every id, but has none for {_few(table['id'][sizes.isna()])}"
         )
 
@@ -116,10 +118,10 @@ def _official(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFram
     """The cohort's own parts; a tenth of the training patients where it names no validation part."""
     column = next((name for name in ("split", "official_split") if name in table), None)
     if column is None:
-        raise ValueError("scheme 'official' needs a column `split` in the cohort's table, but there is none")
+        raise UsageError("scheme 'official' needs a column `split` in the cohort's table, but there is none")
     part = table[column].astype("string").str.strip().str.lower().fillna("nothing")
     if (odd := ~part.isin(Split._fields)).any():
-        raise ValueError(
+        raise UsageError(
             f"column `{column}` must be {', '.join(Split._fields)}, but is {', '.join(sorted(set(part[odd]))[:5])} "
             f"for {_few(table['id'][odd])}"
         )
@@ -133,7 +135,7 @@ def _official(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFram
 def _no_patient_twice(patient: pd.Series, part: pd.Series, column: str) -> None:
     for one, other in combinations(Split._fields, 2):
         if shared := set(patient[part == one]) & set(patient[part == other]):
-            raise ValueError(
+            raise UsageError(
                 f"column `{column}` puts {len(shared)} patients into {one} and {other}: {sorted(shared)[:5]}"
             )
 
@@ -147,7 +149,7 @@ def _draw(table: pd.DataFrame, parts: int, part: int, seed: int, what: str) -> t
     """One of `parts` equal parts of the patients, and the others."""
     patients = table["patient"].nunique()
     if patients < parts:
-        raise ValueError(f"{what}: {parts} parts need at least {parts} patients, but there are {patients}")
+        raise UsageError(f"{what}: {parts} parts need at least {parts} patients, but there are {patients}")
     # scikit-learn refuses more parts than members of the smallest stratum, so that one joins its neighbour.
     stratum = table["stratum"].to_numpy().copy()
     counts = pd.Series(stratum).value_counts()

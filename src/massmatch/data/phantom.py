@@ -15,6 +15,7 @@ from scipy.interpolate import PchipInterpolator
 
 from massmatch.data.phantom_mass import draw_mass
 from massmatch.data.sample import Sample
+from massmatch.errors import UsageError
 
 DENSITY_SHARES = (0.20, 0.45, 0.26, 0.09)  # of ACR 1 to 4 in CBIS-DDSM
 SEVERAL = 0.06  # share of images with mass that hold more than one (CBIS-DDSM: 5 %)
@@ -42,7 +43,7 @@ def phantoms(patients: int, *, seed: int = 0, size: int = 256, normal_fraction: 
         ("normal_fraction", normal_fraction, 0, 1),
     ):
         if not least <= value <= most:
-            raise ValueError(f"{name} must be from {least} to {most}, but is {value}")
+            raise UsageError(f"{name} must be from {least} to {most}, but is {value}")
     for patient in range(patients):
         yield from _patient(patient, seed, size, normal_fraction)
 

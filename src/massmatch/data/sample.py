@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from massmatch.errors import UsageError
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -23,17 +25,17 @@ class Sample:
         for name in ("image", "instances"):
             array = getattr(self, name)
             if array.ndim != 2 or array.dtype not in (np.uint8, np.uint16):
-                raise ValueError(
+                raise UsageError(
                     f"{self.id}: {name} must be (H, W) of uint8 or uint16, but is {array.shape} of {array.dtype}"
                 )
         if self.image.shape != self.instances.shape:
-            raise ValueError(
+            raise UsageError(
                 f"{self.id}: image and instances must have one shape, not {self.image.shape} and {self.instances.shape}"
             )
         if self.image.size == 0:
-            raise ValueError(f"{self.id}: image and instances must have pixels, but have the shape {self.image.shape}")
+            raise UsageError(f"{self.id}: image and instances must have pixels, but have the shape {self.image.shape}")
         if self.density not in (None, 1, 2, 3, 4):
-            raise ValueError(f"{self.id}: density must be an ACR category from 1 to 4, but is {self.density!r}")
+            raise UsageError(f"{self.id}: density must be an ACR category from 1 to 4, but is {self.density!r}")
 
     @property
     def mask(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from massmatch.runs.atomic import write_atomic
 def explain_subject(subject: Subject, spec: str, out: Path, *, as_json: bool = False) -> tuple[Ledger, list[Path]]:
     """The ledger of the loss that was asked for, and the files: `<id>_explain.png`, .html, .csv, and .json if wanted.
 
-    Raises ValueError for a loss that has no cells, before anything is computed or written.
+    Raises UsageError for a loss that has no cells, before anything is computed or written.
     """
     losses = family(spec)
     p, moved = off_the_ends(subject.probability, subject.mask)

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from massmatch.errors import UsageError
 from massmatch.losses import SoftMatchingLoss, SpatialMatchingLoss
 from massmatch.losses.grid.geometry import cell_max, cut
 from massmatch.losses.soft_matching import SoftMatching
@@ -109,7 +110,7 @@ def ledger(
         ValueError: what the loss refuses; a loss of logits.
     """
     if loss.from_logits:
-        raise ValueError("ledger takes a loss of probabilities: make it with from_logits=False")
+        raise UsageError("ledger takes a loss of probabilities: make it with from_logits=False")
     p = torch.from_numpy(probability.astype(np.float64))[None, None].requires_grad_()
     labels = torch.from_numpy(instances.astype(np.int64))[None, None]
     terms = loss.explain(p, labels > 0, instances=labels)

@@ -13,6 +13,7 @@ import yaml
 from massmatch.data import Cohort, CohortError, DataWarning, Split, split
 from massmatch.data.images import misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
+from massmatch.errors import UsageError
 
 STORED = "probabilities of 16 bits"
 NEEDED = {"cohort", "fingerprint", "loss", "scheme", "folds", "seed", "fold"}
@@ -48,11 +49,11 @@ class Subject:
 def from_files(image: Path, truth: Path, prediction: Path) -> Subject:
     """An image, its truth (labels, or 0 and one other value) and its prediction (probabilities or a mask).
 
-    Raises FileNotFoundError for a missing file, CohortError for one that is no grey picture or of another size.
+    Raises UsageError for a missing file, CohortError for one that is no grey picture or of another size.
     """
     for path in (image, truth, prediction):
         if not path.is_file():
-            raise FileNotFoundError(f"no such file: {path}")
+            raise UsageError(f"no such file: {path}")
     pixels = read_grey(image.parent, image.name)
     instances = to_instances(read_labels(truth.parent, truth.name), str(truth))
     if pixels.shape != instances.shape:
@@ -94,21 +95,21 @@ def _of_shape(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 def from_run(run: Path, id: str, cohort: Cohort) -> Subject:
     """A test image of a run, with its stored probabilities.
 
-    Raises FileNotFoundError for a folder that is no run's, or an image that the run did not predict; ValueError for
+    Raises UsageError for a folder that is no run's, or an image that the run did not predict; also for
     an id or a cohort that is not the run's.
     """
     experiment = read_experiment(run)
     if cohort.fingerprint != experiment["fingerprint"]:
-        raise ValueError(
+        raise UsageError(
             f"{cohort.root} is not the cohort of the run, or has changed: its fingerprint is {cohort.fingerprint}, but "
             f"the run was trained on {experiment['cohort']}, {experiment['fingerprint']}"
         )
     if id not in cohort.ids:
         near = get_close_matches(id, cohort.ids, 1, cutoff=0.0)[0]
-        raise ValueError(f"no image {id!r} in {cohort.root}; did you mean {near!r}?")
+        raise UsageError(f"no image {id!r} in {cohort.root}; did you mean {near!r}?")
     path = run / "predictions" / f"{id}.png"
     if not path.is_file():
-        raise FileNotFoundError(f"{run} holds no prediction of {id}{_why_not(id, cohort, experiment)}")
+        raise UsageError(f"{run} holds no prediction of {id}{_why_not(id, cohort, experiment)}")
     sample = cohort.load(id)
     probability = _of_shape(path, sample.image.shape) / 65535
     source = f"{run.resolve().parent.name}/{run.resolve().name}"
@@ -127,19 +128,19 @@ def measured_at(run: Path, id: str) -> float | None:
 
 
 def read_experiment(run: Path) -> dict[str, Any]:
-    """experiment.yaml of a run's folder. FileNotFoundError where there is none, ValueError for a damaged one."""
+    """experiment.yaml of a run's folder. FileNotFoundError where there is none, UsageError for a damaged one."""
     path = run / "experiment.yaml"
     if not path.is_file():
         folds = sorted(run.glob("fold*"))
         hint = f"; give one of its folds, such as {folds[0]}" if folds else ""
-        raise FileNotFoundError(f"{run} is no run's folder, for it holds no experiment.yaml{hint}")
+        raise UsageError(f"{run} is no run's folder, for it holds no experiment.yaml{hint}")
     try:
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         facts = None
     if not isinstance(facts, dict) or (lack := sorted(NEEDED - facts.keys())):
         what = "is damaged" if not isinstance(facts, dict) else f"lacks {', '.join(lack)}"
-        raise ValueError(f"{path} {what}: it must be as `massmatch train` writes it")
+        raise UsageError(f"{path} {what}: it must be as `massmatch train` writes it")
     return facts
 
 

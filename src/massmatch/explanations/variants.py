@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from massmatch.errors import UsageError, refusals_as_usage
 from massmatch.losses import (
     CORES,
     ImageLoss,
@@ -70,11 +71,12 @@ class Family:
 def family(spec: str) -> Family:
     """The loss of a specification such as "sm-tversky-s-a:cell_statistic=mean", with its variants.
 
-    Raises ValueError for an unknown name or option, and for a loss that can neither be cut into cells nor be the core
+    Raises UsageError for an unknown name or option, and for a loss that can neither be cut into cells nor be the core
     of one that can.
     """
-    asked = LossSpec.parse(spec)
-    loss, options = asked.make(), dict(asked.options)
+    with refusals_as_usage():
+        asked = LossSpec.parse(spec)
+        loss, options = asked.make(), dict(asked.options)
     core, switches = _core_and_switches(loss, spec)
     of_core = {name: options.pop(name) for name in _options(type(core)) & options.keys()}
     cores: dict[str, Callable[..., Tensor]] = {name: _core(name, of_core) for name in SHOWN_CORES}
@@ -94,7 +96,7 @@ def _core_and_switches(loss: ImageLoss, spec: str) -> tuple[Any, tuple[str, str]
         return loss.core, ("soft",)
     if isinstance(loss, WholeImageLoss) and type(loss.core) in CORES.values():
         return loss.core, ()
-    raise ValueError(
+    raise UsageError(
         f"loss {spec} has no cells: only the sm-... losses and soft-sm have, and {', '.join(CORES)}, which can be "
         "their core, can be shown on their grid; give one of them with --loss, such as --loss sm-tversky-s-a"
     )

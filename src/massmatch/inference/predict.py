@@ -16,6 +16,7 @@ from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.preprocessing.resize import resized
 from massmatch.data.readers.listing import is_data
+from massmatch.errors import UsageError
 from massmatch.runs.weights import load_weights
 from massmatch.training.evaluate import predicted
 
@@ -36,14 +37,14 @@ class Prediction:
 def load_network(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a run's folder, or of a weights file, and its facts. `own`, and errors: see `load_weights`."""
     if not path.exists():
-        raise FileNotFoundError(f"no such run or weights: {path}")
+        raise UsageError(f"no such run or weights: {path}")
     return load_weights(path / "best.safetensors" if path.is_dir() else path, own)
 
 
 def image_files(paths: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
     """Every image as (folder, file): files as they are given, of folders all images and DICOM files below them.
 
-    Raises FileNotFoundError for what is not there, CohortError for a folder without images.
+    Raises UsageError for what is not there, CohortError for a folder without images.
     """
     for path in paths:
         if path.is_file():
@@ -54,7 +55,7 @@ def image_files(paths: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
                 raise CohortError(f"{path.name}: must hold images, but has none: give another folder")
             yield from ((path, file) for file in found)
         else:
-            raise FileNotFoundError(f"no such image: {path}")
+            raise UsageError(f"no such image: {path}")
 
 
 def _is_image(path: Path) -> bool:
@@ -83,10 +84,10 @@ def predict(
         keep_name: name the result of a DICOM file after the file, which may hold the patient's name.
         allow_for_processing: take raw detector data.
 
-    Raises FileNotFoundError, or CohortError for a file that is no grey mammogram.
+    Raises UsageError, or CohortError for a file that is no grey mammogram.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no such image: {path}")
+        raise UsageError(f"no such image: {path}")
     root = root or path.parent
     shown = path.relative_to(root).as_posix()
     spacing, source, view, chest, instance, name = None, "none", None, None, None, path.stem

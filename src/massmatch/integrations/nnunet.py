@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from massmatch.errors import UsageError
 from massmatch.losses import CORES, SoftMatchingLoss, SpatialMatchingLoss
 from massmatch.losses.grid.loss import GridLoss
 
@@ -58,7 +59,7 @@ class NNUNetLoss(nn.Module):
             truth = target if self.ignored is None else target[:, :-1]
             return self.loss(output, truth.float(), mask=mask)
         if output.shape[1] != 2:
-            raise ValueError(
+            raise UsageError(
                 f"the Spatial Matching trainer takes the labels background and mass, but there are {output.shape[1]}: "
                 "export one label, or use regions"
             )
@@ -116,9 +117,9 @@ def install_trainer(
     Raises ValueError for a core, an option or a name that cannot be, FileExistsError for another file of that name.
     """
     if core not in CORES:
-        raise ValueError(f"core must be one of {', '.join(CORES)}, but is {core!r}")
+        raise UsageError(f"core must be one of {', '.join(CORES)}, but is {core!r}")
     if not name.isidentifier():
-        raise ValueError(f"a trainer's name must be one of a Python class, but is {name!r}")
+        raise UsageError(f"a trainer's name must be one of a Python class, but is {name!r}")
     loss, function = (
         (SoftMatchingLoss, soft_matching_trainer) if soft else (SpatialMatchingLoss, spatial_matching_trainer)
     )
@@ -127,7 +128,7 @@ def install_trainer(
     text = TRAINER.format(function=function.__name__, loss=called, core=core, options=options or {}, name=name)
     path = folder / f"{name}.py"
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise FileExistsError(f"{path} is another trainer: remove it, or give --name")
+        raise UsageError(f"{path} is another trainer: remove it, or give --name")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path

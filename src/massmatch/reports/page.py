@@ -59,7 +59,7 @@ def write_report(
         pictures: images of each kind (best, median, worst, ...).
         draws: of the bootstrap.
 
-    Raises ValueError where no run is finished, or the baseline is not among them.
+    Raises UsageError where no run is finished, or the baseline is not among them.
     """
     of = subject(collection, cohort, baseline)
     sections = _sections(of, pictures, draws)

@@ -11,6 +11,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from massmatch.data import Cohort
+from massmatch.errors import UsageError
 from massmatch.reports.reconstructions import is_reconstruction
 from massmatch.reports.tables import ordered
 from massmatch.runs.collection import Collection, Group, Run, tidy
@@ -77,12 +78,12 @@ def subject(collection: Collection, cohort: Cohort | None, baseline: str | None)
     """What to report. ValueError where no run is finished or the baseline is not there."""
     if not collection.finished:
         reasons = "; ".join(f"{each.folder}: {each.state}, {each.reason}" for each in collection.unfinished[:3])
-        raise ValueError(f"no run is finished, so there is nothing to report ({reasons})")
+        raise UsageError(f"no run is finished, so there is nothing to report ({reasons})")
     group = collection.groups[0]
     rows = tidy(group.runs)
     systems = list(dict.fromkeys(rows["system"]))
     if baseline is not None and baseline not in systems:
-        raise ValueError(f"--baseline must be one of {', '.join(systems)}, but is {baseline!r}")
+        raise UsageError(f"--baseline must be one of {', '.join(systems)}, but is {baseline!r}")
     fitting, why = _fitting(cohort, group.facts["fingerprint"])
     rows = rows.copy()  # in one piece: very many small selections are taken from it
     return Subject(collection, fitting, why, baseline or usual_baseline(systems), rows)

@@ -5,6 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
+from massmatch.errors import RunError
+
 FAILED = "FAILED.json"  # in a run's folder: why it failed; gone once it is started again
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Piece = bytes | memoryview
@@ -13,7 +15,7 @@ Piece = bytes | memoryview
 def write_atomic(path: Path, *pieces: Piece, keep: Path | None = None) -> None:
     """Write beside `path`, force it to the disk, then take its name; the file that had it may `keep` on under another.
 
-    Raises OSError; where the disk is full, with what is needed and what is there.
+    Raises RunError; where the disk is full, with what is needed and what is there.
     """
     part = part_of(path)
     try:
@@ -54,11 +56,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def need_space(folder: Path, needed: int) -> None:
-    """Raise OSError where a folder that is to hold `needed` bytes in all cannot."""
+    """Raise RunError where a folder that is to hold `needed` bytes in all cannot."""
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(folder).free
     if needed - there > free:
-        raise OSError(
+        raise RunError(
             f"disk full: training needs about {megabytes(needed - there)} in {folder}, has {megabytes(free)}: "
             "make room, or give another --out"
         )
@@ -77,12 +79,12 @@ def _write(part: Path, pieces: tuple[Piece, ...]) -> None:
         os.fsync(file.fileno())
 
 
-def _explained(error: OSError, path: Path, size: int) -> OSError:
+def _explained(error: OSError, path: Path, size: int) -> RunError:
     """The same error in words that say what to do."""
     if error.errno not in FULL:
-        return type(error)(f"cannot write {path}: {error.strerror or error}")
+        return RunError(f"cannot write {path}: {error.strerror or error}")
     free = shutil.disk_usage(path.parent).free
-    return OSError(
+    return RunError(
         f"disk full: {path} needs {megabytes(size)}, has {megabytes(free)} ({error.strerror}); files written before "
         "are whole: make room, and the same command goes on"
     )

@@ -18,23 +18,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from massmatch.errors import RunError, UsageError
 from massmatch.runs.atomic import write_atomic
 
 FORMAT, VERSION = "massmatch-checkpoint", 2
 SHOWN = 5  # differences in one message
 
 
-class DamagedError(ValueError):
+class DamagedError(RunError, ValueError):
     """A file that cannot be what was written; the one before may be sound."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], about: Mapping[str, Any]) -> None:
     """Write a state, whole or not at all; the checkpoint that was there before becomes `previous.ckpt`.
 
-    Raises FloatingPointError for weights that are no numbers, OSError where the disk is full: the old file stays.
+    Raises RunError for weights that are no numbers, or where the disk is full: the old file stays.
     """
     if (name := _bad_weight(state)) is not None:
-        raise FloatingPointError(f"{name} is no longer finite: {path.name} still holds the epoch before")
+        raise RunError(f"{name} is no longer finite: {path.name} still holds the epoch before")
     buffer = io.BytesIO()
     torch.save(state, buffer)
     header = json.dumps({"format": FORMAT, "version": VERSION, **about}).encode() + b"\n"
@@ -52,7 +53,7 @@ def load_checkpoint(path: Path, about: Mapping[str, Any] | None = None) -> dict[
     """The state; nothing in the file is executed.
 
     Raises DamagedError for a file that is not as it was written, has weights that are no numbers, or is no checkpoint
-    of massmatch; ValueError for one of a newer version, of something else than `about`, or with more than plain data.
+    of massmatch; UsageError for one of a newer version, of something else than `about`, or with more than plain data.
     """
     digest, _, rest = path.read_bytes().partition(b"\n")
     if len(digest) != 64 or not all(c in b"0123456789abcdef" for c in digest):
@@ -62,12 +63,12 @@ def load_checkpoint(path: Path, about: Mapping[str, Any] | None = None) -> dict[
     header, content = _parted(path, rest)
     differing = differences(about or {}, {key: value for key, value in header.items() if key in (about or {})})
     if header and differing:
-        raise ValueError(f"{path} belongs to another run: {differing}")
+        raise UsageError(f"{path} belongs to another run: {differing}")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(
+        raise UsageError(
             f"{path} is refused: it holds more than plain data, and nothing of it was executed ({reason})"
         ) from None
     if (name := _bad_weight(state)) is not None:
@@ -87,7 +88,7 @@ def _parted(path: Path, rest: bytes) -> tuple[dict[str, Any], bytes]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise DamagedError(f"{path} is no checkpoint of massmatch: its second line names no format {FORMAT!r}")
     if header.get("version") != VERSION:
-        raise ValueError(
+        raise UsageError(
             f"{path} has version {header.get('version')} of the format, this massmatch reads 1 to {VERSION}: "
             "go on with the version that wrote it"
         )
@@ -111,7 +112,7 @@ def fit_into(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: str)
         {name: tuple(value.shape) for name, value in each.items()} for each in (module.state_dict(), tensors)
     )
     if told := differences(expected, found):
-        raise ValueError(f"{where} does not fit the network: {told}")
+        raise UsageError(f"{where} does not fit the network: {told}")
     module.load_state_dict(dict(tensors))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 import yaml
 
+from massmatch.errors import UsageError
 from massmatch.runs.experiment import Experiment
 from massmatch.runs.failure import failure
 
@@ -97,13 +98,13 @@ class Collection:
 def collect(*roots: Path) -> Collection:
     """All runs at or below the given folders; folders without a run in them are passed over.
 
-    Raises FileNotFoundError where a folder is missing or no run is anywhere, ValueError where the same experiment and
+    Raises UsageError where a folder is missing or no run is anywhere, or where the same experiment and
     fold stands in two folders: it would be counted twice.
     """
     read = [_read(folder) for folder in run_folders(*roots)]
     if not read:
         names = ", ".join(map(str, roots))
-        raise FileNotFoundError(f"{names}: no runs here; give the folder that `massmatch train --out` or `sweep` wrote")
+        raise UsageError(f"{names}: no runs here; give the folder that `massmatch train --out` or `sweep` wrote")
     finished = [each for each in read if isinstance(each, Run)]
     _refuse_copies(finished)
     return Collection(finished, [each for each in read if isinstance(each, Unfinished)])
@@ -114,7 +115,7 @@ def run_folders(*roots: Path) -> list[Path]:
     found: dict[Path, Path] = {}
     for root in roots:
         if not root.is_dir():
-            raise FileNotFoundError(f"{root}: {'a file, not a folder of runs' if root.exists() else 'no such folder'}")
+            raise UsageError(f"{root}: {'a file, not a folder of runs' if root.exists() else 'no such folder'}")
         for folder in _walk(root):
             found.setdefault(folder.resolve(), folder)
     return sorted(found.values())
@@ -144,7 +145,7 @@ def _read(folder: Path) -> Run | Unfinished:
         rows, history = _table(folder / "rows.csv", NEEDED), _table(folder / "history.csv", ("epoch",))
         expected = experiment.get("resolved", {}).get("images", {}).get("test", len(rows))
         if len(rows) != expected:
-            raise ValueError(f"{folder / 'rows.csv'}: holds {len(rows)} images, but the run tested {expected}")
+            raise UsageError(f"{folder / 'rows.csv'}: holds {len(rows)} images, but the run tested {expected}")
         candidates = folder / "candidates.csv"
         pieces = _table(candidates, ("id",), may_be_empty=True) if candidates.is_file() else None
         return Run(folder, experiment, experiment["fold"], rows, history, pieces)
@@ -173,10 +174,10 @@ def _experiment(folder: Path) -> dict[str, Any]:
     try:
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
+        raise UsageError(f"{path}: cannot be read: {error}") from None
     lacks = [name for name in (*VARIED, "fingerprint") if not isinstance(facts, dict) or name not in facts]
     if lacks:
-        raise ValueError(f"{path}: lacks {', '.join(lacks)}")
+        raise UsageError(f"{path}: lacks {', '.join(lacks)}")
     return facts
 
 
@@ -186,13 +187,13 @@ def _table(path: Path, needed: Sequence[str], *, may_be_empty: bool = False) -> 
         undefined = {name: ["", "nan"] for name in pd.read_csv(path, nrows=0).columns if name not in TEXT}
         table = pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values=undefined)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
+        raise UsageError(f"{path}: cannot be read: {error}") from None
     if lacks := [name for name in needed if name not in table]:
-        raise ValueError(f"{path}: lacks the columns {', '.join(lacks)}")
+        raise UsageError(f"{path}: lacks the columns {', '.join(lacks)}")
     if table.empty and not may_be_empty:
-        raise ValueError(f"{path}: holds no row")
+        raise UsageError(f"{path}: holds no row")
     if not may_be_empty and table[needed[0]].duplicated().any():
-        raise ValueError(f"{path}: {needed[0]} {table[needed[0]][table[needed[0]].duplicated()].iloc[0]} comes twice")
+        raise UsageError(f"{path}: {needed[0]} {table[needed[0]][table[needed[0]].duplicated()].iloc[0]} comes twice")
     return table
 
 
@@ -214,7 +215,7 @@ def _refuse_copies(runs: Sequence[Run]) -> None:
         facts = {k: v for k, v in {**run.experiment, **run.facts}.items() if k not in NEUTRAL}
         own = _key(facts)
         if own in seen:
-            raise ValueError(f"{seen[own]} and {run.folder} hold the same run: it would count twice; give one of them")
+            raise UsageError(f"{seen[own]} and {run.folder} hold the same run: it would count twice; give one of them")
         seen[own] = run.folder
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from massmatch.data import Cohort, Split, split
+from massmatch.errors import UsageError
 from massmatch.losses import LossSpec
 from massmatch.losses.own import built, imported, origin
 from massmatch.models import MODELS, Network
@@ -98,7 +99,7 @@ def make_model(text: str, width: int) -> nn.Module:
         return network_of(text)(1, 1, width)
     kind = imported(spec.name)
     if not inspect.isclass(kind) or not issubclass(kind, nn.Module):
-        raise ValueError(f"{spec.name} must be a class derived from torch.nn.Module, but is {kind!r}")
+        raise UsageError(f"{spec.name} must be a class derived from torch.nn.Module, but is {kind!r}")
     return built(spec.name, partial(kind, 1, 1, width), dict(spec.options))
 
 
@@ -107,7 +108,7 @@ def network_of(name: str) -> Network:
     if name in MODELS:
         return MODELS[name]
     near = get_close_matches(name, MODELS, 1, cutoff=0.0)[0]
-    raise ValueError(f"unknown model {name!r}; did you mean {near!r}? `massmatch models` lists all {len(MODELS)}")
+    raise UsageError(f"unknown model {name!r}; did you mean {near!r}? `massmatch models` lists all {len(MODELS)}")
 
 
 def parts_of(experiment: Experiment, cohort: Cohort, fold: int) -> Split:

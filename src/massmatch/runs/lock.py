@@ -12,15 +12,21 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from massmatch.errors import RunError
+
 BEAT = 10.0  # seconds between two signs of life
 BEATS = 3  # without one for so many, a holder on another machine is taken for dead
+
+
+class HeldError(RunError):
+    """Another process writes this run's folder; the message names the process and its machine."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder. The operating system ends the hold with the process, however it dies.
 
-    Raises BlockingIOError with process and machine of whoever holds it.
+    Raises HeldError with process and machine of whoever holds it.
 
     Some network file systems lock for each machine apart: so a holder also writes who it is into LOCK and touches that
     file while it lives, and a LOCK of another machine is watched before it is taken over.
@@ -53,7 +59,7 @@ def holder(who: Path) -> dict[str, object]:
 
 
 def _take_over(folder: Path, who: Path) -> None:
-    """Go past the LOCK of a dead process, and say so; BlockingIOError if it lives on another machine."""
+    """Go past the LOCK of a dead process, and say so; HeldError if it lives on another machine."""
     if not (facts := holder(who)):
         return
     if facts.get("host") != socket.gethostname() and _beats(who):
@@ -96,8 +102,8 @@ def _alive(who: Path) -> Iterator[None]:
         thread.join()
 
 
-def _held(folder: Path, facts: dict[str, object]) -> BlockingIOError:
-    return BlockingIOError(
+def _held(folder: Path, facts: dict[str, object]) -> HeldError:
+    return HeldError(
         f"{folder} is in use: process {facts.get('pid', '?')} on {facts.get('host', '?')} has written it since "
         f"{facts.get('since', '?')}; wait for it or stop it"
     )

@@ -10,6 +10,7 @@ import yaml
 from torch import nn
 
 from massmatch.data import Split
+from massmatch.errors import UsageError
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import differences
 from massmatch.runs.experiment import Experiment
@@ -61,7 +62,7 @@ def recorded(
 
 
 def refuse_another(out: Path, experiment: Experiment, fold: int) -> None:
-    """Raise ValueError if a folder belongs to another experiment: what differs, at most five keys."""
+    """Raise UsageError if a folder belongs to another experiment: what differs, at most five keys."""
     path = out / "experiment.yaml"
     if not path.is_file():
         return
@@ -69,7 +70,7 @@ def refuse_another(out: Path, experiment: Experiment, fold: int) -> None:
     asked = {**experiment.model_dump(), "fold": fold}
     unsaid = {name: field.default for name, field in Experiment.model_fields.items() if not field.is_required()}
     if told := differences(asked, {**unsaid, **found}):
-        raise ValueError(f"{path} is of another run: {told}; give another --out, or remove the folder")
+        raise UsageError(f"{path} is of another run: {told}; give another --out, or remove the folder")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -79,5 +80,5 @@ def read(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError):
         facts = None
     if not isinstance(facts, dict) or not isinstance(facts.get("resolved"), dict):
-        raise ValueError(f"{path} is damaged: remove the folder to start this run again")
+        raise UsageError(f"{path} is damaged: remove the folder to start this run again")
     return facts

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import nn
 
 from massmatch.data import Cohort
+from massmatch.errors import UsageError
 from massmatch.losses import LossSpec
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import first_unfinite, fit_into
@@ -60,22 +61,22 @@ def load_weights(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict
     network, was not written by massmatch, or is of a network of one's own that `own` does not name.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
+        raise UsageError(f"no such file: {path}")
     try:
         with safe_open(path, "pt") as file:
             said = file.metadata() or {}
             facts = json.loads(said["massmatch"])
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError) as error:
-        raise ValueError(
+        raise UsageError(
             f"{path} holds no weights of massmatch ({type(error).__name__}): give a best.safetensors"
         ) from None
     if "sha256" in said and said["sha256"] != digest(tensors):  # the first runs did not write it
-        raise ValueError(f"{path} is damaged: its weights have another SHA-256 than the file says")
+        raise UsageError(f"{path} is damaged: its weights have another SHA-256 than the file says")
     if (name := first_unfinite(tensors)) is not None:
-        raise ValueError(f"{path} is refused: {name} is not finite")
+        raise UsageError(f"{path} is refused: {name} is not finite")
     if LossSpec.parse(facts["model"]).is_own and facts["model"] not in own:
-        raise ValueError(
+        raise UsageError(
             f"{path} is of {facts['model']}, which is code of its author's own and is not run on a file's word: if you "
             f"trust it, give --own-network {facts['model']}, or in Python own=[{facts['model']!r}]"
         )

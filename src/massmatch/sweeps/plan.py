@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from massmatch.data import Cohort
+from massmatch.errors import UsageError, refusals_as_usage
 from massmatch.losses import make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
 from massmatch.runs.experiment import PEAK, Experiment, make_model, parts_of
@@ -52,13 +53,13 @@ class Plan(BaseModel):
 def read_plan(path: Path) -> dict[str, Any]:
     """The file's content. ValueError for what is no YAML mapping or has a key twice, FileNotFoundError."""
     if not path.is_file():
-        raise FileNotFoundError(f"no such plan: {path}")
+        raise UsageError(f"no such plan: {path}")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Once)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold lines `key: value` ({', '.join(Plan.model_fields)}), not {content!r}")
+        raise UsageError(f"{path}: must hold lines `key: value` ({', '.join(Plan.model_fields)}), not {content!r}")
     return content
 
 
@@ -81,7 +82,7 @@ def checked(content: dict[str, Any], source: str = COMMAND_LINE) -> Plan:
     if plan.protocol:
         plan = plan.model_copy(update={"training": _as_in_protocol(plan.protocol, plan.training, within)})
     if plan.models and plan.table == 2:
-        raise ValueError(f"{_at(source, 'models')}: table 2 has its own, {', '.join(sorted(models_of(TABLES[2])))}")
+        raise UsageError(f"{_at(source, 'models')}: table 2 has its own, {', '.join(sorted(models_of(TABLES[2])))}")
     return plan
 
 
@@ -89,7 +90,7 @@ def _as_in_protocol(protocol: str, training: dict[str, Any], source: str) -> dic
     """The settings with those of the protocol. ValueError for one that contradicts it."""
     if wrong := contradiction(protocol, training):
         stated = PROTOCOLS[protocol][wrong]
-        raise ValueError(
+        raise UsageError(
             f"{_at(source, wrong)}: is {stated} in the {protocol}'s protocol, but is {training[wrong]!r}; leave out one"
         )
     return {**training, **PROTOCOLS[protocol]}
@@ -109,27 +110,28 @@ def models_of(systems: list[System]) -> set[str]:
 def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
     """What is compared, and a line for each row of a table that has to be left out.
 
-    Raises ValueError where not one of table, figure and losses is given; for an unknown loss or network or a wrong
+    Raises UsageError where not one of table, figure and losses is given; for an unknown loss or network or a wrong
     option; and for a loss given by name that needs what the cohort has not.
     """
     chosen = [name for name in ("table", "figure", "losses") if getattr(plan, name)]
     if len(chosen) != 1:
-        raise ValueError(f"give one of table, figure and losses, not {' and '.join(chosen) or 'none of them'}")
+        raise UsageError(f"give one of table, figure and losses, not {' and '.join(chosen) or 'none of them'}")
     systems = TABLES[plan.table] if plan.table else FIGURES[plan.figure] if plan.figure else named(plan.losses)
     if plan.letter:
         systems = [System(to_the_letter(system.loss), system.model) for system in systems]
     if plan.models:
         systems = [System(system.loss, model) for model in plan.models for system in systems]
-    for model in models_of(systems):
-        make_model(model, 1)
-    losses = {system.loss: make_loss(system.loss) for system in systems}
+    with refusals_as_usage():
+        for model in models_of(systems):
+            make_model(model, 1)
+        losses = {system.loss: make_loss(system.loss) for system in systems}
     starved = [name for name, loss in losses.items() if isinstance(loss, DensityASP)]
     lacking = without_density(cohort) if starved else 0
     if not lacking:
         return systems, []
     why = f"needs an ACR density of 1 to 4 for every image, but {lacking} of {len(cohort)} images have none"
     if plan.losses:
-        raise ValueError(f"{starved[0]} {why}: give each one in the column `density`, or take another loss")
+        raise UsageError(f"{starved[0]} {why}: give each one in the column `density`, or take another loss")
     return [each for each in systems if each.loss not in starved], [f"{name} is left out: it {why}" for name in starved]
 
 
@@ -148,7 +150,7 @@ def without_density(cohort: Cohort) -> int:
 def runs_of(plan: Plan, systems: list[System], cohort: Cohort, threads: int) -> list[Planned]:
     """All runs. `threads` of each where the plan leaves them open.
 
-    Raises ValueError or CohortError for a fold that there is not, or that would lack images.
+    Raises UsageError or CohortError for a fold that there is not, or that would lack images.
     """
     fields = {"learning_rate": None, "threads": None, **plan.training}
     if fields["threads"] is None:
@@ -164,7 +166,7 @@ def runs_of(plan: Plan, systems: list[System], cohort: Cohort, threads: int) -> 
 
 
 def _check(schema: type[BaseModel], content: dict[str, Any], source: str, known: list[str], **given: str) -> None:
-    """Raise ValueError, a line for each mistake, if the content (with what is `given`) does not fit the schema."""
+    """Raise UsageError, a line for each mistake, if the content (with what is `given`) does not fit the schema."""
     lines = [_unknown(str(key), source, known) for key in content if key not in known]
     numbers = {name for name, of in schema.model_fields.items() if of.annotation is not bool}
     truths = [key for key in content.keys() & numbers if isinstance(content[key], bool)]  # pydantic takes them for 0, 1
@@ -174,7 +176,7 @@ def _check(schema: type[BaseModel], content: dict[str, Any], source: str, known:
     except ValidationError as error:
         lines += [f"{_at(source, str(e['loc'][0]))}: {e['msg']}, but is {e['input']!r}" for e in error.errors()]
     if lines:
-        raise ValueError("\n".join(lines))
+        raise UsageError("\n".join(lines))
 
 
 def _unknown(key: str, source: str, known: list[str]) -> str:

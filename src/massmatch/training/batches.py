@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from massmatch.data import Cohort
+from massmatch.errors import DataError
 from massmatch.losses import ImageLoss
 from massmatch.training.distributed.share import ALONE, Share
 
@@ -47,7 +48,7 @@ def normalised(image: np.ndarray, how: str = "min-max") -> Tensor:
 class Samples(Dataset[Item]):
     """Some images of a cohort, kept in memory as they are on disk (8 or 16 bit).
 
-    Raises ValueError if they differ in size, since they are to share batches. Even images are warned of by name.
+    Raises UsageError if they differ in size, since they are to share batches. Even images are warned of by name.
     """
 
     def __init__(self, cohort: Cohort, ids: Sequence[str], loss: ImageLoss) -> None:
@@ -55,7 +56,7 @@ class Samples(Dataset[Item]):
         self.loss, self.normalise = loss, cohort.normalise
         sizes = {sample.image.shape: sample.id for sample in self.samples}
         if len(sizes) > 1:
-            raise ValueError(f"images must have one size to share a batch, but have {sizes}: prepare them with one")
+            raise DataError(f"images must have one size to share a batch, but have {sizes}: prepare them with one")
         if even := [sample.id for sample in self.samples if sample.image.min() == sample.image.max()]:
             warnings.warn(f"images of a single grey level, which a network sees as 0: {', '.join(even)}", stacklevel=2)
 
@@ -70,7 +71,7 @@ class Samples(Dataset[Item]):
         try:
             (facts,) = self.loss.facts(target[None], instances=instances[None], density=density)
         except ValueError as error:
-            raise ValueError(f"{sample.id}: {error}") from None
+            raise DataError(f"{sample.id}: {error}") from None
         return normalised(sample.image, self.normalise), target, facts, sample.id
 
 

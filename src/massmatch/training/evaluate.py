@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from massmatch.data import Cohort, Sample
+from massmatch.errors import UsageError
 from massmatch.metrics import CANDIDATE, image_metrics, lesion_candidates, lesion_counts
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.experiment import Experiment, parts_of
@@ -181,7 +182,7 @@ class Finished(NamedTuple):
         model, facts = load_weights(out / "best.safetensors", own=(facts_of_run["model"],))
         experiment = Experiment(**facts["experiment"])
         if cohort.fingerprint != experiment.fingerprint:
-            raise ValueError(
+            raise UsageError(
                 f"{cohort.root} has changed: its fingerprint is {cohort.fingerprint}, but the run was trained on "
                 f"{experiment.fingerprint}; give the cohort of the run, or for another one "
                 "`evaluate WEIGHTS COHORT --out DIR`"
@@ -198,7 +199,7 @@ class Finished(NamedTuple):
 def evaluate_run(out: Path, cohort: Cohort, watch: Watch = lambda progress: None) -> pd.DataFrame:
     """Measure a run's best weights on its test part: `predictions/`, `candidates.csv` and `rows.csv` in its folder.
 
-    Raises FileNotFoundError for a run without weights, ValueError if the cohort has changed since.
+    Raises UsageError for a run without weights, or if the cohort has changed since.
     """
     run = Finished.of(out, cohort)
     found = evaluate(run.model, cohort, run.test, run.threshold, out=out / "predictions", tick=run.ticking(watch))

@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from massmatch.data import Cohort, CohortError
+from massmatch.errors import RunError
 from massmatch.losses import ImageLoss, make_loss
 from massmatch.runs.experiment import Experiment, make_model, parts_of
 from massmatch.runs.history import Row, best_so_far, write_history
@@ -59,7 +60,7 @@ def seeded_model(experiment: Experiment) -> nn.Module:
 def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
     """The epochs that are left, on every process of a run; the first one writes and watches.
 
-    Raises CohortError for a training part without a mass, FloatingPointError as `Step` does, StoppedError after the
+    Raises CohortError for a training part without a mass, RunError as `Step` does, StoppedError after the
     step in which a signal came; the checkpoint of the epoch before is there then.
     """
     experiment, out, share = job.experiment, job.out, Share(fabric.global_rank, fabric.world_size)
@@ -94,7 +95,7 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
             write_history(out, history)  # a kill may have come between the last checkpoint and its row
             trackers.log(history)
     if math.isinf(best):
-        raise FloatingPointError(f"no epoch of {out} gave numbers on the validation part: there are no weights to keep")
+        raise RunError(f"no epoch of {out} gave numbers on the validation part: there are no weights to keep")
     if share.leads and isinstance(experiment.threshold, str):
         warn_of_end(out, next(row["val_threshold"] for row in reversed(history) if row["val_dsc_pooled"] == best))
 
@@ -156,7 +157,7 @@ def worker_deaths(loader: Loader, stop: Stop) -> Iterator[None]:
         if not loader.lost:
             raise
         stop.raise_if_asked()  # whoever ended the run may have ended the workers first
-        raise OSError(
+        raise RunError(
             f"one of the {loader.loader.num_workers} workers that load images died in epoch {loader.order.epoch + 1} "
             f"({str(error).splitlines()[0]}): perhaps memory or /dev/shm ran out; the same command with --workers 0 "
             "goes on from the last finished epoch"

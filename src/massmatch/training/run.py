@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from massmatch.data import Cohort, Split
+from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import make_loss
 from massmatch.runs.atomic import FAILED, need_space, remove_leftovers
 from massmatch.runs.experiment import Experiment, own_code, parts_of
@@ -57,9 +58,9 @@ def run(
     where its experiment leaves them open ("auto"), so that runs that are compared have the same; by default what is
     fastest here.
 
-    Raises ValueError for unknown names, an impossible fold, other data than the experiment's, a speed that is not the
-    experiment's, or a folder of another run; BlockingIOError for one in which another process writes;
-    FloatingPointError (with the ids of the batch) when loss or gradient are no longer numbers; MemoryError for a batch
+    Raises UsageError for unknown names, an impossible fold, other data than the experiment's, a speed that is not the
+    experiment's, or a folder of another run; HeldError for one in which another process writes;
+    RunError (with the ids of the batch) when loss or gradient are no longer numbers; RunError for a batch
     that is too large for the device; OSError when the disk is full; StoppedError after SIGTERM or Ctrl-C. In all
     of these `last.ckpt` holds the last finished epoch, and the same call goes on from there.
     """
@@ -114,19 +115,20 @@ def measure_together(fabric: Fabric, job: Job, watch: Watch) -> None:
 
 
 def check(experiment: Experiment, cohort: Cohort, speed: Speed | None = None) -> None:
-    """Raise ValueError for an unknown loss, data that have changed since the experiment was described, or a speed that
+    """Raise UsageError for an unknown loss, data that have changed since the experiment was described, or a speed that
     is not among those which the experiment allows."""
     asked = Speed(experiment.precision, experiment.memory)
     if speed and any(want not in ("auto", given) for want, given in zip(asked, speed, strict=True)):
-        raise ValueError(f"speed: must fit the experiment's ({asked}), but is ({speed})")
-    make_loss(experiment.loss)
+        raise UsageError(f"speed: must fit the experiment's ({asked}), but is ({speed})")
+    with refusals_as_usage():
+        make_loss(experiment.loss)
     if experiment.own_code != (found := own_code(experiment.loss, experiment.model)):
-        raise ValueError(
+        raise UsageError(
             f"the code of {experiment.loss} or {experiment.model} has changed: it is {found}, but the experiment is "
             f"about {experiment.own_code}; an experiment with the new one makes a run of its own"
         )
     if cohort.fingerprint != experiment.fingerprint:
-        raise ValueError(
+        raise UsageError(
             f"{cohort.root} has changed: its fingerprint is {cohort.fingerprint}, but the experiment is about "
             f"{experiment.fingerprint}; an experiment with the new one makes a run of its own"
         )
@@ -141,9 +143,9 @@ def prepared(out: Path) -> Iterator[None]:
         probe.touch()
         probe.unlink()
     except (FileExistsError, NotADirectoryError):
-        raise FileExistsError(f"{out}: a file is in the way of this folder; give another --out") from None
+        raise UsageError(f"{out}: a file is in the way of this folder; give another --out") from None
     except OSError as error:
-        raise OSError(f"cannot write in {out} ({error.strerror}): give another --out") from None
+        raise RunError(f"cannot write in {out} ({error.strerror}): give another --out") from None
     with locked(out):
         remove_leftovers(out)
         forget_failure(out)
@@ -161,7 +163,9 @@ def awaited(out: Path) -> Iterator[None]:
     end = time.monotonic() + PATIENCE
     while not (out / "experiment.yaml").is_file():
         if time.monotonic() > end:
-            raise OSError(f"{out}: the first process has not prepared it for {PATIENCE} s; do all see one file system?")
+            raise RunError(
+                f"{out}: the first process has not prepared it for {PATIENCE} s; do all see one file system?"
+            )
         time.sleep(0.1)
     yield
 

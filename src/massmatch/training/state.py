@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from massmatch.errors import UsageError
 from massmatch.runs.checkpoint import DamagedError, fit_into, load_checkpoint, previous_of, save_checkpoint
 from massmatch.runs.history import Row
 from massmatch.training.distributed.collectives import gathered
@@ -45,7 +46,7 @@ class Progressed(NamedTuple):
     def resume(self, path: Path, *, strict: bool = False) -> list[Row]:
         """Load the checkpoint, if there is one; the rows of the epochs that are done.
 
-        Raises ValueError where there is none to be trusted; with `strict`, also where it is not the last one.
+        Raises UsageError where there is none to be trusted; with `strict`, also where it is not the last one.
         """
         found = sound(path, {key: value for key, value in self.about.items() if key != "versions"}, strict=strict)
         if found is None:
@@ -73,11 +74,11 @@ class Progressed(NamedTuple):
 def sound(path: Path, about: Mapping[str, Any], *, strict: bool = False) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that can be trusted, and its state; None before the first. A warning says what was wrong.
 
-    Raises ValueError if there are some, but none is sound; with `strict`, unless `path` itself is.
+    Raises UsageError if there are some, but none is sound; with `strict`, unless `path` itself is.
     """
     paths = [each for each in (path, previous_of(path)) if each.is_file()]
     if strict and path not in paths:
-        raise ValueError(f"nothing to resume: there is no {path}; leave --strict-resume away to start this run")
+        raise UsageError(f"nothing to resume: there is no {path}; leave --strict-resume away to start this run")
     reasons = [] if path in paths or not paths else [f"there is no {path}"]
     for each in paths:
         try:
@@ -92,7 +93,7 @@ def sound(path: Path, about: Mapping[str, Any], *, strict: bool = False) -> tupl
             warnings.warn(f"{'; '.join(reasons)}: going on from {each.name}, after epoch {done}", stacklevel=2)
         return each, state
     if paths:
-        raise ValueError(f"{'; '.join(reasons)}: remove the damaged file to start this run again")
+        raise UsageError(f"{'; '.join(reasons)}: remove the damaged file to start this run again")
     return None
 
 

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from massmatch.errors import RunError
 from massmatch.losses import ImageLoss
 from massmatch.training.adversary import Adversary
 from massmatch.training.batches import Batch
@@ -44,7 +45,7 @@ class Step:
     def __call__(self, batch: Batch, epoch: int) -> float:
         """Learn from a batch; the loss of it before.
 
-        Raises FloatingPointError, before anything is learned, with the images and with what is not finite: the
+        Raises RunError, before anything is learned, with the images and with what is not finite: the
         network's output (and from which layer on), the loss, or the gradient. MemoryError, with what to do, where the
         device has too little for the batch.
         """
@@ -60,12 +61,12 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         outputs = self.network(images)
         if not torch.isfinite(main_output(outputs)).all():
-            raise FloatingPointError(f"the network's output is not finite {where}{self.culprit(images)}")
+            raise RunError(f"the network's output is not finite {where}{self.culprit(images)}")
         value = over_outputs(self.loss, outputs, target, batch.facts)
         if self.adversary is not None:
             value = value + self.adversary.penalty(images, main_output(outputs))
         if not torch.isfinite(value):
-            raise FloatingPointError(f"the loss is {value.item()} {where}")
+            raise RunError(f"the loss is {value.item()} {where}")
         self.fabric.backward(value * batch.weight)
         averaged(self.fabric, self.learned)
         self.move(where)
@@ -78,7 +79,7 @@ class Step:
         self.fabric.strategy.precision.unscale_gradients(getattr(self.optimizer, "optimizer", self.optimizer))
         finite = self.gradient_is_finite()
         if not finite and self.scaler is None:
-            raise FloatingPointError(f"the gradient of {self.first_bad_gradient()} is not finite {where}")
+            raise RunError(f"the gradient of {self.first_bad_gradient()} is not finite {where}")
         self.optimizer.step()  # which the scaler leaves out itself
         self.skipped += not finite
         if self.schedule is not None and finite:
@@ -86,7 +87,7 @@ class Step:
         if self.scaler is not None:
             self.hopeless = self.hopeless + 1 if self.scaler.get_scale() < SMALLEST_SCALE else 0
             if self.hopeless >= PATIENCE:
-                raise FloatingPointError(
+                raise RunError(
                     f"float16 overflows even where the loss is scaled by {self.scaler.get_scale():g}, for {PATIENCE} "
                     f"steps, the last {where}: take --precision bfloat16 or float32"
                 )
@@ -122,7 +123,7 @@ def enough_memory(batch: Batch, device: torch.device) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         size = "x".join(str(side) for side in batch.images.shape[-2:])
-        raise MemoryError(
+        raise RunError(
             f"{device} has too little memory for a batch of {len(batch.ids)} images of {size}: take a smaller "
             "--batch-size or --width, --precision bfloat16, or prepare the cohort with a smaller --size (each is an "
             "experiment of its own); or share the batch among --devices"

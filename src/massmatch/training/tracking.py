@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from massmatch.errors import UsageError
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.experiment import Experiment
 from massmatch.runs.history import Row
@@ -143,12 +144,12 @@ def _forgiven(name: str) -> Iterator[None]:
 
 
 def check_trackers(names: tuple[str, ...]) -> None:
-    """Raise ValueError for a tracker that is unknown or not installed."""
+    """Raise UsageError for a tracker that is unknown or not installed."""
     for name in names:
         if name not in TRACKERS:
-            raise ValueError(f"--track must be one of {', '.join(TRACKERS)}, but is {name!r}")
+            raise UsageError(f"--track must be one of {', '.join(TRACKERS)}, but is {name!r}")
         if find_spec(TRACKERS[name][1]) is None:
-            raise ValueError(f"--track {name} needs a package that is missing: pip install 'massmatch[tracking]'")
+            raise UsageError(f"--track {name} needs a package that is missing: pip install 'massmatch[tracking]'")
 
 
 def numbers(row: Row) -> dict[str, float]:

@@ -19,6 +19,7 @@ from massmatch.data.images import IMAGE_ENDINGS, levels
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame
 from massmatch.data.sample import Sample
+from massmatch.errors import UsageError
 
 FOLDERS = ("images", "masks")
 NATIVE = "masks_native"
@@ -68,9 +69,9 @@ def is_there(out: Path, reader: str, options: dict[str, Any]) -> bool:
         old, new = {"reader": there["reader"], **there["options"]}, {"reader": reader, **options}
         differ = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         what = ", ".join(f"{name} (there {old.get(name)}, asked for {new.get(name)})" for name in differ)
-        raise FileExistsError(f"{out} holds another cohort, of other {what}: remove it or choose another folder")
+        raise UsageError(f"{out} holds another cohort, of other {what}: remove it or choose another folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is not empty and no cohort: choose another folder")
+        raise UsageError(f"{out} is not empty and no cohort: choose another folder")
     return False
 
 
@@ -87,7 +88,7 @@ def beside(out: Path) -> Iterator[Path]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise FileExistsError(f"{part} is being written by another process: wait for it, or stop it") from None
+        raise UsageError(f"{part} is being written by another process: wait for it, or stop it") from None
     try:
         part.mkdir(exist_ok=True)
         (part / UNFINISHED).write_text("massmatch is writing this folder, or was stopped while it did.\n")

@@ -16,6 +16,7 @@ from massmatch.data.errors import DataWarning
 from massmatch.data.preprocessing.breast import breast_range, breast_window, chest_side, pectoral
 from massmatch.data.preprocessing.resize import resized, resized_labels
 from massmatch.data.sample import Sample
+from massmatch.errors import UsageError
 
 OBLIQUE = ("MLO", "ML", "LMO")  # the views in which the pectoral muscle shows as a triangle
 
@@ -42,7 +43,7 @@ class Preprocessing(BaseModel):
     @classmethod
     def _positive(cls, size: tuple[int, int] | str) -> tuple[int, int] | str:
         if not isinstance(size, str) and not all(8 <= side <= 8192 for side in size):
-            raise ValueError("sides must be 8 to 8192 pixels")
+            raise UsageError("sides must be 8 to 8192 pixels")
         return size
 
 

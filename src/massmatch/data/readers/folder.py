@@ -19,6 +19,7 @@ from massmatch.data.images import IMAGE_ENDINGS, misfit, read_grey, read_labels
 from massmatch.data.masks import merged, to_instances
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, named, relative
 from massmatch.data.sample import Sample
+from massmatch.errors import UsageError
 
 DICOM = (".dcm", ".dicom")
 BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a glob: names hold brackets
@@ -51,7 +52,7 @@ def folder(
     Raises FileNotFoundError for a missing source, CohortError for a csv that is wrong, or no images at all.
     """
     if not source.is_dir():
-        raise FileNotFoundError(f"no such folder: {source}")
+        raise UsageError(f"no such folder: {source}")
     faults: dict[str, str] = {}
     left_out: dict[str, str] = {}
     apart = {path.name.casefold(): path for path in source.iterdir() if path.is_dir()}

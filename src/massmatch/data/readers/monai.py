@@ -9,6 +9,7 @@ from massmatch.data.errors import CohortError
 from massmatch.data.folder import licence_of
 from massmatch.data.readers.folder import DICOM, NO_PATIENTS, read_pair
 from massmatch.data.readers.listing import Item, Listing, inside, relative
+from massmatch.errors import UsageError
 
 PARTS = {"training": "train", "validation": "validation", "test": "test"}
 PATIENT = ("patient", "patient_id")
@@ -50,7 +51,7 @@ def _json(source: Path) -> Path:
     if source.is_file():
         return source
     if not source.is_dir():
-        raise FileNotFoundError(f"no such file or folder: {source}")
+        raise UsageError(f"no such file or folder: {source}")
     found = sorted(source.glob("*.json"))
     if len(found) != 1:
         raise CohortError(

@@ -18,6 +18,7 @@ from massmatch.data.masks import to_instances
 from massmatch.data.readers.folder import NO_PATIENTS
 from massmatch.data.readers.listing import Item, Listing, inside, relative
 from massmatch.data.sample import Sample
+from massmatch.errors import UsageError
 
 ENDINGS = (".png", ".tif", ".tiff", ".bmp")
 MASS = ("mass", "masses", "lesion", "tumor", "tumour")  # names of the label, if there are several
@@ -36,7 +37,7 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
     Raises FileNotFoundError for a missing source, CohortError for what is no such dataset.
     """
     if not source.is_dir():
-        raise FileNotFoundError(f"no such folder: {source}")
+        raise UsageError(f"no such folder: {source}")
     facts = _facts(source)
     value = _value(facts["labels"], label)
     known = _known(source)

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from massmatch.errors import UsageError
 from massmatch.losses import LOSSES, VariantName
 from massmatch.reports.paper.published import METRICS, ODDITIES, published
 from massmatch.reports.rendering import Line, Table
@@ -53,11 +54,11 @@ def paper_table(which: Number, rows: pd.DataFrame, *, draws: int = DRAWS) -> Tab
     AU-Net if it was trained, otherwise the first one; ARF-Net besides in Table 2. Losses with options of their own are
     not the paper's and are left out. Values: a line per method, ours as fractions and, in paper_*, as printed.
 
-    Raises ValueError for rows of several widths of a network: those are several networks.
+    Raises UsageError for rows of several widths of a network: those are several networks.
     """
     for model, own in rows.groupby("model"):
         if own["width"].nunique() > 1:
-            raise ValueError(f"a table of the paper shows one width of {model}, but has {sorted(set(own['width']))}")
+            raise UsageError(f"a table of the paper shows one width of {model}, but has {sorted(set(own['width']))}")
     models = list(dict.fromkeys(rows["model"]))
     model = "aunet" if "aunet" in models else models[0]
     if which == 2:

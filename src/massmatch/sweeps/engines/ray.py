@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from massmatch.errors import UsageError
 from massmatch.runs.experiment import Experiment
 from massmatch.runs.failure import Outcome, write_failure
 from massmatch.runs.precision import Speed
@@ -49,7 +50,7 @@ class Cluster:
             return places
         there = "; ".join(f"{each.get('CPU', 0):g} CPUs, {each.get('GPU', 0):g} GPUs" for each in machines)
         self.ray.shutdown()
-        raise ValueError(
+        raise UsageError(
             f"no machine of the cluster has --cpus-per-run {cpus} and --gpus-per-run {gpus:g}; they have: {there}"
         )
 
@@ -59,7 +60,7 @@ class Cluster:
             return Speed(*self.ray.get(self.time.remote(experiment.model_dump_json(), self.environment(experiment))))
         except self.ray.exceptions.RayError as error:
             reason = str(error).strip().rpartition("\n")[2]  # the lines before are a traceback
-            raise ValueError(
+            raise UsageError(
                 f"the cluster could not time {experiment.model} ({reason}): give --precision and --memory"
             ) from None
 
@@ -111,29 +112,29 @@ def connected(address: str) -> Any:
         with warnings.catch_warnings(action="ignore"):
             import ray
     except ModuleNotFoundError:
-        raise ValueError("--engine ray needs Ray: pip install 'massmatch[ray]'") from None
+        raise UsageError("--engine ray needs Ray: pip install 'massmatch[ray]'") from None
     refuse_silence(address)
     try:
         with warnings.catch_warnings(action="ignore"):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"--address {address}: no Ray cluster answers there ({reason})") from None
+        raise UsageError(f"--address {address}: no Ray cluster answers there ({reason})") from None
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # of a dead machine it prints a page of its log
     return ray
 
 
 def refuse_silence(address: str) -> None:
-    """Raise ValueError where nothing listens: Ray would go on asking for half an hour."""
+    """Raise UsageError where nothing listens: Ray would go on asking for half an hour."""
     if address == "auto":
         return
     host, _, port = address.rpartition("//")[2].rpartition(":")
     if not (host and port.isdigit()):
-        raise ValueError(f"--address: must be HOST:PORT, ray://HOST:PORT or auto, but is {address!r}")
+        raise UsageError(f"--address: must be HOST:PORT, ray://HOST:PORT or auto, but is {address!r}")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
-        raise ValueError(f"--address {address}: nothing answers there ({error})") from None
+        raise UsageError(f"--address {address}: nothing answers there ({error})") from None
 
 
 def attend(line: str, token: str, environment: dict[str, str]) -> tuple[str, str]:

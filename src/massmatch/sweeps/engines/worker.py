@@ -11,7 +11,9 @@ import threading
 import time
 
 from massmatch.data import open_cohort
+from massmatch.errors import MassmatchError, UsageError
 from massmatch.runs.failure import write_failure
+from massmatch.runs.lock import HeldError
 from massmatch.sweeps.job import Job
 from massmatch.training.progress import Progress
 from massmatch.training.run import run
@@ -35,9 +37,9 @@ def work(job: Job) -> int:
     try:
         cohort = open_cohort(job.cohort)
         if cohort.fingerprint != job.run.experiment.fingerprint:
-            raise ValueError(f"{job.cohort} has changed since the sweep began: start the sweep again")
+            raise UsageError(f"{job.cohort} has changed since the sweep began: start the sweep again")
         run(job.run.experiment, cohort, job.run.fold, job.runs, Log(), speed=job.speed, **job.options)
-    except BlockingIOError as error:
+    except HeldError as error:
         say(str(error))
         return HELD
     except Exception as error:
@@ -56,8 +58,7 @@ def stop_with_stdin() -> None:
 def in_one_line(error: Exception) -> str:
     """What went wrong; with its kind where that is not for users."""
     text = " ".join(str(error).split()) or "no message"
-    expected = (ValueError, FileNotFoundError, FloatingPointError, MemoryError, OSError)
-    return text if isinstance(error, expected) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, (MassmatchError, OSError)) else f"{type(error).__name__}: {text}"
 
 
 class Log:

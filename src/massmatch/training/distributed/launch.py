@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
 
+from massmatch.errors import RunError, UsageError
 from massmatch.runs.precision import FABRIC
 from massmatch.training.distributed.signals import Stop, StoppedError, gently
 from massmatch.training.progress import Progress, Watch
@@ -50,20 +51,20 @@ class Processes(NamedTuple):
         return int(rank) == 0 if self.started_by_others else int(os.environ.get("NODE_RANK", "0")) == 0
 
     def check(self, batch_size: int, device: torch.device) -> None:
-        """Raise ValueError for numbers that cannot be had."""
+        """Raise UsageError for numbers that cannot be had."""
         if self.devices < 1 or self.nodes < 1:
-            raise ValueError(f"--devices and --nodes must be at least 1, but are {self.devices} and {self.nodes}")
+            raise UsageError(f"--devices and --nodes must be at least 1, but are {self.devices} and {self.nodes}")
         if self.total > batch_size:
-            raise ValueError(
+            raise UsageError(
                 f"--batch-size {batch_size} is shared by all processes, of which there are {self.total}: "
                 "take a larger batch, or fewer --devices or --nodes"
             )
         if device.type == "mps" and self.total > 1:
-            raise ValueError("--devices: an Apple GPU trains alone")
+            raise UsageError("--devices: an Apple GPU trains alone")
         if device.type not in ("cpu", "mps") and (there := torch.accelerator.device_count()) < self.devices:
-            raise ValueError(f"--devices {self.devices}: this machine has {there} {device.type} devices")
+            raise UsageError(f"--devices {self.devices}: this machine has {there} {device.type} devices")
         if self.nodes > 1 and not self.started_by_others and "MASTER_ADDR" not in os.environ:
-            raise ValueError(
+            raise UsageError(
                 f"--nodes {self.nodes}: start the same command on each machine with torchrun or srun, or with "
                 "MASTER_ADDR, MASTER_PORT and NODE_RANK in the environment"
             )
@@ -129,7 +130,7 @@ def raise_first(heard: list[BaseException], stop: Stop, error: Exception) -> NoR
     if heard:
         raise heard[0] from None
     stop.raise_if_asked()
-    raise OSError(
+    raise RunError(
         f"one of the processes that train together died ({str(error).strip().splitlines()[-1]}): perhaps memory ran "
         "out; the same command goes on from the last finished epoch"
     ) from None

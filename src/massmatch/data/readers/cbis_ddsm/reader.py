@@ -23,6 +23,7 @@ from massmatch.data.readers.cbis_ddsm.files import PICTURES, Series, shape
 from massmatch.data.readers.cbis_ddsm.table import KNOWN, Lesion, read_tables
 from massmatch.data.readers.listing import Item, Listing, inside, relative
 from massmatch.data.sample import Sample
+from massmatch.errors import UsageError
 
 LICENCE = (
     "Contains images from CBIS-DDSM (Sawyer-Lee R, Gimenez F, Hoogi A, Rubin D. The Cancer Imaging Archive, 2016, "
@@ -49,9 +50,9 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
     missing tables.
     """
     if abnormality not in KINDS:
-        raise ValueError(f"--abnormality: must be mass, calc or both, but is {abnormality!r}")
+        raise UsageError(f"--abnormality: must be mass, calc or both, but is {abnormality!r}")
     if not source.is_dir():
-        raise FileNotFoundError(f"no such folder: {source}")
+        raise UsageError(f"no such folder: {source}")
     source = source.absolute()  # NBIA's table may hold absolute paths
     series = Series(source)
     lesions = read_tables(source, series.tables, KINDS[abnormality])

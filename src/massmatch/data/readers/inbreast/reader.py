@@ -19,6 +19,7 @@ from massmatch.data.readers.inbreast.regions import MASS, Region, check_areas, i
 from massmatch.data.readers.inbreast.table import Row, read_table
 from massmatch.data.readers.listing import Item, Listing, inside, named, relative
 from massmatch.data.sample import Sample
+from massmatch.errors import UsageError
 
 LICENCE = (
     "INbreast (Moreira IC et al., Acad Radiol 19:236-248, 2012): given on request for research; not to be passed on"
@@ -48,7 +49,7 @@ def inbreast(
     two of one, or where the table cannot be read.
     """
     if not source.is_dir():
-        raise FileNotFoundError(f"no such folder: {source}")
+        raise UsageError(f"no such folder: {source}")
     release = find_release(source, allow_outside=allow_outside_root)
     table = None if release.table is None else read_table(source, release.table)
     if table is None and not allow_missing_annotations and release.images.keys() - release.annotations.keys():
