@@ -7,6 +7,7 @@ import yaml
 
 from conftest import tiny
 from massmatch.cli import sweeping
+from massmatch.errors import UsageError
 from massmatch.runs import precision
 from massmatch.runs.failure import Outcome
 from massmatch.runs.precision import Speed
@@ -145,7 +146,7 @@ def test_an_engine_that_cannot_time_a_network_is_not_left_open(monkeypatch, coho
     engine = InThisProcess()
 
     def fails(_):
-        raise ValueError("the cluster could not time aunet")
+        raise UsageError("the cluster could not time aunet")
 
     engine.measure = fails
     assert swept(monkeypatch, cohort, tmp_path, engine=engine).exit_code == 2
