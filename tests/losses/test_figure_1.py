@@ -1,7 +1,8 @@
 """Figure 1 of the paper, drawn, and what each of the 24 variants makes of its three claims.
 
-Plain BCE cannot tell the two pictures of a pair apart. The table says, variant by variant, whether the SM loss can;
-its rows were found with `algorithm_1` (the last test finds them again), never with the loss under test.
+Plain BCE cannot tell the two pictures of a pair apart. The table says, variant by variant, whether the SM loss can in
+this drawing, whose masses are aligned with the grid; at other places it may be otherwise (docs/figure_1.md). Its rows
+were found with `algorithm_1` (the last test finds them again), never with the loss under test.
 """
 
 import pytest

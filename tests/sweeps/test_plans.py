@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from massmatch.cli import app
 from massmatch.data import Cohort, open_cohort
 from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
@@ -304,3 +306,11 @@ def test_the_studies_of_the_documentation_can_be_run(path, cohort):
     systems, left_out = systems_of(plan, cohort)
     assert len(systems) == len(set(systems)) == len(plan.losses)
     assert not left_out
+
+
+def test_the_command_takes_protocol_and_letter_and_says_how_the_cohort_differs(cohort, tmp_path):
+    asked = ["sweep", str(cohort.root), "--losses", "sm-bce-b-nz", "--protocol", "paper", "--letter", "--width", "2"]
+    result = CliRunner().invoke(app, [*asked, "--dry-run", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "the paper's protocol has 107 images of INbreast" in result.output
+    assert "SM-B (BCE, G-NZ), threshold=0,numerator=all,min_cell=1, fold 4" in " ".join(result.output.split())
