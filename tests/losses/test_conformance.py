@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from massmatch.cli import app
 from massmatch.losses.conformance.check import PROBES, check
+from massmatch.losses.own import Called
 
 
 def dice(p, y):
@@ -51,6 +52,19 @@ def broken(probe):
         def forward(self, logits, target):
             value = super().forward(logits, target)
             return value.detach() + 2 * (value - value.detach())
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient.detach()
+
+    class OnceDifferentiable(Good):
+        def values(self, logits, target):
+            return super().values(Once.apply(logits), target)
 
     class SilentOnEmpty(Good):
         def values(self, logits, target):
@@ -142,6 +156,7 @@ def broken(probe):
     return {
         "value": Vector,
         "gradient": WrongGradient,
+        "second": OnceDifferentiable,
         "no mass": SilentOnEmpty,
         "no prediction": BlindToMisses,
         "order": Reversed,
@@ -175,6 +190,42 @@ def test_each_probe_finds_its_fault(probe):
 
 def test_a_good_loss_passes_them_all():
     assert [r for r in check(Good) if r.status != "pass"] == []
+
+
+def test_a_plain_function_is_put_to_the_probes():
+    def absolute(logits, target):
+        return (torch.sigmoid(logits) - target.to(logits)).abs().mean()
+
+    failed = {result.probe for result in check(lambda: absolute) if result.status != "pass"}
+    assert failed == {"per sample", "wrong shape"}
+
+
+def test_a_loss_that_wants_probabilities_is_handed_them():
+    function = F.binary_cross_entropy
+    for probabilities, status in ((True, "pass"), (False, "fail")):
+        (result,) = check(lambda p=probabilities: Called(function, p), ["value"])
+        assert result.status == status
+
+
+def test_a_loss_that_cannot_be_built_passes_nothing():
+    class Unbuilt(Good):
+        def __init__(self):
+            raise TypeError("no licence\nand more")
+
+    results = check(Unbuilt)
+    assert len(results) == len(PROBES)
+    assert {(result.status, result.detail) for result in results} == {
+        ("fail", "cannot be built: TypeError: no licence")
+    }
+
+
+def test_refusing_every_truth_is_no_refusal_of_a_wrong_shape():
+    class Refuses(Good):
+        def values(self, logits, target):
+            raise ValueError("never")
+
+    (result,) = check(Refuses, ["wrong shape"])
+    assert result.status == "fail"
 
 
 def test_time_is_told():
@@ -214,9 +265,9 @@ GRAPH = {"fullgraph", "export"}  # the number of cells or masses follows from th
 KNOWN = {  # docs/systems.md says why
     **dict.fromkeys(("blob", "cc-dice-bce", "instance", "soft-sm"), GRAPH),
     "soft-sm:random_phase=true": GRAPH,
-    "hausdorff-dt": {*GRAPH, "gradient"},
-    "ssl": {"gradient", "order"},
-    "density-asp": {"gradient", "order"},
+    "hausdorff-dt": {*GRAPH, "gradient", "second"},
+    "ssl": {"gradient", "second", "order"},
+    "density-asp": {"gradient", "second", "order"},
     "rmi": {"3-D", "flip"},
 }
 
@@ -231,7 +282,7 @@ def test_the_command(tmp_path):
     code, out, _ = asked("bce", "--markdown", tmp_path / "t.md")
     assert code == 0
     assert f"{len(PROBES)}/{len(PROBES)}" in out
-    assert "| `bce` | 24/24 |" in (tmp_path / "t.md").read_text()
+    assert f"| `bce` | {len(PROBES)}/{len(PROBES)} |" in (tmp_path / "t.md").read_text()
     assert asked("torch.nn:BCEWithLogitsLoss")[0] == 1  # no bool targets
 
 

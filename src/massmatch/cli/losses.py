@@ -64,7 +64,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print every result for a program.")] = False,
     markdown: Annotated[Path | None, typer.Option(help="A Markdown file to write, with a row per loss.")] = None,
 ) -> None:
-    """Put losses through some twenty probes: empties, saturation, float16, compile, batches, and so on.
+    """Put losses through the probes of the conformance kit: empties, saturation, float16, compile, batches, and so on.
 
     Exits with 1 if a probe failed.
     """

@@ -2,7 +2,8 @@
 
     results = check(lambda **options: MyLoss(**options))
 
-A loss is anything with `loss(logits, target) -> scalar` on (B, 1, H, W); losses of this package get their facts.
+A loss is anything with `loss(logits, target) -> scalar` on (B, 1, H, W), plain functions too (`lambda: function`);
+losses of this package get their facts.
 Each probe (`probes.py`) says "pass" or "fail" with a few words, and never raises. The probes were chosen after
 what they found in mature libraries: no gradient on images without mass, float16 sums that overflow, graphs that break.
 """
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 
 from ..base import ImageLoss
+from ..own import Called, in_one_line
 from .probes import PROBES
 from .trial import Failed, Make, images
 
@@ -34,7 +36,24 @@ class Result:
 
 
 def check(make: Make, probes: Iterable[str] = PROBES) -> list[Result]:
-    """Put a loss through the probes. `make(**options)` builds it; it is asked for `reduction="none"` at most."""
+    """Put a loss through the probes.
+
+    Args:
+        make: `make(**options)` builds the loss, a module or any other callable of (logits, target); it is asked for
+            `reduction="none"` at most. A class will do. A loss that wants probabilities: wrap it in `Called`, or
+            `lambda: Called(my_loss, probabilities=True)`.
+        probes: names of `PROBES`; all of them by default.
+
+    Returns:
+        A result for each probe. A loss that cannot be built passes none, with the reason.
+
+    Example:
+        check(lambda: my_loss_function)
+    """
+    try:
+        make()
+    except Exception as error:
+        return [Result(name, "fail", f"cannot be built: {in_one_line(error)}") for name in probes]
     return [_result(name, make) for name in probes]
 
 
@@ -57,9 +76,7 @@ def _result(name: str, make: Make) -> Result:
         except Failed as finding:
             return Result(name, "fail", str(finding))
         except Exception as error:
-            return Result(
-                name, "fail", f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
-            )
+            return Result(name, "fail", in_one_line(error)[:100])
 
 
 def fitted(make: Make) -> Make:
@@ -70,6 +87,7 @@ def fitted(make: Make) -> Make:
 
     def ready(**options: Any) -> nn.Module:
         loss = make(**options)
+        loss = loss if isinstance(loss, nn.Module) else Called(loss)
         if isinstance(loss, ImageLoss):
             _, targets = images(8, seed=1)
             loss.fit(targets, [1, 2, 3, 4] * 2)

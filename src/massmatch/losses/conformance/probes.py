@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base import ImageLoss, accepts
+from .border import bool_target, inputs_kept, wrong_shape
 from .trial import HALF, SIDE, Failed, Make, applied, close, images, require, value_and_gradient
 
 # Each probe takes a factory and returns a few words, or raises Failed.
@@ -30,6 +31,25 @@ def gradient_is_right(make: Make) -> str:
     with torch.no_grad():
         up, down = (applied(loss, logits + sign * step * direction, target) for sign in (1, -1))
     slope, expected = (up - down) / (2 * step), (gradient * direction).sum()
+    require(torch.allclose(slope, expected, rtol=1e-3, atol=1e-7), f"{float(expected):.3g} for {float(slope):.3g}")
+    return ""
+
+
+def second_derivative(make: Make) -> str:
+    """The gradient of the gradient agrees with finite differences in float64, or is refused with an error."""
+    logits, target = (x.double() for x in images())
+    loss = make().double()
+    direction = torch.randn_like(logits)
+    leaf = logits.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(applied(loss, leaf, target).sum(), leaf, create_graph=True)
+    require(gradient.requires_grad, "the gradient has no graph, and says nothing")
+    try:
+        (found,) = torch.autograd.grad((gradient * direction).sum(), leaf)
+    except RuntimeError as refusal:
+        return f"refused: {type(refusal).__name__}"
+    step = 1e-5
+    up, down = (value_and_gradient(loss, logits + sign * step * direction, target)[1] for sign in (1, -1))
+    slope, expected = ((up - down) * direction).sum() / (2 * step), (found * direction).sum()
     require(torch.allclose(slope, expected, rtol=1e-3, atol=1e-7), f"{float(expected):.3g} for {float(slope):.3g}")
     return ""
 
@@ -155,14 +175,6 @@ def volume(make: Make) -> str:
     return ""
 
 
-def bool_target(make: Make) -> str:
-    """A truth of bool gives the value of floats."""
-    logits, target = images()
-    loss = make()
-    require(close(applied(loss, logits, target.bool()), applied(loss, logits, target)), "another value")
-    return ""
-
-
 def per_sample(make: Make) -> str:
     """reduction="none" keeps one entry (or map) per image, whose mean is the value."""
     if not accepts(make, "reduction"):
@@ -218,25 +230,6 @@ def strides(make: Make) -> str:
     return ""
 
 
-def inputs_kept(make: Make) -> str:
-    """Neither logits nor truth are changed."""
-    logits, target = images()
-    before = logits.clone(), target.clone()
-    value_and_gradient(make(), logits, target)
-    require(torch.equal(logits, before[0]) and torch.equal(target, before[1]), "changed")
-    return ""
-
-
-def wrong_shape(make: Make) -> str:
-    """A truth of another shape is refused, not broadcast."""
-    logits, target = images()
-    try:
-        applied(make(), logits, target[:, :, :1])
-    except Exception as refusal:
-        return type(refusal).__name__
-    raise Failed("broadcast in silence")
-
-
 def memory(make: Make) -> str:
     """Kept for the gradient: in bytes per pixel, against 8 of BCE (logits and truth)."""
     logits, target = images(2, 128)
@@ -275,6 +268,7 @@ def duration(make: Make) -> str:
 PROBES: dict[str, Callable[[Make], str]] = {
     "value": scalar,
     "gradient": gradient_is_right,
+    "second": second_derivative,
     "no mass": no_mass,
     "no prediction": no_prediction,
     "order": order,

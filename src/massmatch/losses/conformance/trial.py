@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..base import ImageLoss
 
 Make = Callable[..., nn.Module]
-SIDE = 64  # pixels: large enough for the 11 x 11 windows and cells of a grid, small enough for twenty probes a second
+SIDE = 64  # pixels: large enough for the 11 x 11 windows and cells of a grid, small enough for all probes in seconds
 CLOSE = 1e-5  # relative, between two ways to the same float32 value
 HALF = {torch.float16: 2e-2, torch.bfloat16: 5e-2}  # relative: inputs rounded to 11 and 8 bits
 

@@ -24,6 +24,11 @@ class AdaptiveTversky(SumCore):
     gradient, as in public code of the loss, which also smooths the shares (not here). `smooth` = 1: see `Tversky`.
 
         AdaptiveTversky()(logits, target, axes=(-2, -1))
+
+    Args:
+        low: weight of a kind of error that does not occur.
+        high: weight of the only kind of error that occurs.
+        smooth: added above and below the bar, so that a region without mass has a loss and a gradient.
     """
 
     low: float | int = 0.3

@@ -93,6 +93,11 @@ class Tversky(SumCore):
     of Salehi et al. 2017, and `smooth` = 1 is what public code of this field uses. `smooth` stands above
     and below the bar and decides the loss of a cell without mass, 1 - s / (fp_weight sum p + s): without
     it that cell costs 1 whatever is predicted, and sends no gradient.
+
+    Args:
+        fn_weight: weight of the missed mass.
+        fp_weight: weight of the false positives.
+        smooth: added above and below the bar, so that a region without mass has a loss and a gradient.
     """
 
     fn_weight: float | int = 0.7
@@ -127,6 +132,10 @@ class Dice(SumCore):
     """Soft Dice loss, which is Tversky(0.5, 0.5, smooth / 2); the core of the paper's Appendix A.
 
     `squared` squares p and y below the bar (V-Net, Milletari et al. 2016). `smooth` = 1: see `Tversky`.
+
+    Args:
+        smooth: added above and below the bar, so that a region without mass has a loss and a gradient.
+        squared: whether p and y are squared below the bar, as in V-Net.
     """
 
     smooth: float | int = 1.0

@@ -10,7 +10,13 @@ from .base import BCE, Dice, SumCore, Sums, require_number
 
 @dataclass(frozen=True)
 class Hybrid(SumCore):
-    """bce_weight BCE + dice_weight Dice. The paper gives no weights: a half each, as in public code of the field."""
+    """bce_weight BCE + dice_weight Dice. The paper gives no weights: a half each, as in public code of the field.
+
+    Args:
+        bce_weight: weight of cross-entropy.
+        dice_weight: weight of Dice.
+        smooth: that of Dice.
+    """
 
     bce_weight: float | int = 0.5
     dice_weight: float | int = 0.5

@@ -49,6 +49,9 @@ class WeightedBCE(SumCore):
 
     `mass_weight` = 10: no paper of the field states one; masses cover about 1 % of a mammogram, and the square root of
     the ratio of the classes is a usual compromise.
+
+    Args:
+        mass_weight: weight of the pixels of mass; all others weigh 1.
     """
 
     mass_weight: float | int = 10.0
@@ -109,7 +112,12 @@ class BalancedBCE(SumCore):
 
 @dataclass(frozen=True)
 class Focal(SumCore):
-    """Cross-entropy that fades on pixels that are right already. gamma 2 and alpha 0.25 (on mass) are the paper's."""
+    """Cross-entropy that fades on pixels that are right already. gamma 2 and alpha 0.25 (on mass) are the paper's.
+
+    Args:
+        gamma: how fast the loss fades on pixels that are right; 0 is cross-entropy.
+        alpha: weight of mass, and 1 - alpha of the rest; None weighs both the same.
+    """
 
     gamma: float | int = 2.0
     alpha: float | int | None = 0.25
@@ -150,6 +158,11 @@ class Combo(SumCore):
 
     The authors' code adds the term of the background with the wrong sign, so that it rewards false positives; this is
     the paper's formula. The value may be negative: the best one is -(1 - alpha).
+
+    Args:
+        alpha: weight of cross-entropy, and 1 - alpha of Dice.
+        beta: weight of mass within the cross-entropy, and 1 - beta of the rest.
+        smooth: that of Dice.
     """
 
     alpha: float | int = 0.5
@@ -188,6 +201,12 @@ class FocalTversky(SumCore):
     """(1 - T)^gamma: below 1 the exponent keeps the slope up when a mass is nearly right.
 
     gamma 3/4 (4/3 in its inverse) and 0.7 on misses are the paper's; `smooth`: see `Tversky`.
+
+    Args:
+        gamma: the exponent.
+        fn_weight: weight of the missed mass.
+        fp_weight: weight of the false positives.
+        smooth: added above and below the bar, so that a region without mass has a loss and a gradient.
     """
 
     gamma: float | int = 0.75
@@ -225,6 +244,12 @@ class UnifiedFocal(SumCore):
     F is cross-entropy with delta on mass, and 1 - delta and a focus p^gamma on the rest; FT the mean of 1 - T of the
     background and (1 - T)^(1 - gamma) of the mass, T with delta on what each class misses. 0.5, 0.6 and 0.5 are the
     authors'. MONAI's class of this name wants probabilities, against its own documentation.
+
+    Args:
+        weight: weight of the focal cross-entropy, and 1 - weight of the focal Tversky loss.
+        delta: weight of mass against the rest, in both.
+        gamma: how fast the background fades, and how much rare mass is stressed.
+        smooth: added above and below the bar, so that a region without mass has a loss and a gradient.
     """
 
     weight: float | int = 0.5
@@ -273,6 +298,9 @@ class TopKBCE:
     """Mean of the hardest pixels' cross-entropies: of the `share` with the largest, 10 % as in nnU-Net.
 
     At least one pixel of each region counts. A general core: it sorts, so it is slow in a grid.
+
+    Args:
+        share: of the pixels, the hardest of which count.
     """
 
     share: float | int = 0.1

@@ -29,6 +29,10 @@ class AdaptiveSampleLoss(ImageLoss):
     exp(-s) L + s for each term with s linear in log r, since weights that only add up to 1 would all go to the smaller
     term; its value may be negative.
 
+    Args:
+        strategy: how the weights follow the size: quantile, cluster or learned.
+        groups: into how many groups of sizes the training part is divided; "learned" has none.
+
     Call `fit` with the training part first, except with "learned"; RuntimeError otherwise.
     """
 

@@ -30,6 +30,12 @@ class AdaptiveRegionLoss(ImageLoss):
 
         AdaptiveRegionLoss(regions=8)(logits, target)  # (B, C, H, W) each; also 1-D and 3-D
 
+    Args:
+        regions: how many regions there are along each axis.
+        low: weight of a kind of error that does not occur in a region.
+        high: weight of the only kind of error that occurs in it.
+        smooth: added above and below the bar, to means over the region.
+
     Raises ValueError for a number of regions below 1 and for weights that `AdaptiveTversky` refuses.
     """
 

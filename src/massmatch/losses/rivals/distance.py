@@ -103,6 +103,11 @@ class BoundaryLoss(MeasuredLoss):
 
     a starts at `start` and grows by `step` each epoch up to 0.99: 0.01 and 0.01 as the authors rebalance, since the
     boundary term alone does not train a network from its first weights.
+
+    Args:
+        start: weight of the boundary term in the first epoch.
+        step: what it grows by in each epoch, up to 0.99.
+        smooth: that of Dice.
     """
 
     name, measure = "signed_distance", staticmethod(signed_distance)
@@ -145,6 +150,9 @@ class HausdorffDT(MeasuredLoss):
 
     l makes both terms equal in value, as the authors do; they set it once per epoch, here it follows each image. The
     distances of the prediction (p > 0.5) are measured in every step, on the CPU, and carry no gradient.
+
+    Args:
+        smooth: that of Dice.
     """
 
     name, measure = "edge_distance", staticmethod(edge_distance)
@@ -179,6 +187,9 @@ class GeneralisedSurface(MeasuredLoss):
     """a (Dice + BCE) + (1 - a) S, S = 1 - sum (D (1 - y - p))^2 / sum D^2 in [0, 1], D the signed distance.
 
     a falls from 1 to 0 over the training, in equal steps, as published; without mass, where D is 0, it is 1.
+
+    Args:
+        smooth: that of Dice.
     """
 
     name, measure = "signed_distance", staticmethod(signed_distance)

@@ -49,6 +49,10 @@ class SSIM(ImageLoss):
     """1 - SSIM(p, y) (Wang et al. 2004; in the loss of UNet 3+), the mean over windows that fit wholly.
 
     Windows of 11 pixels, Gaussian with sigma 1.5, K1 = 0.01 and K2 = 0.03: the paper's.
+
+    Args:
+        side: of the window, an odd number of pixels.
+        sigma: standard deviation of the window, in pixels.
     """
 
     def __init__(
@@ -92,6 +96,10 @@ class SSL(ImageLoss):
     neighbourhood in p is from that in y; SSL is the mean of e times cross-entropy over the pixels with e above beta
     times the largest e. c = 0.01 and windows of 3 pixels with sigma 1.5 as in public code, beta = 0.1 the paper's.
     Ours: e carries no gradient, the border is repeated outwards, and weight = 0.5.
+
+    Args:
+        weight: weight of plain cross-entropy, and 1 - weight of the structural term.
+        beta: a pixel counts whose structural error is above this share of the largest.
     """
 
     def __init__(
@@ -194,6 +202,9 @@ class RMI(ImageLoss):
 
     after max-pooling by 3, with a = 5e-4 and weight = 0.5, all as published; covariances are sums, not means, as in the
     authors' code, whose `torch.cholesky` on CUDA doubles is `torch.linalg` here. May be negative.
+
+    Args:
+        weight: weight of cross-entropy, and 1 - weight of the mutual information.
     """
 
     SIDE, POOL, A = 3, 3, 5e-4
