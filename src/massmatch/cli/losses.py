@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,18 +12,27 @@ from massmatch.cli.screen import FAILURE, screen, told
 from massmatch.errors import refusals_as_usage
 
 if TYPE_CHECKING:
+    from massmatch.losses import Entry
     from massmatch.losses.conformance.check import Result
+
+MEANS = {"a": "all cells", "nz": "the cells with predicted or true mass"}
 
 losses = typer.Typer(invoke_without_command=True, help="List the losses, show one, or check any loss.")
 
 
 @losses.callback()
-def list_all(context: typer.Context) -> None:
+def list_all(
+    context: typer.Context,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/systems.md instead.")] = False,
+) -> None:
     """List the losses with what each is, and its options with their defaults."""
     if context.invoked_subcommand is not None:
         return
     from massmatch.losses import LOSSES, text_of
 
+    if markdown:
+        say("\n".join(catalogue(LOSSES)))
+        return
     before = ""
     for name, entry in LOSSES.items():
         options = ", ".join(f"{option.name}={text_of(option.default)}" for option in entry.options())
@@ -33,6 +42,19 @@ def list_all(context: typer.Context) -> None:
         elif options:
             say("    the same options", "dim")
         before = options
+
+
+def catalogue(entries: "Mapping[str, Entry]") -> list[str]:
+    """The Markdown table of the catalogue. The names of the paper's variants with one kind of mean share a row."""
+    lines = dict.fromkeys(["| name | source | what it is | fidelity |", "|---|---|---|---|"])
+    for name, entry in entries.items():
+        shown, line = f"`{name}`", entry.line
+        if entry.variant:
+            mean = entry.variant.aggregation
+            shown = f"`sm-<bce, tversky, dice>-<b, d, s, sd>-{mean}` (12)"
+            line = f"Spatial Matching: a core of the image, plus its mean over {MEANS[mean]}"
+        lines[f"| {shown} | {entry.source} | {line} | {entry.fidelity} |"] = None
+    return list(lines)
 
 
 @losses.command()

@@ -10,7 +10,10 @@ models = typer.Typer(invoke_without_command=True, help="List the networks, or sh
 
 
 @models.callback()
-def list_all(context: typer.Context) -> None:
+def list_all(
+    context: typer.Context,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/systems.md instead.")] = False,
+) -> None:
     """List the networks with what each is, its published width, and its parameters at that width."""
     if context.invoked_subcommand is not None:
         return
@@ -19,12 +22,29 @@ def list_all(context: typer.Context) -> None:
     from massmatch.models import MODELS
     from massmatch.models.cost import cost
 
+    if markdown:
+        screen.print("\n".join(catalogue()), markup=False, highlight=False, soft_wrap=True)
+        return
     table = Table("network", "what it is", "width", "million parameters", "GFLOP", box=None, pad_edge=False)
     for name, network in MODELS.items():
         parameters, operations = cost(network, network.published_width)
         costs = str(network.published_width), f"{parameters / 1e6:.2f}", f"{operations / 1e9:.1f}"
         table.add_row(name, network.line, *costs)
     screen.print(table, markup=False)
+
+
+def catalogue() -> list[str]:
+    """The Markdown table of the catalogue; * marks deep supervision."""
+    from massmatch.models import MODELS
+    from massmatch.models.cost import cost
+
+    lines = ["| name | source | what it is | fidelity | width | million parameters | GFLOP |", "|---" * 7 + "|"]
+    for name, network in MODELS.items():
+        parameters, operations = cost(network, network.published_width)
+        cells = [f"`{name}`{' *' if network.deep_supervision else ''}", network.source, network.line, network.fidelity]
+        cells += [str(network.published_width), f"{parameters / 1e6:.2f}", f"{operations / 1e9:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 @models.command()

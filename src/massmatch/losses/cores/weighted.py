@@ -295,7 +295,10 @@ class UnifiedFocal(SumCore):
 
 @dataclass(frozen=True)
 class TopKBCE:
-    """Mean of the hardest pixels' cross-entropies: of the `share` with the largest, 10 % as in nnU-Net.
+    """Mean of the hardest pixels' cross-entropies: of the `share` with the largest, region by region.
+
+    The 10 % are nnU-Net's, which takes them of all pixels of a batch together and rounds down; here they are of each
+    region, rounded up.
 
     At least one pixel of each region counts. A general core: it sorts, so it is slow in a grid.
 
