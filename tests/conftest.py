@@ -59,3 +59,20 @@ def trained(cohort, tmp_path_factory):
     from massmatch.training.run import run
 
     return run(tiny(cohort), cohort, 0, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def weights(cohort, trained, tmp_path_factory):
+    """The file of a trained network that asks for a crop, a flip and z-scores."""
+    from massmatch.data.preprocessing.frame import Preprocessing
+    from massmatch.runs.weights import load_weights, save_weights
+
+    model, _ = load_weights(trained / "best.safetensors")
+
+    class Prepared:
+        normalise, licence, orientation = "z-score", "made up", "left"
+        preprocessing = Preprocessing(crop="breast", flip="left", normalise="z-score", size=(64, 64))
+
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_weights(path, model, tiny(cohort), 0.5, (64, 64), Prepared)
+    return path

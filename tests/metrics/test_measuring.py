@@ -98,7 +98,7 @@ def test_row_56_without_memory_on_the_accelerator_prediction_goes_on_on_the_cpu(
     images = [cohort.root / "images" / f"{id}.png" for id in cohort.ids[:2]]
     predict_all(trained, images, tmp_path / "plain")
     crowded, facts = load_weights(trained / "best.safetensors")
-    monkeypatch.setattr("massmatch.cli.predicting.load_network", lambda path: (Crowded(crowded), facts))
+    monkeypatch.setattr("massmatch.inference.batch.load_network", lambda path, own: (Crowded(crowded), facts))
     with pytest.warns(RuntimeWarning, match="going on on the CPU") as said:
         predict_all(trained, images, tmp_path / "crowded")
     assert len(said) == 1

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from massmatch.inference.predict import load_network
+from massmatch.inference.network import load_network
 from massmatch.runs.experiment import Experiment, make_model, own_code
 
 MODULE = """

@@ -44,7 +44,7 @@ def evaluate(
     """
     with told():
         from massmatch.data import open_cohort
-        from massmatch.inference.predict import load_network
+        from massmatch.inference.network import load_network
         from massmatch.training import evaluate as measuring
 
         opened = open_cohort(cohort)

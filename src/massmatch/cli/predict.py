@@ -13,7 +13,17 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Mammograms in DICOM, or grey PNG, TIFF or JPEG; or folders of them.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for <name>_mask.png, <name>_contour.png, <name>_contours.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for masks, pictures, findings.csv and index.csv.")],
+    threshold: Annotated[
+        float | None, typer.Option(help="A pixel is mass above this probability. [default: the one of the weights]")
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write <id>_probability.png too (16 bits, 65535 is 1).")
+    ] = False,
+    chest_wall: Annotated[
+        str | None,
+        typer.Option(help="left, right or mixed: where the training images showed it, for weights that do not say it."),
+    ] = None,
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="Name results of DICOM after the file, not after a hash of its UID.")
     ] = False,
@@ -24,12 +34,22 @@ def predict(
         list[str] | None, typer.Option(help="A network of one's own, module:Class, that the weights may be of.")
     ] = None,
 ) -> None:
-    """Segment mammograms: a mask (0 and 255), a picture with contours, and the contours' points, in the stored pixels.
+    """Segment mammograms: for each a mask, a picture with contours, and its findings, in the stored pixels.
 
-    A file that cannot be segmented is named at the end, the others are done, and the exit code is 3.
+    findings.csv lists all findings; index.csv says which result belongs to which file. A file that cannot be segmented
+    is named at the end, the others are done, and the exit code is 3.
     """
     with told():
         from massmatch.cli.predicting import predict_all
 
-        own = own_network or ()
-        predict_all(run, images, out, keep_names=keep_names, allow_for_processing=allow_for_processing, own=own)
+        predict_all(
+            run,
+            images,
+            out,
+            threshold=threshold,
+            probabilities=probabilities,
+            chest_wall=chest_wall,
+            keep_names=keep_names,
+            allow_for_processing=allow_for_processing,
+            own=own_network or (),
+        )

@@ -32,7 +32,7 @@ class Screen(Console):
         raise SystemExit(CLOSED_PIPE)
 
 
-screen, errors = Screen(), Screen(stderr=True, soft_wrap=True)
+screen, errors = Screen(emoji=False), Screen(stderr=True, soft_wrap=True, emoji=False)  # ":x:" in a name is text
 
 
 def show(runs: list[Path]) -> dict[str, Path]:

@@ -1,0 +1,185 @@
+"""Prediction of many images: from files to files, so that every result can be matched to its image."""
+
+import csv
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from PIL import Image
+from torch import nn
+
+from massmatch.data.errors import CohortError
+from massmatch.errors import UsageError
+from massmatch.inference.findings import Prediction, described
+from massmatch.inference.images import ImageFile, digest, image_files, read_image
+from massmatch.inference.network import load_network, segment, settle_orientation
+from massmatch.inference.picture import contour_picture
+from massmatch.training.thresholds import as_stored
+
+FAST = 1  # zlib's level: a picture of 3328 x 2560 is written in a fifth of the time, for a tenth more bytes
+INDEX = ("source", "id", "series", "side", "view", "findings", "outside_breast", "area_px", "error")
+FINDING = (
+    *("id", "side", "view", "finding", "area_px", "area_mm2", "box_row", "box_col", "box_rows", "box_cols"),
+    *("centroid_row", "centroid_col", "longest_axis_px", "longest_axis_mm"),
+    *("mean_probability", "highest_probability", "inside_breast"),
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch came to: the rows of index.csv (one per file) and of findings.csv (one per finding)."""
+
+    index: list[Row] = field(default_factory=list)
+    findings: list[Row] = field(default_factory=list)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """What is wrong with each file that could not be segmented, by its path from the given folder."""
+        return {row["source"]: row["error"] for row in self.index if row["error"]}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How images are read, and what is written of each: the arguments of `predict` of these names."""
+
+    keep_names: bool
+    allow_for_processing: bool
+    probabilities: bool
+
+
+def predict(
+    run: Path | str,
+    images: Sequence[Path | str] | Path | str,
+    out: Path | str,
+    *,
+    threshold: float | None = None,
+    chest_wall: str | None = None,
+    keep_names: bool = False,
+    allow_for_processing: bool = False,
+    probabilities: bool = False,
+    own: Collection[str] = (),
+    watch: Callable[[Row], None] = lambda row: None,
+) -> Batch:
+    """Segment mammograms with a trained network and write masks, pictures and findings into a folder.
+
+    Each image gives `<id>_mask.png` (0 and 255), `<id>_contour.png` and `<id>_findings.json`, in the frame of its
+    stored pixels. The ids keep the folders below what was given; of DICOM files they are a digest of the SOP Instance
+    UID. The whole batch gives `findings.csv`, a row per finding, and `index.csv`, a row per file: it is the key from
+    ids to files, and the only result with their names.
+
+    Args:
+        run: the folder of a run, or a weights file.
+        images: DICOM, or grey PNG, TIFF or JPEG; or folders of them.
+        out: where results are written; what an earlier batch wrote under the same names is replaced.
+        threshold: a pixel is mass above this probability; by default above the one stored with the weights.
+        chest_wall: on which side the training images showed the chest wall, for weights that do not say it.
+        keep_names: call results of DICOM files after the file, which may hold the patient's name.
+        allow_for_processing: take raw detector data (DICOM FOR PROCESSING).
+        probabilities: write `<id>_probability.png` too, with 16 bits (65535 = 1).
+        own: networks of one's own, `module:Class`, that the weights may be of (`load_weights`).
+        watch: called with the row of index.csv after each file.
+
+    A file that cannot be segmented is a row with an error, and the others are done.
+
+    Raises UsageError for what is not there and for a threshold outside of 0 to 1, ValueError for damaged weights,
+    CohortError for a folder without images, OSError where `out` cannot be written.
+
+    Example: `predict("runs/.../fold0", "images", "results").findings` lists the findings as dictionaries.
+    """
+    model, facts = load_network(Path(run), own)
+    facts = settle_orientation(facts, chest_wall)
+    if threshold is not None:
+        if not 0 <= threshold < 1:
+            raise UsageError(f"--threshold: must be a probability from 0 to below 1, but is {threshold}")
+        facts["threshold"] = threshold
+    given = [images] if isinstance(images, (str, Path)) else images
+    out = Path(out)
+    files = image_files([Path(one) for one in given], out=out)
+    options = Options(keep_names, allow_for_processing, probabilities)
+    return _predict_all(model, facts, files, out, options, watch)
+
+
+def _predict_all(
+    model: nn.Module,
+    facts: Row,
+    files: Iterable[ImageFile],
+    out: Path,
+    options: Options,
+    watch: Callable[[Row], None],
+) -> Batch:
+    """Rows are written as soon as they are known, so that a batch that is stopped leaves its index."""
+    out.mkdir(parents=True, exist_ok=True)
+    batch = Batch()
+    ids: dict[str, str] = {}
+    with (
+        (out / "index.csv").open("w", encoding="utf-8", newline="") as index,
+        (out / "findings.csv").open("w", encoding="utf-8", newline="") as findings,
+    ):
+        write_index, write_finding = _table(index, INDEX), _table(findings, FINDING)
+        for file in files:
+            row: Row = {**dict.fromkeys(INDEX), "source": file.source}
+            try:
+                found = predict_file(model, facts, file, options)
+                if (other := ids.setdefault(found.id, file.source)) != file.source:
+                    raise CohortError(f"{file.source}: is the same image as {other} (same UID or name): leave one out")
+            except CohortError as error:
+                row["error"] = str(error)
+            else:
+                write(found, out, options)
+                rows = [{"id": found.id, **_known(found), **each.row()} for each in found.findings]
+                batch.findings.extend(rows)
+                write_finding(rows)
+                row |= _summary(found)
+            batch.index.append(row)
+            write_index([row])
+            watch(row)
+    return batch
+
+
+def _table(file: TextIO, columns: Sequence[str]) -> Callable[[list[Row]], None]:
+    """A csv file with its heading; gives what appends rows to it."""
+    writer = csv.DictWriter(file, columns)
+    writer.writeheader()
+
+    def append(rows: list[Row]) -> None:
+        writer.writerows(rows)
+        file.flush()
+
+    return append
+
+
+def predict_file(model: nn.Module, facts: Row, file: ImageFile, options: Options) -> Prediction:
+    """Segment one file; `facts` with an orientation. Raises CohortError for a file that is no grey mammogram."""
+    id, image = read_image(file, keep_name=options.keep_names, allow_for_processing=options.allow_for_processing)
+    probability = segment(model, facts, image.pixels, image.view, id, chest=image.chest)
+    return Prediction(id, image, probability, facts["threshold"])
+
+
+def _known(found: Prediction) -> Row:
+    return {"side": found.image.side, "view": found.image.view}
+
+
+def _summary(found: Prediction) -> Row:
+    return {
+        "id": found.id,
+        "series": digest(found.image.series) if found.image.series else None,
+        **_known(found),
+        "findings": len(found.findings),
+        "outside_breast": sum(each.inside_breast is False for each in found.findings),
+        "area_px": int(found.mask.sum()),
+    }
+
+
+def write(found: Prediction, out: Path, options: Options) -> None:
+    """The files of one image."""
+    stem = out / found.id
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(found.mask).convert("L").save(f"{stem}_mask.png")
+    contour_picture(found).save(f"{stem}_contour.png", compress_level=FAST)
+    if options.probabilities:
+        Image.fromarray(as_stored(found.probability)).save(f"{stem}_probability.png", compress_level=FAST)
+    Path(f"{stem}_findings.json").write_text(json.dumps(described(found), indent=1), encoding="utf-8")

@@ -1,0 +1,97 @@
+"""The mammograms that are to be segmented: which files they are, what their results are called, what is in them."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from massmatch.data.dicom import Mammogram, is_dicom, read_dicom
+from massmatch.data.errors import CohortError
+from massmatch.data.images import IMAGE_ENDINGS, read_grey
+from massmatch.data.readers.listing import is_data, relative
+from massmatch.errors import UsageError
+
+DIGITS = 12  # of a SHA-256 in hex, which stand for a UID: among a million images two agree with a chance of 0.2 %
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One file of a batch."""
+
+    root: Path  # the folder that was given, or the deepest one that holds all that was given
+    source: str  # the path from root, with forward slashes
+    id: str  # what its results are called, also with a path from their root
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self.root / self.source
+
+
+def image_files(given: Sequence[Path], *, out: Path | None = None) -> list[ImageFile]:
+    """Files as they are given, and of folders all images and DICOM files below them; each file once, in order.
+
+    The id is the path without its ending; files that differ in their ending only keep it. What lies in `out`, where
+    results are written, is no input.
+
+    Raises UsageError for what is not there, CohortError for a folder without images.
+    """
+    paths: dict[Path, None] = {}
+    for one in given:
+        paths |= dict.fromkeys(_below(_absolute(one), out))
+    folders = [_absolute(one) for one in given]
+    root = Path(os.path.commonpath([one if one.is_dir() else one.parent for one in folders]))
+    sources = [relative(root, path) for path in paths]
+    stems = Counter(_stem(source) for source in sources)
+    return [ImageFile(root, name, name if stems[_stem(name)] > 1 else _stem(name)) for name in sources]
+
+
+def _absolute(path: Path) -> Path:
+    """The path from the root of the file system without "..", links not followed: they are the user's own names."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _below(path: Path, out: Path | None) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UsageError(f"no such image: {path}")
+    results = None if out is None else _absolute(out)
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and is_data(file)]
+    found = [file for file in files if (results is None or results not in file.parents) and _is_image(file)]
+    if not found:
+        raise CohortError(f"{path.name}: must hold images, but has none: give another folder")
+    return found
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_ENDINGS or is_dicom(path)
+
+
+def _stem(source: str) -> str:
+    return source.removesuffix(Path(source).suffix)
+
+
+def digest(uid: str) -> str:
+    """12 hex digits that stand for a UID, by which results are named so that nothing from the header gets out."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:DIGITS]
+
+
+def read_image(
+    file: ImageFile, *, keep_name: bool = False, allow_for_processing: bool = False
+) -> tuple[str, Mammogram]:
+    """The id of the result, and the mammogram: a DICOM file, or a grey PNG, TIFF or JPEG.
+
+    A DICOM file's name may hold the patient's name: its id is a digest of the SOP Instance UID, unless `keep_name`.
+
+    Raises CohortError for a file that is no grey mammogram.
+    """
+    if not file.path.is_file():
+        raise CohortError(f"{file.source}: is no longer there: restore it, or leave it out")
+    if not is_dicom(file.path):
+        pixels = read_grey(file.root, file.source)
+        return file.id, Mammogram(pixels, None, "none", None, None, None, patient="", instance="", series="")
+    found = read_dicom(file.root, file.source, allow_for_processing=allow_for_processing)
+    return file.id if keep_name or not found.instance else digest(found.instance), found

@@ -1,0 +1,103 @@
+"""Trained weights on images of any size: what was done to the training images is done to them, and undone."""
+
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from massmatch.data.errors import DataWarning
+from massmatch.data.preprocessing.breast import chest_side
+from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
+from massmatch.data.preprocessing.resize import resized
+from massmatch.errors import UsageError
+from massmatch.runs.weights import load_weights
+from massmatch.training.evaluate import predicted
+
+SIDES = ("left", "right")
+
+
+def load_network(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a run's folder, or of a weights file, and its facts. `own`, and errors: see `load_weights`."""
+    if not path.exists():
+        raise UsageError(f"no such run or weights: {path}")
+    return load_weights(path / "best.safetensors" if path.is_dir() else path, own)
+
+
+def settle_orientation(facts: dict[str, Any], chest_wall: str | None = None) -> dict[str, Any]:
+    """The facts of weights, with an orientation: that of `orientation`, or else `chest_wall`, or else "mixed".
+
+    `chest_wall` ("left", "right" or "mixed") says on which side the training images showed the chest wall, for weights
+    that do not say it. Warns where nobody says it: then images are given to the network as they are.
+
+    Raises UsageError for another word, and for another side than the weights say.
+    """
+    if chest_wall not in (None, "mixed", *SIDES):
+        raise UsageError(f"--chest-wall: must be left, right or mixed, but is {chest_wall}")
+    known = orientation(facts)
+    if known is not None and chest_wall not in (None, known):
+        raise UsageError(f"--chest-wall: is {chest_wall}, but the weights say that it was {known}: leave it out")
+    if known is None and chest_wall is None:
+        warnings.warn(
+            "the weights do not say on which side their training images showed the chest wall, so images are given to "
+            "the network as they are: if it was one side, say --chest-wall left or --chest-wall right",
+            DataWarning,
+            stacklevel=2,
+        )
+    return {**facts, "orientation": known or chest_wall or "mixed"}
+
+
+def segment(
+    model: nn.Module,
+    facts: dict[str, Any],
+    image: np.ndarray,
+    view: str | None,
+    name: str,
+    *,
+    chest: str | None = None,
+) -> np.ndarray:
+    """(H, W) float32 probabilities of mass for a native (H, W) image, in the image's own frame.
+
+    Where the network has learnt breasts whose chest wall lies on one side, an image that shows it on the other side is
+    mirrored for the network, and the probabilities are mirrored back. `chest` ("left" or "right") says where the chest
+    wall is; by default it is looked for. Warns as `preprocess` does.
+    """
+    known = orientation(facts)
+    if known in SIDES and (chest or chest_side(image)) != known:
+        return _probabilities(model, facts, image[:, ::-1], view, name)[:, ::-1]
+    return _probabilities(model, facts, image, view, name)
+
+
+def orientation(facts: dict[str, Any]) -> str | None:
+    """On which side the network's training images showed the chest wall: "left", "right" or "mixed"; None: unknown.
+
+    Weights written before version 0.2 say it only where the preparation had brought all chest walls to one side.
+    """
+    if "orientation" in facts:
+        return str(facts["orientation"])
+    flip = (facts["preprocessing"] or {}).get("flip", "none")
+    return None if flip == "none" else str(flip)
+
+
+def _probabilities(
+    model: nn.Module, facts: dict[str, Any], image: np.ndarray, view: str | None, name: str
+) -> np.ndarray:
+    if facts["preprocessing"] is None:
+        return _padded(model, facts, image)
+    how = Preprocessing.from_record(facts["preprocessing"]).model_copy(update={"flip": "none"})  # it is turned already
+    clean = without_pectoral(image, view, name) if how.pectoral == "suppress" else image
+    frame = Frame.of(clean, how, name)
+    found = predicted(model, prepared_pixels(clean, frame, how, name), how.normalise)
+    return frame.undo(found)
+
+
+def _padded(model: nn.Module, facts: dict[str, Any], image: np.ndarray) -> np.ndarray:
+    rows, cols = facts["size"]
+    scale = max(image.shape[0] / rows, image.shape[1] / cols)
+    frame = (max(image.shape[0], round(rows * scale)), max(image.shape[1], round(cols * scale)))
+    padded = np.zeros(frame, np.float32)
+    padded[: image.shape[0], : image.shape[1]] = image
+    probability = resized(predicted(model, resized(padded, (rows, cols)), facts["normalise"]), frame)
+    return probability[: image.shape[0], : image.shape[1]]

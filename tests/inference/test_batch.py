@@ -1,0 +1,149 @@
+"""Many files in, results that can be matched to them out."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bright import marked
+from mammograms import NAME, write_dicom
+from massmatch.cli.predicting import predict_all
+from massmatch.data import CohortError
+from massmatch.errors import UsageError
+from massmatch.inference.batch import predict
+from massmatch.inference.images import image_files
+
+
+def grey(path):
+    """A drawn mammogram as PNG or TIFF."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(marked("left")[0]).save(path)
+    return path
+
+
+def test_row_52_only_the_index_carries_the_names_of_dicom_files(weights, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    image, _ = marked("left")
+    write_dicom(tmp_path / "in/SENTINEL_Jane.dcm", image)
+    predict_all(weights, [tmp_path / "in"], tmp_path / "out")
+    written = {p.name: p for p in (tmp_path / "out").iterdir()}
+    index = pd.read_csv(written.pop("index.csv"))
+    (id,), (series,) = index["id"], index["series"]
+    assert index["source"].tolist() == ["SENTINEL_Jane.dcm"]
+    assert len(id) == len(series) == 12
+    assert written.keys() == {"findings.csv", f"{id}_mask.png", f"{id}_contour.png", f"{id}_findings.json"}
+    assert np.asarray(Image.open(written[f"{id}_mask.png"])).shape == image.shape
+    everything = capsys.readouterr().out + "".join(p.read_bytes().decode("latin1") for p in written.values())
+    assert "SENTINEL" not in everything
+    assert NAME not in everything
+    predict_all(weights, [tmp_path / "in"], tmp_path / "kept", keep_names=True)
+    assert (tmp_path / "kept/SENTINEL_Jane_mask.png").is_file()
+
+
+def test_the_tree_is_kept_and_the_index_is_the_key(weights, tmp_path):
+    for name in ("a/img.png", "b/img.png", "b/img.tif", "[red]x[/red] :mammoth:.png"):
+        grey(tmp_path / "in" / name)
+    batch = predict(weights, tmp_path / "in", tmp_path / "in/out", probabilities=True)
+    index = pd.read_csv(tmp_path / "in/out/index.csv").set_index("source")["id"].to_dict()
+    assert index == {
+        "[red]x[/red] :mammoth:.png": "[red]x[/red] :mammoth:",
+        "a/img.png": "a/img",
+        "b/img.png": "b/img.png",
+        "b/img.tif": "b/img.tif",
+    }
+    for id in index.values():
+        mask = np.asarray(Image.open(tmp_path / "in/out" / f"{id}_mask.png"))
+        probability = np.asarray(Image.open(tmp_path / "in/out" / f"{id}_probability.png"))
+        np.testing.assert_array_equal(mask > 0, probability > 0.5 * 65535)
+        told = json.loads((tmp_path / "in/out" / f"{id}_findings.json").read_text())
+        assert told["id"] == id
+        assert sum(each["area_px"] for each in told["findings"]) == (mask > 0).sum()
+        assert len(told["findings"]) == sum(row["id"] == id for row in batch.findings)
+    listed = pd.read_csv(tmp_path / "in/out/findings.csv")
+    assert len(listed) == len(batch.findings)
+    predict(weights, tmp_path / "in", tmp_path / "in/out")  # the results of the first time are no images of the second
+    assert len(pd.read_csv(tmp_path / "in/out/index.csv")) == 4
+
+
+def test_files_of_two_folders_keep_their_folders(tmp_path):
+    given = [grey(tmp_path / "x/a.png"), grey(tmp_path / "y/z/a.png"), tmp_path / "x"]
+    assert [file.id for file in image_files(given)] == ["x/a", "y/z/a"]
+    assert [file.id for file in image_files([tmp_path / "y/../x/a.png"])] == ["a"]
+
+
+def test_brackets_and_colons_in_names_reach_the_screen(weights, tmp_path, capsys):
+    grey(tmp_path / "[bold]x[/nope] :mammoth:.png")
+    grey(tmp_path / "[bold]y[/nope] :mammoth:.png").write_text("no image")
+    with pytest.raises(SystemExit):
+        predict_all(weights, [tmp_path], tmp_path / "out")
+    told = capsys.readouterr()
+    assert "[bold]x[/nope] :mammoth:: " in told.out
+    assert "[bold]y[/nope] :mammoth:.png: cannot be read as an image" in told.err
+
+
+def test_a_threshold_of_ones_own(weights, tmp_path):
+    grey(tmp_path / "a.png")
+    batch = predict(weights, tmp_path / "a.png", tmp_path / "out", threshold=0.3, probabilities=True)
+    stored = np.asarray(Image.open(tmp_path / "out/a_probability.png")) / 65535
+    assert batch.index[0]["area_px"] == (stored > 0.3).sum() != (stored > 0.5).sum()
+    with pytest.raises(ValueError, match="--threshold: must be a probability"):
+        predict(weights, tmp_path / "a.png", tmp_path / "out", threshold=1.5)
+
+
+def test_row_45_a_broken_file_does_not_stop_the_others(weights, tmp_path, capsys):
+    image, _ = marked("left")
+    (tmp_path / "in/deep").mkdir(parents=True)
+    for name in ("a", "b", "d"):
+        write_dicom(tmp_path / f"in/{name}.dcm", image)
+    (tmp_path / "in/b.dcm").write_bytes(b"")
+    (tmp_path / "in/c.png").write_text("text")
+    (tmp_path / "in/._a.dcm").write_text("what a Mac leaves behind")
+    Image.fromarray(image).save(tmp_path / "in/deep/e.png")
+    with pytest.raises(SystemExit) as stopped:
+        predict_all(weights, [tmp_path / "in"], tmp_path / "out")
+    assert stopped.value.code == 3
+    assert len(list((tmp_path / "out").rglob("*_mask.png"))) == 3
+    assert (tmp_path / "out/deep/e_mask.png").is_file()
+    told = capsys.readouterr()
+    assert "b.dcm: is no DICOM file" in told.err
+    assert "c.png: cannot be read as an image" in told.err
+    assert "3 of 5 images segmented" in told.out
+
+
+def test_row_60_of_many_files_only_the_broken_one_is_missing(trained, cohort, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    whole = (cohort.root / "images" / f"{cohort.ids[0]}.png").read_bytes()
+    for number in range(60):
+        content = whole if number != 30 else whole[: len(whole) // 2]  # as after a copy that was cut off
+        (tmp_path / f"in/{number:02}.png").write_bytes(content)
+    with pytest.raises(SystemExit) as stopped:
+        predict_all(trained, [tmp_path / "in"], tmp_path / "out")
+    assert stopped.value.code == 3
+    index = pd.read_csv(tmp_path / "out/index.csv", dtype=str)
+    assert len(index) == 60
+    assert index.loc[index["error"].notna(), "source"].tolist() == ["30.png"]
+    found = {path.name.split("_")[0] for path in (tmp_path / "out").glob("*_mask.png")}
+    assert found == {f"{number:02}" for number in range(60)} - {"30"}
+    masks = {path.read_bytes() for path in (tmp_path / "out").glob("*_mask.png")}
+    assert len(masks) == 1  # those after the broken one are as those before it
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert "30.png: cannot be read as an image" in told.err
+    assert "59 of 60 images segmented" in told.out
+
+
+def test_the_same_image_is_not_written_twice(weights, tmp_path, capsys):
+    for name in ("a.dcm", "b.dcm"):
+        write_dicom(tmp_path / name, marked("left")[0], SOPInstanceUID="1.2.3")
+    with pytest.raises(SystemExit):
+        predict_all(weights, [tmp_path], tmp_path / "out")
+    assert "b.dcm: is the same image as a.dcm" in capsys.readouterr().err
+
+
+def test_files_and_folders(tmp_path):
+    with pytest.raises(UsageError, match="no such image"):
+        image_files([tmp_path / "nowhere"])
+    with pytest.raises(CohortError, match="must hold images, but has none"):
+        image_files([tmp_path])

@@ -1,0 +1,109 @@
+"""Prediction comes out in the frame of the stored pixels, whatever was done to the image on the way in."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from bright import Bright, facts, marked, predicted
+from mammograms import write_dicom
+from massmatch.data import DataWarning
+from massmatch.data.preprocessing.frame import Preprocessing
+from massmatch.inference.network import orientation, segment, settle_orientation
+from massmatch.runs.weights import load_weights
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"crop": crop, "flip": flip, "size": size, "bits": bits}
+        for crop, flip, size, bits in itertools.product(
+            ("none", "breast"), ("none", "left", "right"), ("native", (160, 96)), (8, 16)
+        )
+    ],
+    ids=str,
+)
+def test_what_is_bright_is_found_where_it_is(how, side):
+    image, truth = marked(side)
+    probability = segment(Bright(), facts(**how), image, "CC", "a")
+    assert probability.shape == image.shape
+    found = probability > 0.5
+    if how["size"] == "native":
+        np.testing.assert_array_equal(found, truth)
+    else:
+        assert (found & truth).sum() > 0.75 * (found | truth).sum()
+
+
+def test_dicom_is_predicted_in_its_stored_frame_also_inverted(tmp_path):
+    image, truth = marked("right")
+    for name, tags in (("a", {}), ("b", {"PhotometricInterpretation": "MONOCHROME1"})):
+        stored = image if name == "a" else image.max() - image
+        write_dicom(tmp_path / f"{name}.dcm", stored, ImagerPixelSpacing=[0.1, 0.2], **tags)
+        found = predicted(tmp_path / f"{name}.dcm", how=facts(crop="breast", flip="left", size="native"))
+        np.testing.assert_array_equal(found.mask, truth)
+        assert found.image.spacing_mm == (0.1, 0.2)
+        assert found.image.instance
+
+
+def test_weights_of_an_unprepared_cohort_pad_to_its_proportions():
+    image, truth = marked("left")
+    old = {"threshold": 0.5, "normalise": "min-max", "preprocessing": None, "size": (160, 160), "orientation": "left"}
+    np.testing.assert_array_equal(segment(Bright(), old, image, None, "a") > 0.5, truth)
+
+
+def test_the_preparation_is_stored_with_the_weights(weights):
+    _, known = load_weights(weights)
+    assert Preprocessing(**known["preprocessing"]).crop == "breast"
+    assert (known["normalise"], known["orientation"]) == ("z-score", "left")
+
+
+class Leftish(Bright):
+    """A network that learnt left chest walls only: it is blind in the right half."""
+
+    def forward(self, images):
+        found = super().forward(images)
+        half = images.shape[-1] // 2
+        return torch.cat([found[..., :half], found[..., half:] - 1000], dim=-1)
+
+
+@pytest.mark.parametrize("crop", ["none", "breast"])
+@pytest.mark.parametrize("bits", [8, None])
+@pytest.mark.parametrize("known", ["left", "right"])
+def test_the_prediction_of_the_mirrored_image_is_the_mirrored_prediction(known, bits, crop):
+    how = facts(known, crop=crop, size=(96, 80))
+    if bits is None:
+        how |= {"preprocessing": None, "size": (96, 80)}
+    image, truth = marked("left")
+    found = segment(Leftish(), how, image, "CC", "a")
+    np.testing.assert_array_equal(segment(Leftish(), how, image[:, ::-1], "CC", "a"), found[:, ::-1])
+    assert (found[truth].mean() > 0.5) == (known == "left")
+
+
+def test_the_header_decides_where_the_chest_wall_is(tmp_path):
+    """The patient's orientation along the rows; the side of the breast says nothing of how its pixels are stored."""
+    image, truth = marked("left")
+    how = facts("left", size="native")
+    for along, sees in ((["A", "F"], True), (["P", "F"], False), ("", True)):
+        path = write_dicom(tmp_path / "a.dcm", image, PatientOrientation=along, ImageLaterality="R")
+        assert predicted(path, Leftish(), how).mask[truth].all() == sees
+
+
+def test_weights_of_old_versions_know_their_orientation_by_the_flip_of_their_cohort():
+    assert orientation({"preprocessing": {"flip": "right"}}) == "right"
+    assert orientation({"preprocessing": {"flip": "none"}}) is None
+    assert orientation({"preprocessing": None}) is None
+    assert orientation({"preprocessing": {"flip": "none"}, "orientation": "left"}) == "left"
+
+
+def test_of_weights_that_do_not_say_it_the_user_says_where_the_chest_wall_was():
+    unknown, left = {"preprocessing": None}, {"preprocessing": None, "orientation": "left"}
+    assert settle_orientation(unknown, "right")["orientation"] == "right"
+    assert settle_orientation(left)["orientation"] == "left"
+    with pytest.warns(DataWarning, match="do not say on which side"):
+        assert settle_orientation(unknown)["orientation"] == "mixed"
+    with pytest.raises(ValueError, match="is right, but the weights say that it was left"):
+        settle_orientation(left, "right")
+    with pytest.raises(ValueError, match="must be left, right or mixed, but is top"):
+        settle_orientation(unknown, "top")
