@@ -4,7 +4,9 @@
 
 `TverskyLoss` and `DiceLoss` have the arguments, values, errors and warnings of MONAI's classes of the same names (1.6),
 and take our switches by keyword: with `grid=True` the cells of the Spatial Matching loss come on top. In MONAI alpha
-weighs false positives and beta misses: the paper's letters the other way round. `SpatialMatchingLoss` is the same with
+weighs false positives and beta misses: the paper's letters the other way round. The defaults are MONAI's as well, 0.5
+and 0.5 with a smoothing of 1e-5, so that the same name gives other values than `LOSSES["tversky"]`, which has 0.7 on
+misses, 0.3 on false positives and 1, and `LOSSES["dice"]`, which has 1. `SpatialMatchingLoss` is the same with
 the grid on and any core, `SoftMatchingLoss` its repaired form. Without the grid they can be scripted, exported and
 compiled into one graph; with it they compute in float32 or more, and with `sigmoid=True` from the logits themselves.
 """
