@@ -55,10 +55,11 @@ def demo(
 DEMO_COHORT: dict[str, Any] = {"patients": 80, "seed": 0, "size": 128, "normal_fraction": 0.05}
 DEMO_REMARK = (
     "Made-up images, small networks and a minute of training each: this shows that everything works, not which loss "
-    "is better on patients; on real mammograms neither was clearly ahead (docs/results.md)."
+    "is better on patients. What was measured on real mammograms is in docs/results.md."
 )
-DEMO_LOSSES = ("tversky", "sm-tversky-s-a")
+DEMO_LOSSES = ("hybrid", "soft-sm:random_phase=true")
 DEMO_TRAINING: dict[str, Any] = {
+    "model": "aunet",
     "width": 8,
     "scheme": "split",
     "epochs": 12,

@@ -21,7 +21,7 @@ def install_trainer(
     folder: Annotated[Path, typer.Argument(help="A folder for the variable nnUNet_extTrainer.")],
     loss: Annotated[
         str, typer.Option(help="soft-sm or a name sm-..., options behind it as in name:a=1,b=2.")
-    ] = "sm-tversky-s-a",
+    ] = "soft-sm:random_phase=true",
     name: Annotated[str, typer.Option(help="Of the trainer's class, for -tr.")] = "nnUNetTrainerSpatialMatching",
 ) -> None:
     """Write a trainer that nnU-Net finds through nnUNet_extTrainer."""

@@ -17,7 +17,7 @@ def train(
     cohort: CohortArgument,
     loss: Annotated[
         str, typer.Option(help="A name of `massmatch losses`, options behind it as in name:a=1,b=2.")
-    ] = "sm-tversky-s-a",
+    ] = "soft-sm:random_phase=true",
     model: Annotated[str, typer.Option(help="A name of `massmatch models`.")] = "aunet",
     width: Annotated[int, typer.Option(help="Channels of the first level; 64 is the paper's, 8 suits a CPU.")] = 64,
     fold: Annotated[int, typer.Option(help="Which fold, from 0.")] = 0,

@@ -28,7 +28,7 @@ class Experiment(BaseModel):
 
     cohort: str  # folder name
     fingerprint: str  # of the cohort's images and masks
-    loss: str = "sm-tversky-s-a"  # the paper's best; with options as in name:option=value,option=value
+    loss: str = "soft-sm:random_phase=true"  # ahead in small networks, docs/results.md; name:option=value,option=value
     model: str = "aunet"
     width: int = Field(default=64, ge=1)  # channels of the first level
     scheme: Literal["kfold", "paper", "split", "official"] = "kfold"
