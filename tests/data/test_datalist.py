@@ -90,3 +90,61 @@ def test_what_is_no_datalist(root, text, told):
     (root / "other.json").write_text("{}")
     with pytest.raises(CohortError, match="has 2 json files: name the file itself"):
         monai(root)
+
+
+# --- patients, folds, labels -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "patient"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (7.0, "7"),
+        ("7", "7"),
+        (" p ", "p"),
+        (None, "a"),
+        (float("nan"), "a"),
+        ("NA", "a"),
+        ("", "a"),
+    ],
+)
+def test_a_patient_is_what_it_says_and_gaps_are_none(root, given, patient):
+    (item,) = monai(write(root, training=[entry("a", patient=given)])).items
+    assert (item.patient, item.read().patient) == (patient, patient)
+
+
+def test_a_fold_may_be_null_and_must_be_a_whole_number_otherwise(root):
+    listing = monai(write(root, training=[entry("a", fold=None), entry("b", fold=1.0), entry("c", fold="x")]))
+    assert {item.id: item.read().facts.get("monai_fold") for item in listing.items} == {"a": None, "b": 1}
+    assert listing.faults == {"c.png": "c.png: fold must be a whole number or null, but is 'x': mend it"}
+
+
+def test_a_label_may_be_null_and_is_a_path_otherwise(root):
+    entries = [entry("a"), {"image": "b.png", "label": None}, {"image": "c.png", "label": 1}]
+    listing = monai(write(root, training=entries))
+    assert [item.id for item in listing.items] == ["a"]
+    assert listing.left_out == {"b.png": "has no label"}
+    assert listing.faults == {"c.png": "c.png: label must be the path of a mask, but is 1: mend it"}
+
+
+def test_of_several_labels_one_is_the_mass(root):
+    mask = np.zeros((40, 30), np.uint8)
+    mask[5:15, 5:10], mask[25:30, 20:25] = 1, 2
+    Image.fromarray(mask).save(root / "a_label.png")
+
+    def area(labels, **options):
+        (item,) = monai(write(root, training=[entry("a")], labels=labels), **options).items
+        return int(item.read().mask.sum())
+
+    named = {"0": "background", "1": "mass", "2": "calcification"}
+    assert area(named) == 50
+    assert area(named, label="calcification") == 25
+    with pytest.raises(CohortError, match=r"^list\.json: which label is the mass\? Give --label one of left, right"):
+        area({"0": "background", "1": "left", "2": "right"})
+    with pytest.raises(CohortError, match=r"^a_label\.png: holds the values \[2\], which list\.json does not declare"):
+        area({"0": "background", "1": "mass"})
+    (item,) = monai(write(root, training=[entry("a")])).items  # without names, 1, 2, ... number the masses
+    assert item.read().instances.max() == 2
+    with pytest.raises(CohortError, match="so --label mass names none"):
+        monai(root / "list.json", label="mass")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from massmatch.data import CohortError, DataWarning
-from massmatch.data.masks import merged, to_instances
+from massmatch.data.masks import merged, to_instances, without_specks
 
 
 def two(top=1, kind=np.uint8):
@@ -76,3 +76,16 @@ def test_several_masks_of_an_image_count_on():
     labels = merged([to_instances(first, "a"), second])
     assert labels.max() == 3
     assert labels[0, 0] == 3
+
+
+def test_specks_are_dropped_by_their_area():
+    instances = np.zeros((30, 30), np.uint8)
+    instances[2:8, 2:8] = 1  # 36 pixels
+    instances[20, 20:23], instances[25, 5] = 1, 2  # 3 and 1
+    cleaned, dropped = without_specks(instances, 4)
+    assert dropped == [1, 3]
+    assert np.array_equal(np.argwhere(cleaned), np.argwhere(instances[:9] == 1))
+    assert instances[25, 5] == 2  # the map that was given stays
+    assert without_specks(instances, 3)[1] == [1]
+    assert without_specks(instances, 0)[0] is instances
+    assert without_specks(np.zeros((5, 5), np.uint8), 4)[1] == []

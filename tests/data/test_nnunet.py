@@ -147,3 +147,51 @@ def test_where_it_may_be_written(cohort, tmp_path):
 def test_it_can_be_prepared(root, tmp_path):
     prepare(nnunet(root), tmp_path / "c", Preprocessing(size=(20, 16)), reader="nnunet", options={}, workers=1)
     assert open_cohort(tmp_path / "c").load("a").image.shape == (20, 16)
+
+
+# --- what would be lost in silence -----------------------------------------------------------------------------------
+
+
+def test_values_that_are_not_declared_are_refused(root):
+    """0 and 255 under {"mass": 1} gave an empty mask."""
+    label = np.zeros((40, 30), np.uint8)
+    label[5:15, 5:10] = 255
+    Image.fromarray(label).save(root / "labelsTr/a.png")
+    (item,) = (item for item in nnunet(root).items if item.id == "a")
+    with pytest.raises(CohortError, match=r"^labelsTr/a\.png: holds the values \[255\], which dataset\.json does not"):
+        item.read()
+
+
+def test_endings_in_capitals_are_read_and_what_macos_leaves_is_not(root):
+    (root / "imagesTr/a_0000.png").rename(root / "imagesTr/a_0000.PNG")
+    (root / "labelsTr/b.png").rename(root / "labelsTr/b.PNG")
+    for file in ("imagesTr/._a_0000.png", "labelsTr/._b.png"):
+        (root / file).write_bytes(b"resource fork")
+    listing = nnunet(root)
+    assert listing.faults == listing.skipped == {}
+    assert {id: int(sample.mask.sum()) for id, sample in read(listing).items()} == {"a": 50, "b": 50}
+
+
+def test_files_of_another_ending_are_named(root):
+    (root / "imagesTr/c_0000.nii.gz").write_bytes(b"x")
+    listing = nnunet(root)
+    assert listing.skipped == {
+        "imagesTr/c_0000.nii.gz": "imagesTr/c_0000.nii.gz: its name does not end in .png, as dataset.json says"
+    }
+    assert len(listing.items) == 2
+
+
+def test_labels_of_the_test_part_without_its_images_are_named(root):
+    (root / "labelsTs").mkdir()
+    listing = nnunet(root)
+    assert listing.skipped == {"labelsTs/": "labelsTs/: there is no imagesTs/ beside it"}
+    assert all("split" not in sample.facts for sample in read(listing).values())
+
+
+def test_a_patient_called_na_stays_one(root):
+    (root / "patients.csv").write_text("case,id,patient,side,density\na,a,NA,L,\nb,b,007,,3\n")
+    samples = read(nnunet(root))
+    assert {id: (s.patient, s.side, s.density) for id, s in samples.items()} == {
+        "a": ("NA", "L", None),
+        "b": ("007", None, 3),
+    }

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mammograms import mammogram, write_dicom
-from massmatch.data import CohortError, DataWarning
+from massmatch.data import CohortError, DataWarning, open_cohort
 from massmatch.data.readers.folder import folder
 from massmatch.errors import UsageError
 
@@ -153,6 +153,44 @@ def test_row_35_what_does_not_belong(root):
     assert "no mask of this name" in listing.faults["images/alone.png"]
     assert all(text.startswith(file) for file, text in listing.faults.items())
     assert listing.left_out == {"images/notes.txt": "no image by its name"}
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".nii.gz", ".JP2"])
+def test_pictures_of_endings_that_are_not_read_are_named(root, ending):
+    (root / f"images/b{ending}").write_bytes(b"x")
+    listing = folder(root)
+    file = f"images/b{ending}"
+    assert listing.skipped == {file: f"{file}: {ending.lower()} is not read: convert it to PNG"}
+    assert listing.left_out == {}
+
+
+def test_a_folder_of_other_endings_names_them(tmp_path):
+    for folder_ in ("images", "masks"):
+        (tmp_path / folder_).mkdir()
+        (tmp_path / folder_ / "a.bmp").write_bytes(b"x")
+    with pytest.raises(CohortError, match=r"but holds none \(there are files that end in \.bmp\)"):
+        folder(tmp_path)
+
+
+@pytest.mark.parametrize("gap", ["NA", "nan", "null"])
+def test_a_gap_is_not_one_patient_of_several_images(root, gap):
+    save(root / "images/b.png", image())
+    save(root / "masks/b.png", mask())
+    ids = sorted(path.stem for path in (root / "images").iterdir())
+    (root / "facts.csv").write_text("id,patient\n" + "".join(f"{id},{gap}\n" for id in ids))
+    for read_all in (folder, open_cohort):
+        with pytest.raises(CohortError, match=rf"^facts\.csv: patient must be filled in .*but is '{gap}' for"):
+            read_all(root)
+
+
+def test_digitised_film_is_read_when_it_is_asked_for(root):
+    (root / "images/a.png").unlink()
+    write_dicom(root / "images/a.dcm", image().astype(np.uint16), Modality="RG")
+    (item,) = (item for item in folder(root).items if item.id == "a")
+    with pytest.raises(CohortError, match="--modality any"):
+        item.read()
+    (item,) = (item for item in folder(root, modality="any").items if item.id == "a")
+    assert item.read().image.shape == image().shape
 
 
 def test_row_35_links_and_rights(root, tmp_path):

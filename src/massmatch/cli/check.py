@@ -28,16 +28,19 @@ def as_json(report: "Report") -> str:
 def show_report(report: "Report", name: str) -> None:
     """Counts, then findings, errors first."""
     from rich.table import Table
+    from rich.text import Text
 
     facts = report.facts
-    screen.print(
-        f"[bold]{name}[/bold]: {facts['images']} images of {facts['patients']} patients, {facts['masses']} masses, "
+    numbers = (
+        f": {facts['images']} images of {facts['patients']} patients, {facts['masses']} masses, "
         f"{facts['without_mass']} images without one"
     )
+    screen.print(Text.assemble((name, "bold"), numbers))  # a Text is never markup: names come from outside
     counts = Table(box=None, show_header=False, pad_edge=False)
     for key in ("sizes", "bits", "side", "view", "density", "split", "spacing_source"):
         if facts[key]:
-            counts.add_row(key.replace("_", " "), ", ".join(f"{value}: {n}" for value, n in facts[key].items()))
+            values = ", ".join(f"{value}: {n}" for value, n in facts[key].items())
+            counts.add_row(key.replace("_", " "), Text(values))
     screen.print(counts)
     sizes = Table("masses", "min", "5 %", "median", "95 %", "max", box=None, pad_edge=False)
     for key, title in (
@@ -53,10 +56,10 @@ def show_report(report: "Report", name: str) -> None:
     for finding in report.findings:
         ids = ", ".join(finding.ids[:SHOWN])
         more = f" and {finding.count - SHOWN} more" if finding.count > SHOWN else ""
-        head = f"[{COLOURS[finding.severity]}]{finding.severity:8}[/]"
-        screen.print(f"{head}{finding.name} ({finding.count}): {finding.text}", soft_wrap=True)
+        head = (f"{finding.severity:8}", COLOURS[finding.severity])
+        screen.print(Text.assemble(head, f"{finding.name} ({finding.count}): {finding.text}"), soft_wrap=True)
         if finding.count < facts["images"]:
-            screen.print(f"        [dim]{ids}{more}[/dim]", soft_wrap=True)
+            screen.print(Text(f"        {ids}{more}", "dim"), soft_wrap=True)
     severities = Counter(finding.severity for finding in report.findings)
     total = ", ".join(f"{severities[severity]} {severity}s" for severity in COLOURS)
     screen.print(f"\n{total}; --json lists every image")

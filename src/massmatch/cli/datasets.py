@@ -1,6 +1,7 @@
 """The commands that make, check and hand on cohorts: `prepare`, `check`, `export-nnunet`."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from massmatch.data.preprocessing.frame import Preprocessing
     from massmatch.data.readers.listing import Listing
 
+MOST_REASONS = 3  # reasons for files left out that are printed
 MOST_TOLD = 10  # warnings of one kind of run that are printed; all of them are in cohort.json
 
 
@@ -31,13 +33,18 @@ def prepare(
     ] = "min-max",
     size: Annotated[str, typer.Option(help="Side in pixels, ROWSxCOLUMNS, or native.")] = "256",
     bits: Annotated[int, typer.Option(help="8 or 16, of the images written.")] = 8,
+    min_mass: Annotated[
+        int, typer.Option(help="Pixels of the native mask: smaller pieces of it are dropped, and told.", min=0)
+    ] = 0,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one per core.", min=1)] = None,
     on_error: Annotated[str, typer.Option(help="stop, or skip: leave faulty images out, exit with 3.")] = "stop",
     masses_only: Annotated[
         bool, typer.Option("--masses-only", help="inbreast: only images with a mass (the paper's 107).")
     ] = False,
     abnormality: Annotated[str | None, typer.Option(help="cbis-ddsm: mass (default), calc or both.")] = None,
-    label: Annotated[str | None, typer.Option(help="nnunet: the label that is the mass, if there are several.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="nnunet, monai: the label that is the mass, if there are several.")
+    ] = None,
     allow_missing_annotations: Annotated[
         bool,
         typer.Option("--allow-missing-annotations", help="inbreast without its table: an image without XML is normal."),
@@ -45,6 +52,9 @@ def prepare(
     allow_for_processing: Annotated[
         bool, typer.Option("--allow-for-processing", help="Take raw detector data (DICOM FOR PROCESSING).")
     ] = False,
+    modality: Annotated[
+        str | None, typer.Option(help="MG; any: digitised film too, which DICOM calls RG, CR, DX or OT.")
+    ] = None,
     allow_outside_root: Annotated[
         bool, typer.Option("--allow-outside-root", help="Follow links and paths that lead out of SOURCE.")
     ] = False,
@@ -63,13 +73,21 @@ def prepare(
             "label": label,
             "allow_missing_annotations": allow_missing_annotations,
             "allow_for_processing": allow_for_processing,
+            "modality": modality,
             "allow_outside_root": allow_outside_root,
             "keep_names": keep_names,
         }
         read = named(reader, READERS)
         options = accepted(reader, read, choices)
         how = preprocessing(
-            crop=crop, flip=flip, pectoral=pectoral, range=range, normalise=normalise, size=size, bits=bits
+            size=size,
+            crop=crop,
+            flip=flip,
+            pectoral=pectoral,
+            range=range,
+            normalise=normalise,
+            bits=bits,
+            min_mass=min_mass,
         )
         listing: Listing = read(source, **options)
         with counting(f"{reader} ", "images") as tick:
@@ -80,15 +98,23 @@ def prepare(
         for fault in sorted(outcome.skipped.values()):
             errors.print(f"skipped: {fault}", style="red", markup=False)
         if listing.left_out:
-            screen.print(f"{len(listing.left_out)} files do not belong to the cohort (why: {out / 'cohort.json'})")
+            reasons = Counter(listing.left_out.values()).most_common(MOST_REASONS)
+            why = ", ".join(f"{count}: {reason}" for reason, count in reasons)
+            screen.print(
+                f"{len(listing.left_out)} files do not belong to the cohort ({why}); all in {out / 'cohort.json'}",
+                soft_wrap=True,
+                markup=False,
+            )
         if listing.summary:
-            screen.print(listing.summary, soft_wrap=True)
+            screen.print(listing.summary, soft_wrap=True, markup=False)
         cohort = open_cohort(out)
         state = "is there already" if outcome.kept else "is ready"
         screen.print(
-            f"{out} {state}: {len(cohort)} images of {cohort.table['patient'].nunique()} patients", soft_wrap=True
+            f"{out} {state}: {len(cohort)} images of {cohort.table['patient'].nunique()} patients",
+            soft_wrap=True,
+            markup=False,
         )
-        screen.print(f"Next: massmatch check {out}", soft_wrap=True)
+        screen.print(f"Next: massmatch check {out}", soft_wrap=True, markup=False)
         if outcome.skipped:
             sys.exit(DATA)
 
@@ -143,7 +169,9 @@ def tell(texts: list[str], out: Path) -> None:
     for text in texts[:MOST_TOLD]:
         errors.print(f"warning: {text}", style="yellow", markup=False, highlight=False)
     if len(texts) > MOST_TOLD:
-        errors.print(f"... and {len(texts) - MOST_TOLD} more warnings, in {out / 'cohort.json'}", style="yellow")
+        errors.print(
+            f"... and {len(texts) - MOST_TOLD} more warnings, in {out / 'cohort.json'}", style="yellow", markup=False
+        )
 
 
 def check(
@@ -181,7 +209,7 @@ def export_nnunet(
 
         opened = open_cohort(cohort)
         export(opened, out, folds=folds, seed=seed)
-        screen.print(f"{len(opened)} images in {out}", soft_wrap=True)
+        screen.print(f"{len(opened)} images in {out}", soft_wrap=True, markup=False)
         screen.print(
             "Copy its splits_final.json into nnUNet_preprocessed after planning: nnU-Net's own folds ignore patients.",
             soft_wrap=True,

@@ -33,7 +33,10 @@ def read_folder(root: Path) -> Cohort:
     Raises CohortError for images without mask or row (and the other way round), a mask of another size than its
     image, several csv files, values that cannot be, or masks that are neither binary nor labels; nothing is skipped.
     """
-    table = read_table(root, _the_csv(root)).sort_values("id").reset_index(drop=True)
+    csv = _the_csv(root)
+    table = read_table(root, csv).sort_values("id").reset_index(drop=True)
+    if csv is not None:
+        refuse_one_gap_as_patient(csv, table)
     _check_sizes(root, table)
     return Cohort(root, table, _mask_kind(root, table["mask_path"]), licence_of(root))
 
@@ -128,6 +131,13 @@ def read_facts(path: Path) -> pd.DataFrame:
             _convert(path, table, column, *reading(table[column]))
     _check_spacing(path, table)
     return table
+
+
+def refuse_one_gap_as_patient(path: Path, table: pd.DataFrame) -> None:
+    """Raise CohortError where several rows name one patient by a text that programs write for a gap, such as NA."""
+    if "patient" in table:
+        gaps = table["patient"].isin(GAPS) & table["patient"].duplicated(keep=False)
+        _refuse(path, table, gaps, "patient", "filled in (or left out as a column)")
 
 
 def _parse(path: Path) -> pd.DataFrame:

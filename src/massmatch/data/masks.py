@@ -8,6 +8,7 @@ from scipy import ndimage
 from massmatch.data.errors import CohortError, DataWarning
 from massmatch.data.images import levels
 
+SPECK = 10  # pixels: smaller pieces of a mask are slips of the hand rather than masses
 MOST_LABELS = 64  # values 1, 2, ..., n up to here are labels
 NEAR = 0.1  # of the range: such greys count as black or white
 GREY_TOLD = 0.01  # share of the mass's area in grey from which it is told (blurred edges of JPEG, smoothing)
@@ -58,6 +59,21 @@ def _check_greys(pixels: np.ndarray, path: str) -> None:
     if share > GREY_TOLD:
         text = f"{path}: {100 * share:.1f} % of the mass's area is grey (JPEG or smoothing); thresholded at half range"
         warnings.warn(text, DataWarning, stacklevel=3)
+
+
+def without_specks(instances: np.ndarray, least: int) -> tuple[np.ndarray, list[int]]:
+    """An (H, W) map of masses without its 8-connected pieces of fewer than `least` pixels, and the areas of those."""
+    boxes = ndimage.find_objects((instances > 0).astype(np.uint8))
+    if least < 2 or not boxes:
+        return instances, []
+    box = boxes[0]
+    pieces, _ = ndimage.label(instances[box], np.ones((3, 3)))
+    areas = np.bincount(pieces.ravel())
+    small = areas < least
+    small[0] = False
+    cleaned = instances.copy()
+    cleaned[box][small[pieces]] = 0
+    return cleaned, sorted(areas[small].tolist())
 
 
 def merged(parts: list[np.ndarray]) -> np.ndarray:

@@ -12,7 +12,6 @@ from massmatch.data.preprocessing.resize import resized
 from massmatch.data.sample import Sample
 
 THUMB = 32  # pixels a side of the picture by which near duplicates are found
-SPECK = 10  # pixels: smaller pieces of a mask are slips of the hand rather than masses
 EDGE = 3  # columns at each side
 BRIGHT, LONG = 0.95, 0.3  # of the range; of the height: a border of film or a label, not skin
 TOP = 0.999  # of the range: saturated

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from massmatch.data.checks.appearance import SPECK, Look, look
+from massmatch.data.checks.appearance import Look, look
 from massmatch.data.checks.counts import counted
 from massmatch.data.cohort import Cohort
 from massmatch.data.errors import CohortError
 from massmatch.data.folds import SCHEMES, split
+from massmatch.data.masks import SPECK
 
 SEVERITIES = ("error", "warning", "note")
 ALIKE = 0.998  # correlation of thumbnails; the most alike of 1231 real images of other women reach 0.992

@@ -86,7 +86,7 @@ def prepare(
     if is_there(out, reader, options):
         there = read_json(out)
         return Outcome(True, there.get("skipped", {}), there.get("warnings", []))
-    result = Outcome(skipped=dict(listing.faults))
+    result = Outcome(skipped={**listing.skipped, **listing.faults})
     with beside(out) as part:
         (part / DONE).mkdir(exist_ok=True)
         jobs = (Job(item, listing.root, part, how) for item in items)

@@ -6,18 +6,20 @@ cohort and with trained weights, so that a prediction goes the same way and back
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from massmatch.data.errors import DataWarning
+from massmatch.data.masks import SPECK, without_specks
 from massmatch.data.preprocessing.breast import breast_range, breast_window, chest_side, pectoral
 from massmatch.data.preprocessing.resize import resized, resized_labels
 from massmatch.data.sample import Sample
 from massmatch.errors import UsageError
 
+NAMED = 5  # so many sizes are told in one line
 OBLIQUE = ("MLO", "ML", "LMO")  # the views in which the pectoral muscle shows as a triangle
 
 
@@ -33,6 +35,7 @@ class Preprocessing(BaseModel):
     normalise: Literal["min-max", "z-score"] = "min-max"  # on the way into the network, per image
     size: tuple[int, int] | Literal["native"] = (256, 256)  # rows, columns; 256 is the paper's
     bits: Literal[8, 16] = 8
+    min_mass: int = Field(0, ge=0)  # pixels of the native mask; smaller pieces are dropped. 0: none, as published
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Preprocessing":
@@ -166,13 +169,15 @@ def preprocess(sample: Sample, how: Preprocessing) -> tuple[Sample, Frame]:
     Warns DataWarning, naming the sample, where a mass is cut by the crop, would have vanished, or is suppressed, and
     where the image is even.
     """
+    masses, dropped = without_specks(sample.instances, how.min_mass)
+    sample = replace(sample, instances=masses)
     image = sample.image
     if how.pectoral == "suppress":
         image = without_pectoral(image, sample.view, sample.id)
     frame = Frame.of(image, how, sample.id)
     pixels = prepared_pixels(image, frame, how, sample.id)
     labels, vanished = resized_labels(frame.cut(sample.instances), (frame.rows, frame.cols))
-    _tell(sample, image, frame, pixels, vanished)
+    _tell(sample, image, frame, pixels, vanished, dropped)
     changed = Sample(
         id=sample.id,
         patient=sample.patient,
@@ -187,11 +192,25 @@ def preprocess(sample: Sample, how: Preprocessing) -> tuple[Sample, Frame]:
     return changed, frame
 
 
-def _tell(sample: Sample, image: np.ndarray, frame: Frame, pixels: np.ndarray, vanished: list[int]) -> None:
+def _specks(sample: Sample, dropped: list[int]) -> list[str]:
+    """What to say of pieces of the mask that are too small for a mass."""
+    if dropped:
+        left = "" if sample.instances.any() else ": no mass is left"
+        return [f"pieces of {', '.join(map(str, dropped[:NAMED]))} pixels of the mask are dropped (--min-mass){left}"]
+    _, specks = without_specks(sample.instances, SPECK)
+    if not specks:
+        return []
+    sizes = ", ".join(map(str, specks[:NAMED]))
+    return [f"the mask has pieces of {sizes} pixels (slips of the hand?); --min-mass {SPECK} drops them"]
+
+
+def _tell(
+    sample: Sample, image: np.ndarray, frame: Frame, pixels: np.ndarray, vanished: list[int], dropped: list[int]
+) -> None:
     """One DataWarning for each thing that one should know about a prepared image."""
     before, inside = np.bincount(sample.instances.ravel()), np.bincount(frame.cut(sample.instances).ravel())
     inside = np.pad(inside, (0, len(before) - len(inside)))
-    told = []
+    told = _specks(sample, dropped)
     for label in np.flatnonzero(before[1:] > inside[1:]) + 1:
         lost = before[label] - inside[label]
         told.append(f"the crop cuts off {100 * lost / before[label]:.0f} % of mass {label}; see it with --crop none")

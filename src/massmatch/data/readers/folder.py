@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 from massmatch.data.cohort import COLUMNS
 from massmatch.data.dicom import names_patient, patient_key, read_dicom, read_header
 from massmatch.data.errors import CohortError
-from massmatch.data.folder import licence_of, read_facts
+from massmatch.data.folder import licence_of, read_facts, refuse_one_gap_as_patient
 from massmatch.data.images import IMAGE_ENDINGS, misfit, read_grey, read_labels
 from massmatch.data.masks import merged, to_instances
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, named, relative
@@ -24,6 +24,9 @@ from massmatch.errors import UsageError
 DICOM = (".dcm", ".dicom")
 BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a glob: names hold brackets
 SUFFIX = re.compile(r"(?P<stem>.+?)(_mask(_\d+)?|_seg|_gt)")
+NO_IMAGE = "no image by its name"
+NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")  # pictures
+Take = Callable[[np.ndarray, str], np.ndarray]
 NO_PATIENTS = (
     "no column `patient`: every image counts as a patient of its own, so that images of one woman may stand in "
     "training and test at once"
@@ -35,6 +38,7 @@ def folder(
     *,
     allow_outside_root: bool = False,
     allow_for_processing: bool = False,
+    modality: str = "MG",
     keep_names: bool = False,
 ) -> Listing:
     """Images and masks of the same names.
@@ -46,22 +50,26 @@ def folder(
 
     Args:
         source: the folder.
-        allow_outside_root, allow_for_processing: see `inside` and `read_dicom`.
+        allow_outside_root, allow_for_processing, modality: see `inside` and `read_dicom`.
         keep_names: keep names of DICOM files that hold the patient's name; else such an image is named by a hash.
 
-    Raises FileNotFoundError for a missing source, CohortError for a csv that is wrong, or no images at all.
+    Raises UsageError for a missing source, CohortError for a csv that is wrong, or no images at all.
     """
     if not source.is_dir():
         raise UsageError(f"no such folder: {source}")
     faults: dict[str, str] = {}
     left_out: dict[str, str] = {}
+    how = {"allow_for_processing": allow_for_processing, "modality": modality}
     apart = {path.name.casefold(): path for path in source.iterdir() if path.is_dir()}
     if {"images", "masks"} <= apart.keys():
         images, masks = _apart(source, apart["images"], apart["masks"], faults, left_out)
     else:
         images, masks = _beside(source, faults, left_out)
     if not images:
-        raise CohortError(f"{source.name}: must hold images and masks, but holds no pair of them: see docs/data.md")
+        raise CohortError(
+            f"{source.name}: must hold images and masks ({', '.join((*IMAGE_ENDINGS, *DICOM))}), but holds none"
+            f"{_endings(left_out)}: see docs/data.md"
+        )
     table = _table(source, images)
     items = []
     for id, path in sorted(images.items()):
@@ -70,7 +78,7 @@ def folder(
             _check_files(source, [path, *masks.get(id, [])], allow_outside_root)
             if id not in masks:
                 raise CohortError(f"{file}: no mask of this name (one without mass is all black): add it")
-            items.append(_item(source, id, path, masks[id], table.get(id), allow_for_processing, keep_names))
+            items.append(_item(source, id, path, masks[id], table.get(id), how, keep_names))
         except CohortError as error:
             faults[file] = str(error)
     for id in masks.keys() - images.keys():
@@ -83,7 +91,8 @@ def folder(
         items,
         licence_of(source),
         faults=faults,
-        left_out=left_out,
+        skipped={file: f"{file}: {why}" for file, why in left_out.items() if why != NO_IMAGE},
+        left_out={file: why for file, why in left_out.items() if why == NO_IMAGE},
         remarks=[NO_PATIENTS] if pictures else [],
         summary=f"{len(items)} images with {sum(len(masks[id]) for id in images if id in masks)} mask files",
     )
@@ -154,8 +163,15 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _is_image(path: Path, source: Path, left_out: dict[str, str]) -> bool:
     if path.suffix.lower() in (*IMAGE_ENDINGS, *DICOM):
         return True
-    left_out[relative(source, path)] = "no image by its name"
+    ending = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
+    left_out[relative(source, path)] = f"{ending} is not read: convert it to PNG" if ending in NOT_READ else NO_IMAGE
     return False
+
+
+def _endings(left_out: dict[str, str]) -> str:
+    """The endings of the files that were not taken, for a message."""
+    found = sorted({Path(file).suffix.lower() for file in left_out} - {""})
+    return f" (there are files that end in {', '.join(found)})" if found else ""
 
 
 def _check_files(source: Path, paths: list[Path], allow_outside: bool) -> None:
@@ -177,6 +193,7 @@ def _table(source: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
     if len(files) > 1:
         raise CohortError(f"{named([p.name for p in files])}: there must be at most one csv: move the others away")
     table = read_facts(files[0])
+    refuse_one_gap_as_patient(files[0], table)
     if alone := set(table["id"]) ^ images.keys():
         raise CohortError(f"{files[0].name}: must have one row per image, but rows and images differ in {named(alone)}")
     rows = table.to_dict("records")
@@ -189,7 +206,7 @@ def _item(
     image: Path,
     masks: list[Path],
     row: dict[str, Any] | None,
-    allow_for_processing: bool,
+    how: dict[str, Any],
     keep_names: bool,
 ) -> Item:
     file = relative(source, image)
@@ -205,7 +222,7 @@ def _item(
         known.setdefault("folder", relative(source, image.parent))
     names = [relative(source, path) for path in masks]
     patient = str(patient or id)
-    read = partial(read_pair, source, id, patient, file, names, known, allow_for_processing)
+    read = partial(read_pair, source, id, patient, file, names, known, how)
     csv = [path.name for path in _sorted(source) if path.suffix.lower() == ".csv"]  # another one gives other facts
     return Item(id, patient, (file, *names, *csv), read)
 
@@ -220,22 +237,26 @@ def read_pair(
     image: str,
     masks: list[str],
     known: dict[str, Any],
-    allow_for_processing: bool,
+    how: dict[str, Any],
+    take: Take = to_instances,
 ) -> Sample:
-    """One image with its masks. CohortError and DataWarning name the file."""
+    """Read one image with its masks; CohortError and DataWarning name the file.
+
+    `how` holds further arguments of `read_dicom`; `take(pixels, path)` makes an (H, W) map of masses of a mask file.
+    """
     facts = dict(known)
     side, view, density = (facts.pop(name, None) for name in ("side", "view", "density"))
     row, col = (facts.pop(name, None) for name in ("spacing_row_mm", "spacing_col_mm"))
     spacing = None if row is None else (float(row), float(col))
     source = "csv" if spacing else "none"
     if image.lower().endswith(DICOM):
-        found = read_dicom(root, image, allow_for_processing=allow_for_processing)
+        found = read_dicom(root, image, **how)
         pixels, side, view = found.pixels, side or found.side, view or found.view
         if spacing is None:
             spacing, source = found.spacing_mm, found.spacing_source
     else:
         pixels = read_grey(root, image)
-    parts = [_labels(root, mask, pixels.shape) for mask in masks]
+    parts = [_masses(root, mask, pixels.shape, how, take) for mask in masks]
     return Sample(
         id=id,
         patient=patient,
@@ -249,8 +270,8 @@ def read_pair(
     )
 
 
-def _labels(root: Path, mask: str, shape: tuple[int, ...]) -> np.ndarray:
-    pixels = read_dicom(root, mask).pixels if mask.lower().endswith(DICOM) else read_labels(root, mask)
+def _masses(root: Path, mask: str, shape: tuple[int, ...], how: dict[str, Any], take: Take) -> np.ndarray:
+    pixels = read_dicom(root, mask, **how).pixels if mask.lower().endswith(DICOM) else read_labels(root, mask)
     if pixels.shape != shape:
         raise CohortError(f"{mask}: {misfit(shape, pixels.shape)}")
-    return to_instances(pixels, mask)
+    return take(pixels, mask)

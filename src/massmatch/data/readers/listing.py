@@ -36,6 +36,7 @@ class Listing:
     items: list[Item]
     licence: str
     faults: dict[str, str] = field(default_factory=dict)  # file: what is wrong and what to do; stops, or is skipped
+    skipped: dict[str, str] = field(default_factory=dict)  # file: why its image is left out, whatever `on_error` says
     left_out: dict[str, str] = field(default_factory=dict)  # file: why it does not belong to the cohort, as published
     remarks: list[str] = field(default_factory=list)  # warnings about the whole
     summary: str = ""  # one line of counts

@@ -1,33 +1,52 @@
 """The reader "monai": a datalist in the form of the Medical Segmentation Decathlon, as MONAI takes it."""
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from massmatch.data.dicom import patient_key, read_header
 from massmatch.data.errors import CohortError
-from massmatch.data.folder import licence_of
-from massmatch.data.readers.folder import DICOM, NO_PATIENTS, read_pair
+from massmatch.data.folder import GAPS, licence_of
+from massmatch.data.masks import to_instances
+from massmatch.data.readers.folder import DICOM, NO_PATIENTS, Take, read_pair
 from massmatch.data.readers.listing import Item, Listing, inside, relative
+from massmatch.data.readers.nnunet import mass_value, masses_of
 from massmatch.errors import UsageError
 
 PARTS = {"training": "train", "validation": "validation", "test": "test"}
 PATIENT = ("patient", "patient_id")
 
 
-def monai(source: Path, *, allow_outside_root: bool = False, allow_for_processing: bool = False) -> Listing:
-    """The images of `training`, `validation` and `test` that have a label; paths are relative to the JSON's folder.
+def monai(
+    source: Path,
+    *,
+    label: str | None = None,
+    allow_outside_root: bool = False,
+    allow_for_processing: bool = False,
+    modality: str = "MG",
+) -> Listing:
+    """List the images of `training`, `validation` and `test` that have a label; paths are relative to the JSON.
 
     `fold` becomes the column `monai_fold`, and where images of `test` have labels, the part the column `split`. An
-    entry may say `patient` (or `patient_id`).
+    entry may say `patient` (or `patient_id`). Where the datalist has `labels` (names by number, as the Decathlon has
+    them), one of them is the mass; otherwise a mask has one value, or numbers its masses 1, 2, ...
 
-    Raises FileNotFoundError for a missing source, CohortError for what is no datalist.
+    Args:
+        source: the datalist, or the folder that holds it alone.
+        label: the name of the label that is the mass; not needed if there is one, or one called mass.
+        allow_outside_root, allow_for_processing, modality: see `inside` and `read_dicom`.
+
+    Raises UsageError for a missing source, CohortError for what is no datalist.
     """
     path = _json(source)
     root = path.parent
     content = _content(path)
+    take = _take(content, label, path.name)
     listed = [(part, entry) for part in PARTS for entry in content.get(part, [])]
-    has_test = any(part == "test" and isinstance(entry, dict) and "label" in entry for part, entry in listed)
+    has_test = any(part == "test" and isinstance(entry, dict) and entry.get("label") for part, entry in listed)
+    how = {"allow_for_processing": allow_for_processing, "modality": modality}
     items, faults, left_out = [], dict[str, str](), dict[str, str]()
     for number, (part, entry) in enumerate(listed):
         name = entry if isinstance(entry, str) else entry.get("image") if isinstance(entry, dict) else None
@@ -35,16 +54,18 @@ def monai(source: Path, *, allow_outside_root: bool = False, allow_for_processin
             key = f"{path.name}: entry {number + 1} of {part}"
             faults[key] = f"{key}: must name an image, but is {str(entry)[:60]!r}: mend it"
             continue
-        if isinstance(entry, str) or "label" not in entry:
+        if isinstance(entry, str) or entry.get("label") is None:
             left_out[name] = "has no label"
             continue
+        known = {"split": PARTS[part]} if has_test else {}
         try:
-            items.append(_item(root, part, entry, has_test, allow_outside_root, allow_for_processing))
+            items.append(_item(root, entry, known, allow_outside_root, how, take))
         except CohortError as error:
             faults[name] = str(error)
     remarks = [NO_PATIENTS] if any(item.patient == item.id for item in items) else []
     summary = f"{len(items)} images with labels, {len(left_out)} without"
-    return Listing(root, items, _licence(content, root), faults, left_out, remarks, summary)
+    licence = str(content.get("licence") or content.get("license") or licence_of(root))
+    return Listing(root, items, licence, faults=faults, left_out=left_out, remarks=remarks, summary=summary)
 
 
 def _json(source: Path) -> Path:
@@ -71,9 +92,27 @@ def _content(path: Path) -> dict[str, Any]:
     return lists
 
 
+def _take(content: dict[str, Any], label: str | None, file: str) -> Take:
+    """How the masses are taken from a mask: by the declared labels, where there are any."""
+    named = content.get("labels")
+    if not isinstance(named, dict):
+        if label is not None:
+            raise CohortError(f"{file}: has no `labels` (names by number), so --label {label} names none: add them")
+        return to_instances
+    try:
+        declared = {str(name): int(number) for number, name in named.items()}
+    except (TypeError, ValueError):
+        raise CohortError(f"{file}: labels must be names by number, but are {str(named)[:60]}: mend them") from None
+    declared = {"background" if number == 0 else name: number for name, number in declared.items()}
+    value = mass_value({"background": 0, **declared}, label, file)
+    return partial(masses_of, value=value, declared={0, *declared.values()}, where=file)
+
+
 def _item(
-    root: Path, part: str, entry: dict[str, Any], has_test: bool, allow_outside: bool, allow_for_processing: bool
+    root: Path, entry: dict[str, Any], known: dict[str, Any], allow_outside: bool, how: dict[str, Any], take: Take
 ) -> Item:
+    if not isinstance(entry["label"], str):
+        raise CohortError(f"{entry['image']}: label must be the path of a mask, but is {entry['label']!r}: mend it")
     image, mask = (
         relative(root, inside(root, entry[name], allow_outside=allow_outside)) for name in ("image", "label")
     )
@@ -83,17 +122,24 @@ def _item(
         if not (root / file).is_file():
             raise CohortError(f"{file}: no such file: add it, or remove the entry")
     id = Path(image).stem
-    patient = next((str(entry[name]) for name in PATIENT if entry.get(name)), None)
-    known: dict[str, Any] = {"split": PARTS[part]} if has_test else {}
-    if "fold" in entry:
-        known["monai_fold"] = int(entry["fold"])
+    if (fold := entry.get("fold")) is not None:
+        known = {**known, "monai_fold": _whole_number(fold, image)}
+    patient = next((found for name in PATIENT if (found := _patient(entry.get(name))) is not None), None)
     if patient is None and image.lower().endswith(DICOM):
-        from massmatch.data.dicom import patient_key, read_header
-
         patient = patient_key(read_header(root, image, pixels=False))
-    read = partial(read_pair, root, id, patient or id, image, [mask], known, allow_for_processing)
+    read = partial(read_pair, root, id, patient or id, image, [mask], known, how, take)
     return Item(id, patient or id, (image, mask), read)
 
 
-def _licence(content: dict[str, Any], root: Path) -> str:
-    return str(content.get("licence") or content.get("license") or licence_of(root))
+def _whole_number(value: Any, image: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise CohortError(f"{image}: fold must be a whole number or null, but is {value!r}: mend it")
+    return int(value)
+
+
+def _patient(value: Any) -> str | None:
+    """The patient of an entry as text: 7 and 7.0 are one, and null, NaN and texts such as NA are none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    return None if text in GAPS else text

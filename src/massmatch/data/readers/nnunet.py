@@ -4,6 +4,7 @@ DatasetXXX_Name/dataset.json  imagesTr/CASE_0000.png  labelsTr/CASE.png  [images
 """
 
 import json
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import pandas as pd
 
 from massmatch.data.errors import CohortError
 from massmatch.data.folder import licence_of
-from massmatch.data.images import misfit, read_grey, read_labels
+from massmatch.data.images import levels, misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
 from massmatch.data.readers.folder import NO_PATIENTS
-from massmatch.data.readers.listing import Item, Listing, inside, relative
+from massmatch.data.readers.listing import Item, Listing, inside, is_data, relative
 from massmatch.data.sample import Sample
 from massmatch.errors import UsageError
 
@@ -34,12 +35,13 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
         label: the name of the label that is the mass; not needed if there is one, or one called mass.
         allow_outside_root: also for a file map in dataset.json that leads out.
 
-    Raises FileNotFoundError for a missing source, CohortError for what is no such dataset.
+    Raises UsageError for a missing source, CohortError for what is no such dataset.
     """
     if not source.is_dir():
         raise UsageError(f"no such folder: {source}")
     facts = _facts(source)
-    value = _value(facts["labels"], label)
+    value = mass_value(facts["labels"], label, "dataset.json")
+    declared = [int(number) for number in facts["labels"].values()]
     known = _known(source)
     folds = _folds(source)
     items, faults = [], dict[str, str]()
@@ -55,16 +57,17 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
             row = {**known.get(case, {}), **({"split": part} if len(_parts(source)) > 1 else {})}
             if case in folds:
                 row["nnunet_fold"] = folds[case]
-            patient = str(row.pop("patient", case))
+            patient = str(row.pop("patient", None) or case)
             id = str(row.pop("id", case))
-            read = partial(read_case, source, id, patient, image, mask, value, row)
+            read = partial(read_case, source, id, patient, image, mask, value, declared, row)
             items.append(Item(id, patient, (image, mask), read))
+    skipped = {file: f"{file}: {why}" for file, why in _left_out(source, facts).items()}
     remarks = [NO_PATIENTS] if items and not known else []
     if len(items) + len(faults) != facts.get("numTraining") and len(_parts(source)) == 1:
         remarks.append(f"dataset.json: numTraining is {facts.get('numTraining')}, but there are {len(items)} cases")
     summary = f"{len(items)} cases, label {value} is the mass"
     licence = str(facts.get("licence") or facts.get("license") or licence_of(source))
-    return Listing(source, items, licence, faults=faults, remarks=remarks, summary=summary)
+    return Listing(source, items, licence, faults=faults, skipped=skipped, remarks=remarks, summary=summary)
 
 
 def _facts(source: Path) -> dict[str, Any]:
@@ -90,29 +93,32 @@ def _facts(source: Path) -> dict[str, Any]:
     return facts
 
 
-def _value(labels: dict[str, Any], wanted: str | None) -> int:
-    """The number of the label that is the mass."""
+def mass_value(labels: dict[str, Any], wanted: str | None, file: str) -> int:
+    """Return the number of the label that is the mass. CohortError, naming the file, where names do not decide it."""
     if labels.get("background") != 0 or not all(isinstance(v, int) for v in labels.values()) or "ignore" in labels:
         raise CohortError(
-            f"dataset.json: labels must be background 0 and whole numbers, without regions and ignore, but are {labels}"
+            f"{file}: labels must be background 0 and whole numbers, without regions and ignore, but are {labels}"
         )
     others = {name: value for name, value in labels.items() if value != 0}
     if wanted is not None:
         if wanted not in others:
-            raise CohortError(
-                f"dataset.json: has no label {wanted!r}, but {', '.join(others)}: give --label one of them"
-            )
+            raise CohortError(f"{file}: has no label {wanted!r}, but {', '.join(others)}: give --label one of them")
         return int(others[wanted])
     called = [value for name, value in others.items() if name.casefold() in MASS]
     if len(others) == 1 or len(called) == 1:
         return int(called[0] if len(called) == 1 else next(iter(others.values())))
-    raise CohortError(f"dataset.json: which label is the mass? Give --label one of {', '.join(others)}")
+    raise CohortError(f"{file}: which label is the mass? Give --label one of {', '.join(others)}")
 
 
 def _parts(source: Path) -> dict[str, str]:
     """Suffix of the folders by part, for the parts that have labels."""
     found = {"train": "Tr", "test": "Ts"}
-    return {part: suffix for part, suffix in found.items() if (source / f"labels{suffix}").is_dir() or suffix == "Tr"}
+    folders = ("images", "labels")
+    return {
+        part: suffix
+        for part, suffix in found.items()
+        if suffix == "Tr" or all((source / f"{folder}{suffix}").is_dir() for folder in folders)
+    }
 
 
 def _cases(source: Path, facts: dict[str, Any]) -> dict[str, dict[str, tuple[str, str]]]:
@@ -125,20 +131,47 @@ def _cases(source: Path, facts: dict[str, Any]) -> dict[str, dict[str, tuple[str
         images, labels = source / f"images{suffix}", source / f"labels{suffix}"
         if not images.is_dir() or not labels.is_dir():
             raise CohortError(f"images{suffix}/, labels{suffix}/: no such folders: give a raw dataset with labels")
-        cases = {path.name.removesuffix(ending) for path in labels.glob(f"*{ending}")}
-        cases |= {path.name.removesuffix(f"_0000{ending}") for path in images.glob(f"*_0000{ending}")}
+        pictures, masks = _by_case(images, f"_0000{ending}"), _by_case(labels, ending)
         found[part] = {
-            case: (f"images{suffix}/{case}_0000{ending}", f"labels{suffix}/{case}{ending}") for case in cases
+            case: (
+                f"images{suffix}/{pictures.get(case, f'{case}_0000{ending}')}",
+                f"labels{suffix}/{masks.get(case, f'{case}{ending}')}",
+            )
+            for case in {*pictures, *masks}
         }
     return found
+
+
+def _by_case(folder: Path, ending: str) -> dict[str, str]:
+    """File names by case; endings in capitals count, what file managers leave behind does not."""
+    names = [path.name for path in folder.iterdir() if is_data(path) and path.name.lower().endswith(ending.lower())]
+    return {name[: -len(ending)]: name for name in names}
+
+
+def _left_out(source: Path, facts: dict[str, Any]) -> dict[str, str]:
+    """Files in the folders of the cases that have another ending, and labels whose images are missing as a whole."""
+    ending = facts["file_ending"].lower()
+    odd = {
+        f"{folder}{suffix}/{path.name}": f"its name does not end in {facts['file_ending']}, as dataset.json says"
+        for suffix in _parts(source).values()
+        for folder in ("images", "labels")
+        if (source / f"{folder}{suffix}").is_dir()
+        for path in sorted((source / f"{folder}{suffix}").iterdir())
+        if is_data(path) and path.suffix.lower() != ".json" and not path.name.lower().endswith(ending)
+    }
+    alone = {"labelsTs/": "there is no imagesTs/ beside it"} if (source / "labelsTs").is_dir() else {}
+    return odd if "test" in _parts(source) else {**odd, **alone}
 
 
 def _known(source: Path) -> dict[str, dict[str, Any]]:
     """What our own export wrote about each case."""
     if not (source / PATIENTS).is_file():
         return {}
-    table = pd.read_csv(source / PATIENTS, dtype={"case": str, "id": str, "patient": str})
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    texts = ("case", "id", "patient")  # of these, NA and 007 are texts as well
+    table = pd.read_csv(
+        source / PATIENTS, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=dict.fromkeys(KNOWN, "")
+    )
+    rows = table.astype(object).where(table.notna() & (table != ""), None).to_dict("records")
     return {row["case"]: {str(k): v for k, v in row.items() if k != "case" and v is not None} for row in rows}
 
 
@@ -155,8 +188,10 @@ def _folds(source: Path) -> dict[str, int]:
         ) from None
 
 
-def read_case(root: Path, id: str, patient: str, image: str, mask: str, value: int, known: dict[str, Any]) -> Sample:
-    """One case; its masses are the 8-connected components of the label. CohortError names the file."""
+def read_case(
+    root: Path, id: str, patient: str, image: str, mask: str, value: int, declared: list[int], known: dict[str, Any]
+) -> Sample:
+    """Read one case; its masses are the 8-connected components of the label's value. CohortError names the file."""
     pixels, labels = read_grey(root, image), read_labels(root, mask)
     if pixels.shape != labels.shape:
         raise CohortError(f"{mask}: {misfit(pixels.shape, labels.shape)}")
@@ -169,13 +204,26 @@ def read_case(root: Path, id: str, patient: str, image: str, mask: str, value: i
         id=id,
         patient=patient,
         image=pixels,
-        instances=to_instances((labels == value).astype(np.uint8), mask),
+        instances=masses_of(labels, mask, value, declared, "dataset.json"),
         side=side,
         view=view,
         density=None if density is None else int(density),
         spacing_mm=spacing,
         facts={"spacing_source": source, **facts},
     )
+
+
+def masses_of(labels: np.ndarray, path: str, value: int, declared: Collection[int], where: str) -> np.ndarray:
+    """The masses in an (H, W) mask of several labels. CohortError for values that are not declared in `where`.
+
+    Such values would be background in silence: a mask of 0 and 255 under {"mass": 1} would be empty.
+    """
+    if odd := [number for number in levels(labels).tolist() if number not in declared]:
+        raise CohortError(
+            f"{path}: holds the values {odd[:6]}, which {where} does not declare ({sorted(declared)}): save the mask "
+            "with the declared values, or declare these"
+        )
+    return to_instances((labels == value).astype(np.uint8), path)
 
 
 def _sidecar(path: Path, file: str) -> tuple[float, float]:

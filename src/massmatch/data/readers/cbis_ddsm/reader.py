@@ -46,7 +46,7 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
             part of the other (13 and 18 in the release) count as training in both, so that none is in two parts.
         allow_outside_root: see `inside`.
 
-    Raises FileNotFoundError for a missing source, ValueError for another abnormality, CohortError for damaged or
+    Raises UsageError for a missing source, ValueError for another abnormality, CohortError for damaged or
     missing tables.
     """
     if abnormality not in KINDS:
@@ -60,7 +60,7 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
     for lesion in lesions:
         images[lesion.image].append(lesion)
     both = _in_both_parts(lesions)
-    items, faults, left_out = [], dict[str, str](), dict[str, str]()
+    items, faults, skipped = [], dict[str, str](), dict[str, str]()
     for id, own in sorted(images.items()):
         try:
             paths = _files_of(series, own, allow_outside_root)
@@ -68,7 +68,8 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
             faults[id] = str(error)
             continue
         if (why := _misfit(source, paths)) is not None:
-            left_out[relative(source, paths[0][0])] = why
+            file = relative(source, paths[0][0])
+            skipped[file] = f"{file}: {why}"
             continue
         names = [[relative(source, path) for path in each] for each in paths]
         split = "train" if own[0].patient in both else own[0].split
@@ -80,9 +81,9 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
         items,
         LICENCE,
         faults=faults,
-        left_out=left_out,
+        skipped=skipped,
         remarks=_remarks(abnormality, images, lesions, both),
-        summary=_summary(items, images, left_out),
+        summary=_summary(items, images, len(skipped)),
     )
 
 
@@ -216,10 +217,10 @@ def _remarks(kind: str, images: dict[str, list[Lesion]], lesions: list[Lesion], 
     return told
 
 
-def _summary(items: list[Item], images: dict[str, list[Lesion]], left_out: dict[str, str]) -> str:
+def _summary(items: list[Item], images: dict[str, list[Lesion]], skipped: int) -> str:
     own = [lesion for item in items for lesion in images[item.id]]
     parts = [sum(images[item.id][0].split == part for item in items) for part in ("train", "test")]
     return (
         f"{len(items)} images ({parts[0]} train, {parts[1]} test), {len(own)} lesions, "
-        f"{len({item.patient for item in items})} patients, {len(left_out)} images left out"
+        f"{len({item.patient for item in items})} patients, {skipped} images left out"
     )

@@ -14,6 +14,11 @@ FILE = re.compile(r".*(mass|calc)_case_description_(train|test)(ing)?(_set)?.*\.
 PATIENT = re.compile(r"P_\d{5}")
 IMAGE, CROP, MASK = "image_file_path", "cropped_image_file_path", "roi_mask_file_path"
 NEEDED = ("patient_id", "left_or_right_breast", "image_view", "abnormality_id", IMAGE, CROP, MASK)
+# The first release of the tables, still passed around, had these names.
+OLDER = {
+    **{"side": "left_or_right_breast", "view": "image_view", "abn_num": "abnormality_id"},
+    **{"od_img_path": IMAGE, "od_crop_path": CROP, "mask_path": MASK},
+}
 KNOWN = ("pathology", "assessment", "subtlety", "mass_shape", "mass_margins", "calc_type", "calc_distribution")
 
 
@@ -59,6 +64,7 @@ def _read(path: Path, file: str, kind: str, split: str) -> list[Lesion]:
     except csv.Error as error:
         raise CohortError(f"{file}: cannot be read as a csv ({error}): download it again") from None
     header = [re.sub(r"[\s_]+", "_", name.strip().lower()) for name in rows[0]] if rows else []
+    header = [OLDER.get(name, name) for name in header]
     if missing := [name for name in NEEDED if name not in header]:
         raise CohortError(f"{file}: must have the columns {', '.join(missing)}, but lacks them: download it again")
     cells = [dict(zip(header, (cell.strip() for cell in row), strict=False)) for row in rows[1:]]

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from massmatch.data.dicom import read_dicom
 from massmatch.data.errors import CohortError, DataWarning
@@ -35,6 +36,7 @@ def inbreast(
     masses_only: bool = False,
     allow_missing_annotations: bool = False,
     allow_for_processing: bool = False,
+    modality: str = "MG",
     allow_outside_root: bool = False,
 ) -> Listing:
     """The images of a release, or of a copy with other names and cases of its folders.
@@ -43,9 +45,9 @@ def inbreast(
         source: the folder that holds AllDICOMs and AllXML, at most three levels below.
         masses_only: leave out the images without a mass (the paper has the other 107).
         allow_missing_annotations: without INbreast.csv or .xls, take an image without XML as one without mass.
-        allow_for_processing, allow_outside_root: see `read_dicom` and `inside`.
+        allow_for_processing, modality, allow_outside_root: see `read_dicom` and `inside`.
 
-    Raises FileNotFoundError for a missing source, CohortError where no such folders or table are, where there are
+    Raises UsageError for a missing source, CohortError where no such folders or table are, where there are
     two of one, or where the table cannot be read.
     """
     if not source.is_dir():
@@ -57,6 +59,7 @@ def inbreast(
             "INbreast.csv: neither it nor INbreast.xls is in the source, so that an image without annotation may be "
             "normal or incomplete: add the table, or give --allow-missing-annotations"
         )
+    how = {"allow_for_processing": allow_for_processing, "modality": modality}
     faults, left_out = dict(release.faults), dict(release.left_out)
     items, others = [], Counter[str]()
     with_mass = outlines = 0
@@ -78,7 +81,7 @@ def inbreast(
             left_out[image] = "no mass (--masses-only)"
             continue
         xml = files[1] if id in release.annotations else None
-        read = partial(read_image, source, image, xml, row, allow_for_processing)
+        read = partial(read_image, source, image, xml, row, how)
         items.append(Item(id, _patient(image), files, read))
     counts = {"images": len(release.images), "images with a mass": with_mass, "masses": outlines}
     return Listing(
@@ -122,9 +125,9 @@ def _require_annotation(id: str, release: Release, table: dict[str, Row] | None)
         )
 
 
-def read_image(root: Path, file: str, xml: str | None, row: Row | None, allow_for_processing: bool) -> Sample:
+def read_image(root: Path, file: str, xml: str | None, row: Row | None, how: dict[str, Any]) -> Sample:
     """One image in its stored frame, with its masses. CohortError and DataWarning name the file."""
-    image = read_dicom(root, file, allow_for_processing=allow_for_processing)
+    image = read_dicom(root, file, **how)
     match = NAME.fullmatch(Path(file).name)
     assert match is not None
     side, view = match[3].upper(), VIEWS[match[4].upper()]
