@@ -45,5 +45,12 @@ def test_show_tells_all_of_one(command, said):
         assert words in found.output
 
 
+@pytest.mark.parametrize(("command", "near"), [("losses", "focal"), ("models", "aunet")])
+def test_show_of_an_unknown_name_is_one_line(command, near):
+    found = CliRunner().invoke(app, [command, "show", near + "x"])
+    assert found.exit_code == 2
+    assert f"did you mean '{near}'?" in found.output
+
+
 def test_every_option_has_a_meaning():
     assert [(name, o.name) for name, entry in LOSSES.items() for o in entry.options() if not o.meaning] == []

@@ -63,7 +63,8 @@ def show(name: Annotated[str, typer.Argument(help="A name of the list.")]) -> No
     with told():
         from massmatch.losses import LOSSES, text_of
 
-        entry = LOSSES[name]
+        with refusals_as_usage():
+            entry = LOSSES[name]
         lines = [f"{name}: {entry.line}", f"source     {entry.source}", f"fidelity   {entry.fidelity}"]
         lines += [f"cells      can be the core of the losses with a grid: core={name}"] if entry.is_core else []
         lines += ["docs       docs/systems.md", "", entry.description, ""]
