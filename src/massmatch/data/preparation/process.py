@@ -36,7 +36,7 @@ from massmatch.data.preparation.files import (
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, preprocess
 from massmatch.data.readers.listing import NAMED, Item, Listing
 from massmatch.data.sample import Sample
-from massmatch.errors import DataError, UsageError
+from massmatch.errors import RunError, UsageError
 
 FORMAT = 1  # to be raised when the same options come to give other pixels
 DONE = "done"
@@ -230,7 +230,7 @@ def _all_done(jobs: Iterator[Job], count: int, workers: int) -> Iterator[dict[st
             yield waiting.popleft().result()
             waiting.extend(pool.submit(Job.run, job) for job in islice(jobs, 1))
     except BrokenProcessPool:
-        raise DataError(
+        raise RunError(
             "a worker process was killed, as a rule for lack of memory: take fewer --workers; "
             "the same command goes on where it stopped"
         ) from None
