@@ -57,7 +57,7 @@ DEMO_REMARK = (
     "Made-up images, small networks and a minute of training each: this shows that everything works, not which loss "
     "is better on patients. What was measured on real mammograms is in docs/results.md."
 )
-DEMO_LOSSES = ("hybrid", "soft-sm:random_phase=true")
+DEMO_LOSSES = ("tversky", "soft-sm:random_phase=true")
 DEMO_TRAINING: dict[str, Any] = {
     "model": "aunet",
     "width": 8,
