@@ -117,11 +117,11 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
         ),
         (("predict", "{run}", "{tmp}/no.png", "--out", "{tmp}/o"), 2, "no such image: {tmp}/no.png"),
         (("predict", "{run}/rows.csv", "x.png", "--out", "{tmp}/o"), 2, "holds no weights of massmatch"),
-        (("compare", "{cohort}", "{tmp}"), 2, "holds no rows.csv"),
+        (("compare", "{cohort}", "{tmp}"), 2, "holds no run"),
         (
             ("evaluate", "{run}/best.safetensors", "{cohort}"),
             2,
-            "is no run's folder; for a weights file give --out DIR",
+            "is a file: for weights give --out DIR",
         ),
         (("phantom", "{tmp}/p", "--patients", "0"), 2, "patients must be from 1"),
     ],

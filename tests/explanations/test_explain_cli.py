@@ -94,8 +94,7 @@ def test_wrong_usage_says_what_to_give(files, trained, cohort, tmp_path):
         (image, truth, prediction, "--loss", "sm-bce-b-a:celsize=4"): "did you mean 'cell_size'",
         (tmp_path / "nowhere", id, "--cohort", cohort.root): "no such file or folder",
         (trained, "--cohort", cohort.root): "give the id of an image",
-        (trained, id): "give --cohort COHORT",
-        (trained.parent, id, "--cohort", cohort.root): "give one of its folds, such as",
+        (tmp_path, id, "--cohort", cohort.root): "holds no run",
         (trained, id[:-1], "--cohort", cohort.root): f"did you mean '{id[:-2]}",
     }
     for arguments, said in wrong.items():
@@ -144,10 +143,10 @@ def test_another_cohort_than_the_runs_is_refused(trained, cohort, tmp_path):
 def test_a_damaged_experiment_is_named(trained, cohort, tmp_path):
     run = tmp_path / "fold0"
     run.mkdir()
-    for text, said in (("{", "is damaged"), ("loss: dice", "lacks cohort")):
+    for text, said in (("{", "cannot be read"), ("loss: dice", "lacks model")):
         (run / "experiment.yaml").write_text(text)
         done = asked(run, cohort.ids[0], "--cohort", cohort.root)
-        assert done.exit_code == 2
+        assert done.exit_code == 1
         assert said in done.stderr
 
 

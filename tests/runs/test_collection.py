@@ -6,7 +6,8 @@ import pytest
 
 from made_up_runs import fail, image_rows, write_run
 from massmatch.errors import UsageError
-from massmatch.runs.collection import collect, comparable_groups, differing, run_folders, tidy
+from massmatch.runs.collection import collect, comparable_groups, differing, tidy
+from massmatch.runs.folder import run_folders
 
 
 def only(collection):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from conftest import tiny
-from massmatch.runs.failure import failure
+from massmatch.runs.folder import RunFolder
 from massmatch.sweeps.engines.ray import attend, refuse_silence, room, unseen
 from massmatch.sweeps.job import Job
 from massmatch.sweeps.tables import Planned
@@ -96,7 +96,7 @@ def test_a_machine_that_does_not_share_the_folders_says_which(cohort, tmp_path):
     state, reason = attend(elsewhere.to_json(), str(token), {})
     assert state == "failed"
     assert "must be in folders that all machines of the cluster share" in reason
-    assert failure(job.folder) == reason
+    assert RunFolder(job.folder).failure() == reason
 
 
 def test_an_address_at_which_nothing_listens_is_refused_at_once(tmp_path):

@@ -18,13 +18,15 @@ import torch
 from rich.console import Console
 
 from conftest import tiny
+from made_up_runs import write_run
 from massmatch.cli import board, sweeping
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.experiment import make_model
 from massmatch.runs.failure import Outcome, write_failure
+from massmatch.runs.folder import RunFolder
 from massmatch.sweeps import cost
 from massmatch.sweeps.engines import drive
-from massmatch.sweeps.status import Status, all_statuses, record_of, state_of, status_of, time_left
+from massmatch.sweeps.status import Status, all_statuses, record_of, status_of, time_left
 from massmatch.sweeps.tables import Planned
 from started import started
 from sweeps.conftest import asked
@@ -53,25 +55,25 @@ def made_up(state, epoch=0, **more):
 
 def test_a_folder_that_is_not_there_is_not_begun(tmp_path):
     found = status_of(tmp_path / "none", "BCE", 0, 1, 12)
-    assert (found.state, found.epoch, found.epochs, found.seconds_left) == ("not begun", 0, 12, None)
+    assert (found.state, found.epoch, found.epochs, found.seconds_left) == ("never started", 0, 12, None)
 
 
 def test_a_run_with_done_is_done_whatever_else_lies_there(tmp_path):
-    write_failure(tmp_path, "once")
-    lock(tmp_path, os.getpid(), socket.gethostname())
-    (tmp_path / "DONE").touch()
-    assert state_of(tmp_path) == ("done", "")
+    folder = write_run(tmp_path)
+    write_failure(folder, "once")
+    lock(folder, os.getpid(), socket.gethostname())
+    assert RunFolder(folder).state_and_reason() == ("done", "")
 
 
 def test_a_run_whose_process_lives_is_running(tmp_path):
     lock(tmp_path, os.getpid(), socket.gethostname())
-    assert state_of(tmp_path) == ("running", "")
+    assert RunFolder(tmp_path).state == "running"
 
 
 def test_a_run_whose_process_is_dead_is_interrupted_though_its_lock_is_there(tmp_path):
     history(tmp_path, [0.1], [1.0])
     lock(tmp_path, dead_process(), socket.gethostname())
-    assert state_of(tmp_path) == ("interrupted", "")
+    assert RunFolder(tmp_path).state == "interrupted"
 
 
 def test_a_process_that_waits_to_be_buried_is_dead(tmp_path):
@@ -80,23 +82,23 @@ def test_a_process_that_waits_to_be_buried_is_dead(tmp_path):
             time.sleep(0.05)
         history(tmp_path, [0.1], [1.0])
         lock(tmp_path, process.pid, socket.gethostname())
-        assert state_of(tmp_path) == ("interrupted", "")
+        assert RunFolder(tmp_path).state == "interrupted"
 
 
 def test_a_run_on_another_machine_lives_while_it_shows_signs_of_life(tmp_path):
     history(tmp_path, [0.1], [1.0])
     lock(tmp_path, 1, "elsewhere")
-    assert state_of(tmp_path) == ("running", "")
+    assert RunFolder(tmp_path).state == "running"
     long_ago = time.time() - 300
     os.utime(tmp_path / "LOCK", (long_ago, long_ago))
-    assert state_of(tmp_path) == ("interrupted", "")
+    assert RunFolder(tmp_path).state == "interrupted"
 
 
 def test_a_failed_run_tells_its_reason(tmp_path):
     write_failure(tmp_path, "no more")
-    assert state_of(tmp_path) == ("failed", "no more")
+    assert RunFolder(tmp_path).state_and_reason() == ("failed", "no more")
     (tmp_path / "FAILED.json").write_text("{")
-    assert state_of(tmp_path) == ("failed", "FAILED.json cannot be read")
+    assert RunFolder(tmp_path).state_and_reason() == ("failed", "FAILED.json cannot be read")
 
 
 def test_epochs_best_dsc_and_time_left_follow_from_the_history(tmp_path):
@@ -125,12 +127,16 @@ def test_a_damaged_history_is_no_reason_to_fail(tmp_path):
 
 
 def test_time_left_is_shared_by_those_that_run_at_a_time():
-    states = [made_up("running", 4, epoch_seconds=2.0, seconds_left=12.0), made_up("not begun"), made_up("done", 10)]
+    states = [
+        made_up("running", 4, epoch_seconds=2.0, seconds_left=12.0),
+        made_up("never started"),
+        made_up("done", 10),
+    ]
     assert time_left(states, 1) == 12 + 20
     assert time_left(states, 2) == 20  # the longer of the two
     assert time_left(states, 1, [9.0, 5.0, 9.0]) == 12 + 50
     assert time_left([made_up("failed"), made_up("done", 10)], 1) == 0
-    assert time_left([made_up("not begun")], 1) is None
+    assert time_left([made_up("never started")], 1) is None
 
 
 def test_before_the_first_epoch_the_sweeps_own_estimate_tells_the_time_left(cohort, tmp_path):
@@ -141,7 +147,7 @@ def test_before_the_first_epoch_the_sweeps_own_estimate_tells_the_time_left(coho
     assert [each.seconds_left for each in all_statuses(tmp_path)] == [210, None]
     write_atomic(tmp_path / name, record_of(listed, tmp_path, [30.0, 90.0])[1])
     assert time_left(all_statuses(tmp_path), 1) == 7 * 120
-    assert "2 runs: 2 not begun; about 14 min left" in asked("status", tmp_path).output
+    assert "2 runs: 2 never started; about 14 min left" in asked("status", tmp_path).output
     history(listed[0].folder(tmp_path), [0.1], [2.0])
     assert all_statuses(tmp_path)[0].seconds_left == 12
 
@@ -162,16 +168,16 @@ def test_status_lists_what_a_sweep_has_planned_and_what_else_is_there(cohort, tr
     found = [(each.label, each.fold, each.state, each.epoch, each.epochs) for each in all_statuses(copied)]
     assert found == [
         ("SM-SD", 0, "done", 2, 2),
-        ("Dice", 0, "not begun", 0, 7),
+        ("Dice", 0, "never started", 0, 7),
         ("SM-SD (Tversky, G-NZ)", 3, "interrupted", 0, 2),
-        ("y", 1, "failed", 0, 0),
+        ("y", 1, "damaged", 0, 0),
     ]
     said = asked("status", copied)
     assert said.exit_code == 0
     assert "SM-SD, fold 0, seed 0: done, epoch 2 of 2, best validation DSC" in said.output
-    assert "4 runs: 1 done, 1 not begun, 1 interrupted, 1 failed" in said.output
+    assert "4 runs: 1 done, 1 never started, 1 interrupted, 1 damaged" in said.output
     facts = json.loads(asked("status", copied, "--json").output)
-    assert [run["state"] for run in facts["runs"]] == ["done", "not begun", "interrupted", "failed"]
+    assert [run["state"] for run in facts["runs"]] == ["done", "never started", "interrupted", "damaged"]
     assert facts["runs"][0]["folder"] == f"{trained.parent.name}/fold0"
     assert asked("status", copied, "--watch").output == said.output  # no terminal: once
 
@@ -210,7 +216,7 @@ def terminal(monkeypatch):
 
 
 def test_on_a_terminal_a_sweep_shows_a_table(terminal):
-    before = [made_up("not begun")]
+    before = [made_up("never started")]
     with board.Board(before) as shown:
         shown.show([made_up("running", 3, best_dsc=0.4321, epoch_seconds=61.0, seconds_left=427.0)], 427.0)
     text = terminal.getvalue()
@@ -219,12 +225,14 @@ def test_on_a_terminal_a_sweep_shows_a_table(terminal):
 
 
 def test_a_table_that_is_longer_than_the_terminal_counts_what_is_done_or_waits(terminal):
-    states = [made_up("done", 10)] * 20 + [replace(made_up("running", 1), label="Dice")] + [made_up("not begun")] * 20
+    states = (
+        [made_up("done", 10)] * 20 + [replace(made_up("running", 1), label="Dice")] + [made_up("never started")] * 20
+    )
     with board.Board(states) as shown:
         shown.show(states, None)
     assert "BCE" not in terminal.getvalue()
     assert "Dice" in terminal.getvalue()
-    assert "41 runs: 20 done, 1 running, 20 not begun" in terminal.getvalue()
+    assert "41 runs: 20 done, 1 running, 20 never started" in terminal.getvalue()
 
 
 def test_row_59_without_a_terminal_each_change_is_a_line(capsys, monkeypatch):

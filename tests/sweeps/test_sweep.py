@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from conftest import tiny
-from massmatch.runs.atomic import FAILED
-from massmatch.runs.failure import Outcome, failure
+from massmatch.runs.failure import Outcome
+from massmatch.runs.folder import FAILED, RunFolder
 from massmatch.runs.lock import holder, locked
 from massmatch.sweeps.engines import process as launch
 from massmatch.sweeps.engines import worker
@@ -129,8 +129,8 @@ def test_a_dry_run_lists_the_runs_and_touches_nothing(odd, tmp_path):
     what = ("--table", 1, "--folds", 0, "--seeds", 0, 1, "--width", 2, "--jobs", cores())
     listed = asked("sweep", odd / "tiny cohort", *what, "--dry-run", "--out", tmp_path / "runs")
     assert listed.exit_code == 0, listed.output
-    assert listed.output.count("not begun, epoch 0 of 50") == 38
-    assert "SM-SD (Tversky, G-NZ), fold 0, seed 1: not begun" in listed.output
+    assert listed.output.count("never started, epoch 0 of 50") == 38
+    assert "SM-SD (Tversky, G-NZ), fold 0, seed 1: never started" in listed.output
     assert "38 runs, 0 done, 38 to do" in listed.output
     assert "Threads are part of an experiment" in listed.output
     assert not (tmp_path / "runs").exists()
@@ -144,8 +144,8 @@ def test_a_plan_file_and_options_that_win_over_it(odd, tmp_path):
     where = (odd / "tiny cohort", tmp_path / "plan.yaml")
     listed = asked("sweep", *where, *won, "--dry-run", "--out", tmp_path / "runs")
     assert listed.exit_code == 0, listed.output
-    lines = [line for line in listed.output.splitlines() if "not begun, " in line]
-    assert lines == [f"Tversky, fold {k}, seed {s}: not begun, epoch 0 of 9" for s in (3, 4) for k in (1, 2)]
+    lines = [line for line in listed.output.splitlines() if "never started, " in line]
+    assert lines == [f"Tversky, fold {k}, seed {s}: never started, epoch 0 of 9" for s in (3, 4) for k in (1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_one_run_that_fails_stops_no_other_and_is_listed_with_its_reason(swept, 
     (broken / "experiment.yaml").write_text("{")
     again = massmatch(*command_line[:-1], tmp_path / "runs")
     assert again.returncode == 4
-    assert f"BCE, fold 0: failed: {broken / 'experiment.yaml'} is damaged" in again.stderr
+    assert f"BCE, fold 0: failed: {broken / 'experiment.yaml'}: cannot be read" in again.stderr
     assert str(broken / "log.txt") in again.stderr
     assert "1 of 2 runs are done" in again.stdout
     assert (other / "DONE").is_file()
     facts = json.loads((broken / FAILED).read_text())
-    assert "is damaged" in facts["reason"]
+    assert "cannot be read" in facts["reason"]
     assert "Traceback" in facts["traceback"]
     assert facts["when"].startswith("20")
     assert "Traceback" not in again.stderr
@@ -204,7 +204,7 @@ def test_row_54_a_run_that_the_system_kills_is_told_with_a_hint_and_goes_on_to_t
         outcome = outcome_of(engine)
     assert outcome.state == "failed"
     assert "lack of memory: run the same sweep again with fewer --jobs" in outcome.reason
-    assert failure(job.folder) == outcome.reason
+    assert RunFolder(job.folder).failure() == outcome.reason
 
     assert carried_out(job) == Outcome("done")
     assert not (job.folder / FAILED).exists()
@@ -262,7 +262,7 @@ def test_a_process_that_dies_after_its_run_is_done_leaves_no_failure(cohort, tmp
 def test_a_cohort_that_has_changed_fails_its_runs(cohort, tmp_path):
     job = job_of(cohort, tmp_path, fingerprint="0" * 16)
     assert worker.work(job) == worker.FAILURE
-    assert "has changed since the sweep began" in str(failure(job.folder))
+    assert "has changed since the sweep began" in str(RunFolder(job.folder).failure())
 
 
 def test_a_job_survives_its_way_to_another_process(cohort, tmp_path):

@@ -21,10 +21,10 @@ from massmatch.data import CohortError, Sample, split, write_cohort
 from massmatch.errors import RunError
 from massmatch.losses import WholeImageLoss, make_loss
 from massmatch.metrics import image_metrics
-from massmatch.runs.atomic import FAILED
 from massmatch.runs.checkpoint import load_checkpoint
 from massmatch.runs.experiment import Experiment
-from massmatch.runs.failure import failure, write_failure
+from massmatch.runs.failure import write_failure
+from massmatch.runs.folder import FAILED, RunFolder
 from massmatch.runs.precision import FABRIC, LAYOUTS, fastest
 from massmatch.runs.record import recorded
 from massmatch.runs.weights import load_weights
@@ -108,7 +108,7 @@ def test_a_run_that_cannot_start_keeps_the_reason_of_its_failure(cohort, tmp_pat
     write_failure(out, "out of memory")
     with pytest.raises(ValueError, match="has changed"):
         fit.run(experiment, cohort, 0, tmp_path)
-    assert failure(out) == "out of memory"
+    assert RunFolder(out).failure() == "out of memory"
 
 
 def test_the_same_seed_gives_the_same_bits(trained, cohort, tmp_path):

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from massmatch.cli.screen import screen
 
 if TYPE_CHECKING:
     from massmatch.sweeps.status import Status
 
-COLOURS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "not begun": "dim"}
+COLOURS = {
+    "done": "green",
+    "running": "cyan",
+    "interrupted": "yellow",
+    "failed": "red",
+    "damaged": "red",
+    "never started": "dim",
+}
 UNKNOWN = "–"
 
 
@@ -54,22 +62,22 @@ def summary(states: Sequence["Status"], left: float | None) -> str:
 
 
 def table(states: Sequence["Status"], left: float | None, rows: int | None = None) -> Table:
-    """A row per run. Where there are more than `rows`, those that are done or not begun are only counted."""
+    """A row per run. Where there are more than `rows`, those that are done or never started are only counted."""
     shown = states
     if rows is not None and len(states) > rows:
-        shown = [each for each in states if each.state not in ("done", "not begun")][:rows]
+        shown = [each for each in states if each.state not in ("done", "never started")][:rows]
     columns = ("run", "fold", "seed", "state", "epoch", "val. DSC", "per epoch", "left")
     drawn = Table(*columns, box=None, pad_edge=False, caption=summary(states, left), caption_justify="left")
     for each in shown:
         drawn.add_row(
-            each.label,
+            Text(each.label),
             str(each.fold),
             str(each.seed),
-            f"[{COLOURS[each.state]}]{each.state}[/]",
+            Text(each.state, COLOURS[each.state]),
             f"{each.epoch}/{each.epochs}",
             percent(each.best_dsc),
             duration(each.epoch_seconds),
-            "" if each.state in ("done", "failed") else duration(each.seconds_left),
+            "" if each.state in ("done", "failed", "damaged") else duration(each.seconds_left),
         )
     return drawn
 
@@ -120,9 +128,9 @@ class Board:
         """What has happened to a run."""
         text = f"{name_of(new, with_seed=self.with_seed)}: {new.state}"
         if new.state == "running":
-            again = new.epoch > 0 and old.state != "not begun"
+            again = new.epoch > 0 and old.state != "never started"
             return f"{text} again, after epoch {new.epoch} of {new.epochs}" if again else text
-        if new.state == "failed":
+        if new.state in ("failed", "damaged"):
             return f"{text}: {new.reason}"
         if new.state != "done":
             return text

@@ -17,16 +17,15 @@ def compare(
 ) -> None:
     """Put finished runs side by side: a table on the screen, in a file, and a page."""
     with told():
-        import pandas as pd
-
         from massmatch.data import open_cohort
         from massmatch.reports.page import write_report
         from massmatch.reports.tables import NOTE, comparison, markdown
         from massmatch.runs.collection import collect
+        from massmatch.runs.folder import RunFolder
 
-        named = show(runs)
+        named = show([RunFolder.find(run).path for run in runs])
         if table is not None:
-            rows = {name: pd.read_csv(folder / "rows.csv") for name, folder in named.items()}
+            rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
             table.write_text(f"{markdown(comparison(rows))}\n{NOTE}\n", encoding="utf-8")
         if page is not None:
             write_report(page, collect(*runs), open_cohort(cohort), title="Losses side by side")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from massmatch.cli.screen import screen, show, told, watching
-from massmatch.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +20,13 @@ class In(StrEnum):
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, or a weights file.")],
-    cohort: Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")],
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a run, or of one run alone; with --out also a weights file.")
+    ],
+    cohort: Annotated[
+        Path | None,
+        typer.Argument(help="A prepared cohort, or a folder with images/ and masks/; by default that of the run."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for rows.csv, candidates.csv and predictions of all images of another cohort."),
@@ -44,13 +48,19 @@ def evaluate(
     """
     with told():
         from massmatch.data import open_cohort
+        from massmatch.errors import UsageError
         from massmatch.inference.network import load_network
+        from massmatch.runs.folder import NATIVE_ROWS, PREDICTIONS, RunFolder
         from massmatch.training import evaluate as measuring
 
-        opened = open_cohort(cohort)
+        if run.is_file() and out is None:
+            raise UsageError(f"{run} is a file: for weights give --out DIR, the folder for what is measured")
+        if run.is_file() and cohort is None:
+            raise UsageError(f"{run} does not say on which images to measure it: give COHORT behind it")
+        folder = None if run.is_file() else RunFolder.find(run)
+        run = run if folder is None else folder.path
+        opened = open_cohort(cohort or RunFolder(run).cohort())
         if out is None:
-            if not (run / "experiment.yaml").is_file():
-                raise UsageError(f"{run} is no run's folder; for a weights file give --out DIR")
             with watching(run.parent.name) as watch:
                 if frame is In.NATIVE:
                     rows = measuring.evaluate_run_native(run, opened, watch)
@@ -61,12 +71,12 @@ def evaluate(
             if frame is In.NATIVE:
                 rows = measuring.evaluate_native(model, opened, opened.ids, facts["threshold"])
                 out.mkdir(parents=True, exist_ok=True)
-                measuring.write_rows(out / "rows_native.csv", rows)
+                measuring.write_rows(out / NATIVE_ROWS, rows)
             else:
-                found = measuring.evaluate(model, opened, opened.ids, facts["threshold"], out=out / "predictions")
+                found = measuring.evaluate(model, opened, opened.ids, facts["threshold"], out=out / PREDICTIONS)
                 found.write(out)
         if frame is In.NATIVE:
-            show_native(rows, (out or run) / "rows_native.csv")
+            show_native(rows, (out or run) / NATIVE_ROWS)
         else:
             show([out or run])
 

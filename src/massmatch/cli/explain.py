@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from massmatch.explanations.ledger import Ledger
     from massmatch.explanations.subject import Subject
 
-USAGE = (
-    "give IMAGE TRUTH PREDICTION --loss NAME (three files), or RUN ID --cohort COHORT (a run's folder, and an image)"
-)
+USAGE = "give IMAGE TRUTH PREDICTION --loss NAME (three files), or RUN ID (a run's folder, and an image)"
 MOST_CELLS = 8  # rows of the table on the screen
 
 
@@ -31,14 +29,14 @@ def explain(
     loss: Annotated[
         str | None, typer.Option(help="A name of `massmatch losses`, options behind it; by default the run's own.")
     ] = None,
-    cohort: Annotated[Path | None, typer.Option(help="The cohort of the run.")] = None,
+    cohort: Annotated[Path | None, typer.Option(help="The cohort of the run, where it has moved since.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the ledger as <id>_explain.json too.")] = False,
 ) -> None:
     """Take the loss of one image apart: which cells count, with what weight, loss and share of the gradient.
 
     Three files and a loss:  massmatch explain IMAGE TRUTH PREDICTION --loss sm-tversky-s-a
 
-    A run's own prediction:  massmatch explain RUN ID --cohort COHORT
+    A run's own prediction:  massmatch explain RUN ID
     """
     with told():
         from massmatch.explanations.files import explain_subject
@@ -53,7 +51,7 @@ def explain(
 
 
 def of_files(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[list[Subject], str]":
-    """The subject of three files, and the loss. ValueError or FileNotFoundError says what is missing."""
+    """The subject of three files, and the loss. UsageError says what is missing."""
     from massmatch.explanations.subject import from_files
 
     if len(what) != 3:
@@ -70,16 +68,15 @@ def of_files(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[l
 def of_run(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[list[Subject], str]":
     """The subjects of a run, and the loss: its own, unless another one is asked for."""
     from massmatch.data import open_cohort
-    from massmatch.explanations.subject import from_run, read_experiment
+    from massmatch.explanations.subject import from_run
+    from massmatch.runs.folder import PREDICTIONS, RunFolder
 
-    run, ids = Path(what[0]), what[1:]
-    own = read_experiment(run)["loss"]
+    run, ids = RunFolder.find(Path(what[0])), what[1:]
+    own = run.experiment()["loss"]
     if not ids:
-        raise UsageError(f"give the id of an image after {run}, a test image such as those in {run / 'predictions'}")
-    if cohort is None:
-        raise UsageError(f"a run does not say where its images are: give --cohort COHORT beside {run}")
-    opened = open_cohort(cohort)
-    return [from_run(run, id, opened) for id in ids], loss or own
+        raise UsageError(f"give the id of an image after {run.path}, a test image such as those in {run / PREDICTIONS}")
+    opened = open_cohort(cohort or run.cohort())
+    return [from_run(run.path, id, opened) for id in ids], loss or own
 
 
 def show(subject: "Subject", ledger: "Ledger") -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
-from massmatch.errors import MassmatchError, UsageError
+from massmatch.errors import MassmatchError
 
 if TYPE_CHECKING:
     from massmatch.training.progress import Progress
@@ -37,19 +37,14 @@ screen, errors = Screen(emoji=False), Screen(stderr=True, soft_wrap=True, emoji=
 
 def show(runs: list[Path]) -> dict[str, Path]:
     """The table of finished runs; their folders by loss (with what else differs where the loss does not)."""
-    import pandas as pd
-    import yaml
-
     from massmatch.reports.tables import comparison, on_screen
+    from massmatch.runs.folder import EXPERIMENT, RunFolder
 
     named: dict[str, Path] = {}
-    for run in runs:
-        if not (run / "rows.csv").is_file():
-            raise UsageError(f"{run} holds no rows.csv: it is no run's folder, or the run is not finished")
-        facts = yaml.safe_load((run / "experiment.yaml").read_text()) if (run / "experiment.yaml").is_file() else {}
-        name = facts.get("loss", run.name)
-        named[name if name not in named else f"{name} ({run.parent.name}/{run.name})"] = run
-    rows = {name: pd.read_csv(run / "rows.csv") for name, run in named.items()}
+    for run in map(RunFolder, runs):
+        name = run.experiment()["loss"] if (run / EXPERIMENT).is_file() else run.path.name
+        named[name if name not in named else f"{name} ({run.path.parent.name}/{run.path.name})"] = run.path
+    rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
     count = len(next(iter(rows.values())))
     screen.print(on_screen(comparison(rows), f"{count} test images"))
     return named

@@ -13,7 +13,8 @@ from massmatch.cli.screen import errors, screen
 from massmatch.data import open_cohort
 from massmatch.errors import UsageError
 from massmatch.runs.atomic import write_atomic
-from massmatch.runs.failure import LOG, Outcome
+from massmatch.runs.failure import Outcome
+from massmatch.runs.folder import LOG
 from massmatch.runs.precision import Speed
 from massmatch.sweeps.cost import Cost, cost_of
 from massmatch.sweeps.engines.drive import Engine, drive
@@ -21,7 +22,7 @@ from massmatch.sweeps.engines.local import Local, visible_gpus
 from massmatch.sweeps.job import Job
 from massmatch.sweeps.plan import checked, read_plan, remarks_on, runs_of, systems_of
 from massmatch.sweeps.speeds import Family, family_of, open_families, speeds_of, speeds_so_far
-from massmatch.sweeps.status import Status, all_statuses, record_of, statuses, time_left
+from massmatch.sweeps.status import OVER, Status, all_statuses, record_of, statuses, time_left
 from massmatch.sweeps.tables import Planned
 
 ENGINES = ("local", "ray")
@@ -216,7 +217,7 @@ def status(runs: Path, *, watch: bool, as_json: bool) -> None:
         while True:
             states = all_statuses(runs)
             live.update(table(states, left_of(states), max(3, screen.height - 5)), refresh=True)
-            if all(each.state in ("done", "failed") for each in states):
+            if all(each.state in OVER for each in states):
                 return
             time.sleep(2)
 
@@ -235,5 +236,5 @@ def show_all(states: Sequence[Status], left: float | None) -> None:
         return
     screen.print(table(states, left))
     for each in states:
-        if each.state == "failed":
+        if each.state in ("failed", "damaged"):
             screen.print(f"{name_of(each)}: {each.reason}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import yaml
 
 from massmatch.data import Cohort, CohortError, DataWarning, Split, split
 from massmatch.data.images import misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
 from massmatch.errors import UsageError
+from massmatch.runs.folder import PREDICTIONS, RunFolder
 
 STORED = "probabilities of 16 bits"
-NEEDED = {"cohort", "fingerprint", "loss", "scheme", "folds", "seed", "fold"}
 MANY_LABELS = 64  # as in data/masks.py: up to here, whole numbers look like labels
 
 
@@ -95,10 +93,11 @@ def _of_shape(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 def from_run(run: Path, id: str, cohort: Cohort) -> Subject:
     """A test image of a run, with its stored probabilities.
 
-    Raises UsageError for a folder that is no run's, or an image that the run did not predict; also for
-    an id or a cohort that is not the run's.
+    Raises RunError for a folder that is no run's, UsageError for an image that the run did not predict, or an id or a
+    cohort that is not the run's.
     """
-    experiment = read_experiment(run)
+    folder = RunFolder(run)
+    experiment = folder.experiment()
     if cohort.fingerprint != experiment["fingerprint"]:
         raise UsageError(
             f"{cohort.root} is not the cohort of the run, or has changed: its fingerprint is {cohort.fingerprint}, but "
@@ -107,41 +106,14 @@ def from_run(run: Path, id: str, cohort: Cohort) -> Subject:
     if id not in cohort.ids:
         near = get_close_matches(id, cohort.ids, 1, cutoff=0.0)[0]
         raise UsageError(f"no image {id!r} in {cohort.root}; did you mean {near!r}?")
-    path = run / "predictions" / f"{id}.png"
+    path = folder / PREDICTIONS / f"{id}.png"
     if not path.is_file():
         raise UsageError(f"{run} holds no prediction of {id}{_why_not(id, cohort, experiment)}")
     sample = cohort.load(id)
     probability = _of_shape(path, sample.image.shape) / 65535
     source = f"{run.resolve().parent.name}/{run.resolve().name}"
-    threshold = measured_at(run, id)
+    threshold = folder.threshold_of(id)
     return Subject(id, sample.image, sample.instances, probability, STORED, source, cohort.licence, threshold)
-
-
-def measured_at(run: Path, id: str) -> float | None:
-    """The threshold at which rows.csv tells of an image; None where it does not say."""
-    try:
-        rows = pd.read_csv(run / "rows.csv", usecols=["id", "threshold"], dtype={"id": str})
-    except (OSError, ValueError):  # an unfinished run, or one of before there was such a column
-        return None
-    own = rows.loc[rows["id"] == id, "threshold"]
-    return float(own.iloc[0]) if len(own) else None
-
-
-def read_experiment(run: Path) -> dict[str, Any]:
-    """experiment.yaml of a run's folder. FileNotFoundError where there is none, UsageError for a damaged one."""
-    path = run / "experiment.yaml"
-    if not path.is_file():
-        folds = sorted(run.glob("fold*"))
-        hint = f"; give one of its folds, such as {folds[0]}" if folds else ""
-        raise UsageError(f"{run} is no run's folder, for it holds no experiment.yaml{hint}")
-    try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        facts = None
-    if not isinstance(facts, dict) or (lack := sorted(NEEDED - facts.keys())):
-        what = "is damaged" if not isinstance(facts, dict) else f"lacks {', '.join(lack)}"
-        raise UsageError(f"{path} {what}: it must be as `massmatch train` writes it")
-    return facts
 
 
 def _why_not(id: str, cohort: Cohort, experiment: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import UsageError
+from massmatch.runs.folder import WEIGHTS, RunFolder
 from massmatch.runs.weights import load_weights
 from massmatch.training.evaluate import predicted
 
@@ -23,7 +24,7 @@ def load_network(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict
     """The network of a run's folder, or of a weights file, and its facts. `own`, and errors: see `load_weights`."""
     if not path.exists():
         raise UsageError(f"no such run or weights: {path}")
-    return load_weights(path / "best.safetensors" if path.is_dir() else path, own)
+    return load_weights(RunFolder.find(path) / WEIGHTS if path.is_dir() else path, own)
 
 
 def settle_orientation(facts: dict[str, Any], chest_wall: str | None = None) -> dict[str, Any]:

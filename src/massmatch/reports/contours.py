@@ -11,6 +11,7 @@ from massmatch.reports.blocks import Block, Key, Lines, Mammogram, Picture, Pict
 from massmatch.reports.charts import percent
 from massmatch.reports.subject import Subject, count, listed, threshold
 from massmatch.runs.collection import Run, systems
+from massmatch.runs.folder import PREDICTIONS
 
 MOST_SHOWN = 8  # losses side by side: as many as the rows of Table 2, and what a wide screen shows in one row
 
@@ -41,7 +42,7 @@ def _lacking(runs: Mapping[str, Run], choices: Sequence[Choice]) -> str:
         if threshold(run) is None:
             return f"{run.folder} says nowhere at which threshold it was measured"
         for choice in choices:
-            if not (path := run.folder / "predictions" / f"{choice.id}.png").is_file():
+            if not (path := run.folder / PREDICTIONS / f"{choice.id}.png").is_file():
                 return f"{path} is missing"
     return ""
 
@@ -96,7 +97,7 @@ def _prediction(run: Run, id: str) -> np.ndarray:
     """(H, W) bool, as it was measured."""
     level = threshold(run)
     assert level is not None  # `_lacking` has looked
-    with Image.open(run.folder / "predictions" / f"{id}.png") as stored:
+    with Image.open(run.folder / PREDICTIONS / f"{id}.png") as stored:
         return np.asarray(stored) / 65535 > level
 
 

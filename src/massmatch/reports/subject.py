@@ -15,6 +15,7 @@ from massmatch.errors import UsageError
 from massmatch.reports.reconstructions import is_reconstruction
 from massmatch.reports.tables import ordered
 from massmatch.runs.collection import Collection, Group, Run, tidy
+from massmatch.runs.folder import WEIGHTS
 from massmatch.statistics.intervals import usual_baseline
 
 
@@ -101,7 +102,7 @@ def _fitting(cohort: Cohort | None, fingerprint: str) -> tuple[Cohort | None, st
 def carried(run: Run) -> dict[str, Any]:
     """What the weights of a run say about themselves; nothing where they are gone or damaged."""
     try:
-        with safe_open(run.folder / "best.safetensors", "np") as file:
+        with safe_open(run.folder / WEIGHTS, "np") as file:
             return dict(json.loads((file.metadata() or {}).get("massmatch", "{}")))
     except (OSError, SafetensorError, ValueError):
         return {}

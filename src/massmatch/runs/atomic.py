@@ -7,7 +7,6 @@ from pathlib import Path
 
 from massmatch.errors import RunError
 
-FAILED = "FAILED.json"  # in a run's folder: why it failed; gone once it is started again
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Piece = bytes | memoryview
 

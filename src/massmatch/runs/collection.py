@@ -2,25 +2,20 @@
 
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
-import yaml
 
-from massmatch.errors import UsageError
+from massmatch.errors import RunError, UsageError
 from massmatch.runs.experiment import Experiment
-from massmatch.runs.failure import failure
+from massmatch.runs.folder import RunFolder, State, run_folders
 
-State = Literal["failed", "interrupted", "never started", "damaged"]
 VARIED = ("loss", "model", "width", "seed", "fold")  # what a comparison may vary; all else must agree
 NEUTRAL = ("cohort", "resolved")  # a folder's name (the fingerprint decides), and where it ran
-NEEDED = ("id", "patient", "dsc", "tp", "fp", "fn", "tn", "truth_empty", "prediction_empty", "missed")  # of rows.csv
-TEXT = {"id": str, "patient": str}  # columns in which numbers and "NA" are names
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +93,7 @@ class Collection:
 def collect(*roots: Path) -> Collection:
     """All runs at or below the given folders; folders without a run in them are passed over.
 
-    Raises UsageError where a folder is missing or no run is anywhere, or where the same experiment and
+    Raises UsageError where a folder is missing, no run is anywhere, or the same experiment and
     fold stands in two folders: it would be counted twice.
     """
     read = [_read(folder) for folder in run_folders(*roots)]
@@ -110,103 +105,19 @@ def collect(*roots: Path) -> Collection:
     return Collection(finished, [each for each in read if isinstance(each, Unfinished)])
 
 
-def run_folders(*roots: Path) -> list[Path]:
-    """Folders of runs at or below the given ones, each once, by name. FileNotFoundError for a missing one."""
-    found: dict[Path, Path] = {}
-    for root in roots:
-        if not root.is_dir():
-            raise UsageError(f"{root}: {'a file, not a folder of runs' if root.exists() else 'no such folder'}")
-        for folder in _walk(root):
-            found.setdefault(folder.resolve(), folder)
-    return sorted(found.values())
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    """Down to the runs and no further; names are never patterns, so brackets in them do no harm."""
-    for name, below, files in os.walk(root):
-        folder = Path(name)
-        if {"experiment.yaml", "FAILED.json", "last.ckpt"} & set(files) or _awaits(folder):
-            below.clear()
-            yield folder
-        below[:] = sorted(each for each in below if not each.startswith("."))
-
-
-def _awaits(folder: Path) -> bool:
-    """A folder named as a fold, in which nothing has been written yet."""
-    return folder.name.removeprefix("fold").isdigit() and folder.name.startswith("fold") and not any(folder.iterdir())
-
-
-def _read(folder: Path) -> Run | Unfinished:
-    """A run, or why it is none."""
-    if not (folder / "DONE").is_file():
-        return _unfinished(folder)
+def _read(path: Path) -> Run | Unfinished:
+    """A finished run, or why there is none."""
+    folder = RunFolder(path)
+    state, reason = folder.state_and_reason()
+    if state == "done":
+        experiment = folder.experiment()
+        tables = folder.rows(), folder.history(), folder.candidates()
+        return Run(path, experiment, experiment["fold"], *tables)
     try:
-        experiment = _experiment(folder)
-        rows, history = _table(folder / "rows.csv", NEEDED), _table(folder / "history.csv", ("epoch",))
-        expected = experiment.get("resolved", {}).get("images", {}).get("test", len(rows))
-        if len(rows) != expected:
-            raise UsageError(f"{folder / 'rows.csv'}: holds {len(rows)} images, but the run tested {expected}")
-        candidates = folder / "candidates.csv"
-        pieces = _table(candidates, ("id",), may_be_empty=True) if candidates.is_file() else None
-        return Run(folder, experiment, experiment["fold"], rows, history, pieces)
-    except (OSError, ValueError) as error:
-        return Unfinished(folder, "damaged", _line(error), _epochs(folder))
-
-
-def _unfinished(folder: Path) -> Unfinished:
-    epochs = _epochs(folder)
-    try:
-        experiment = _experiment(folder)
-    except (OSError, ValueError) as error:
-        if (folder / "experiment.yaml").exists():
-            return Unfinished(folder, "damaged", _line(error), epochs)
+        experiment = folder.experiment()
+    except RunError:
         experiment = {}
-    if (reason := failure(folder)) is not None:
-        return Unfinished(folder, "failed", _line(reason), epochs, experiment)
-    if not experiment:
-        return Unfinished(folder, "never started", "no experiment.yaml", epochs)
-    of = experiment.get("epochs", "?")
-    return Unfinished(folder, "interrupted", f"no DONE: {epochs} of {of} epochs are written", epochs, experiment)
-
-
-def _experiment(folder: Path) -> dict[str, Any]:
-    path = folder / "experiment.yaml"
-    try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
-    lacks = [name for name in (*VARIED, "fingerprint") if not isinstance(facts, dict) or name not in facts]
-    if lacks:
-        raise UsageError(f"{path}: lacks {', '.join(lacks)}")
-    return facts
-
-
-def _table(path: Path, needed: Sequence[str], *, may_be_empty: bool = False) -> pd.DataFrame:
-    """A CSV file with at least these columns, each image or epoch once."""
-    try:
-        undefined = {name: ["", "nan"] for name in pd.read_csv(path, nrows=0).columns if name not in TEXT}
-        table = pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values=undefined)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
-    if lacks := [name for name in needed if name not in table]:
-        raise UsageError(f"{path}: lacks the columns {', '.join(lacks)}")
-    if table.empty and not may_be_empty:
-        raise UsageError(f"{path}: holds no row")
-    if not may_be_empty and table[needed[0]].duplicated().any():
-        raise UsageError(f"{path}: {needed[0]} {table[needed[0]][table[needed[0]].duplicated()].iloc[0]} comes twice")
-    return table
-
-
-def _epochs(folder: Path) -> int:
-    """How many epochs history.csv tells of."""
-    try:
-        return len(_table(folder / "history.csv", ("epoch",)))
-    except (OSError, ValueError):
-        return 0
-
-
-def _line(text: object) -> str:
-    return " ".join(str(text).split())
+    return Unfinished(path, state, reason, folder.epochs_done(), experiment)
 
 
 def _refuse_copies(runs: Sequence[Run]) -> None:

@@ -1,4 +1,4 @@
-"""How a run ended, and why one failed: FAILED.json in its folder."""
+"""How a run ended, and the file that says why one failed."""
 
 import json
 import traceback
@@ -6,20 +6,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from massmatch.runs.atomic import FAILED, write_atomic
-
-LOG = "log.txt"
+from massmatch.runs.atomic import write_atomic
+from massmatch.runs.folder import FAILED
 
 
 class Outcome(NamedTuple):
-    """How a run ended. "held": another process is at it."""
+    """How a run ended; `held` means that another process is writing it."""
 
     state: Literal["done", "failed", "interrupted", "held"]
     reason: str = ""
 
 
 def write_failure(folder: Path, reason: str, error: BaseException | None = None) -> Outcome:
-    """FAILED.json: why in one line, the traceback, when. A folder that cannot be written is no reason to stop."""
+    """Write FAILED.json: why the run failed in one line, the traceback, and when.
+
+    A folder that cannot be written is no reason to stop: then the outcome says so too.
+    """
     trace = "" if error is None else "".join(traceback.format_exception(error))
     facts = {"reason": reason, "traceback": trace, "when": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
@@ -28,13 +30,3 @@ def write_failure(folder: Path, reason: str, error: BaseException | None = None)
     except OSError as second:
         reason = f"{reason} (and {FAILED} could not be written: {second})"
     return Outcome("failed", reason)
-
-
-def failure(folder: Path) -> str | None:
-    """The reason in FAILED.json, or None."""
-    try:
-        return str(json.loads((folder / FAILED).read_text())["reason"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        return f"{FAILED} cannot be read"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from massmatch.runs.atomic import write_atomic
+from massmatch.runs.folder import HISTORY, HISTORY_LINES
 
 Row = dict[str, Any]
 
@@ -21,9 +22,9 @@ def write_history(folder: Path, history: list[Row]) -> None:
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(history)
-    write_atomic(folder / "history.csv", text.getvalue().encode())
+    write_atomic(folder / HISTORY, text.getvalue().encode())
     lines = [json.dumps({name: defined(value) for name, value in row.items()}) for row in history]
-    write_atomic(folder / "history.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    write_atomic(folder / HISTORY_LINES, "".join(f"{line}\n" for line in lines).encode())
 
 
 def defined(value: Any) -> Any:

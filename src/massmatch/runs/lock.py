@@ -58,6 +58,40 @@ def holder(who: Path) -> dict[str, object]:
     return facts if isinstance(facts, dict) else {}
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a living process holds the run. On another machine, one that has just shown a sign of life."""
+    facts = holder(folder / "LOCK")
+    if not facts:
+        return False
+    if facts.get("host") == socket.gethostname():
+        return lives(facts.get("pid"))
+    return age(folder / "LOCK") < BEAT * BEATS
+
+
+def lives(pid: object) -> bool:
+    """Whether there is such a process here that is not merely waiting to be buried."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # no such files on this system
+        return True
+
+
+def age(path: Path) -> float:
+    """Seconds since a file was written; infinite if it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
 def _take_over(folder: Path, who: Path) -> None:
     """Go past the LOCK of a dead process, and say so; HeldError if it lives on another machine."""
     if not (facts := holder(who)):

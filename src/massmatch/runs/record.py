@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import yaml
@@ -14,6 +14,7 @@ from massmatch.errors import UsageError
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import differences
 from massmatch.runs.experiment import Experiment
+from massmatch.runs.folder import EXPERIMENT, RunFolder
 from massmatch.runs.precision import Speed, fastest, on_threads
 
 
@@ -32,15 +33,15 @@ def recorded(
     model: nn.Module,
     device: torch.device,
     speed: Speed | None = None,
-    **used: int,
+    **used: int | str,
 ) -> Recorded:
     """What experiment.yaml says; at the first start `speed`, or what is fastest here, which is then written down.
 
-    `used` are facts that do not change results, such as `workers` and `processes`.
+    `used` are facts that do not change results, such as `workers`, `processes` and `cohort_path`.
     """
-    path = out / "experiment.yaml"
-    if path.is_file():
-        found = read(path)["resolved"]
+    run = RunFolder(out)
+    if (run / EXPERIMENT).is_file():
+        found = run.resolved()
         return Recorded(Speed(found["precision"], found["memory"]), found["threads"])
     threads = experiment.threads or torch.get_num_threads()
     with on_threads(threads):
@@ -57,28 +58,17 @@ def recorded(
         "machine": platform.machine(),
     }
     facts = {**experiment.model_dump(), "fold": fold, "resolved": resolved}
-    write_atomic(path, yaml.safe_dump(facts, sort_keys=False).encode())
+    write_atomic(run / EXPERIMENT, yaml.safe_dump(facts, sort_keys=False).encode())
     return Recorded(speed, threads)
 
 
 def refuse_another(out: Path, experiment: Experiment, fold: int) -> None:
     """Raise UsageError if a folder belongs to another experiment: what differs, at most five keys."""
-    path = out / "experiment.yaml"
-    if not path.is_file():
+    run = RunFolder(out)
+    if not (run / EXPERIMENT).is_file():
         return
-    found = {key: value for key, value in read(path).items() if key != "resolved"}
+    found = {key: value for key, value in run.experiment().items() if key != "resolved"}
     asked = {**experiment.model_dump(), "fold": fold}
     unsaid = {name: field.default for name, field in Experiment.model_fields.items() if not field.is_required()}
     if told := differences(asked, {**unsaid, **found}):
-        raise UsageError(f"{path} is of another run: {told}; give another --out, or remove the folder")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The facts of an experiment.yaml. ValueError if it is damaged."""
-    try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        facts = None
-    if not isinstance(facts, dict) or not isinstance(facts.get("resolved"), dict):
-        raise UsageError(f"{path} is damaged: remove the folder to start this run again")
-    return facts
+        raise UsageError(f"{run / EXPERIMENT} is of another run: {told}; give another --out, or remove the folder")

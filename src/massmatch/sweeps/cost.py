@@ -11,6 +11,7 @@ import torch
 from massmatch.data import Cohort
 from massmatch.losses import LOSSES
 from massmatch.runs.experiment import Experiment, make_model, parts_of
+from massmatch.runs.folder import RunFolder, run_folders
 from massmatch.runs.precision import LAYOUTS, Speed, arranged, fastest, on_threads, shortest
 from massmatch.runs.weights import best_device
 from massmatch.sweeps.speeds import Family, settled
@@ -66,8 +67,8 @@ def what_decides(facts: dict[str, object]) -> tuple[object, ...]:
 def epochs_so_far(runs: Path) -> dict[tuple[object, ...], float]:
     """Median seconds of an epoch, for each kind of run that the folder holds."""
     found: dict[tuple[object, ...], list[float]] = {}
-    for path in runs.glob("*/fold*/experiment.yaml"):
-        facts, history = experiment_of(path.parent), history_of(path.parent)
+    for run in map(RunFolder, run_folders(runs) if runs.is_dir() else ()):
+        facts, history = experiment_of(run), history_of(run)
         if facts and not history.empty:
             found.setdefault(what_decides(facts), []).extend(history["seconds"])
     return {key: statistics.median(times) for key, times in found.items()}

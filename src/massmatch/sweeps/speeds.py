@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from massmatch.runs.experiment import Experiment, make_model
+from massmatch.runs.folder import RunFolder, run_folders
 from massmatch.runs.precision import Speed, fastest, on_threads
 from massmatch.runs.weights import best_device
 from massmatch.sweeps.status import experiment_of
@@ -34,8 +35,8 @@ def open_families(planned: Iterable[Planned]) -> dict[Family, Experiment]:
 def speeds_so_far(planned: Iterable[Planned], runs: Path) -> tuple[dict[Family, Speed], list[str]]:
     """What runs in the folder have decided: the most common, and a line for each network whose runs disagree."""
     found: dict[Family, Counter[Speed]] = {family: Counter() for family in open_families(planned)}
-    for path in sorted(runs.glob("*/fold*/experiment.yaml")):
-        facts = experiment_of(path.parent)
+    for folder in run_folders(runs) if runs.is_dir() else ():
+        facts = experiment_of(RunFolder(folder))
         if facts and (family := family_of(facts)) in found:
             found[family][Speed(facts["resolved"]["precision"], facts["resolved"]["memory"])] += 1
     speeds = {family: counts.most_common(1)[0][0] for family, counts in found.items() if counts}

@@ -3,24 +3,20 @@
 import hashlib
 import json
 import math
-import os
-import socket
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from massmatch.runs.failure import failure
-from massmatch.runs.lock import BEAT, BEATS, holder
-from massmatch.runs.record import read
+from massmatch.errors import RunError
+from massmatch.runs.folder import HISTORY, RunFolder, State, run_folders
+from massmatch.runs.lock import age
 from massmatch.sweeps.tables import Planned, System, label
 
-State = Literal["done", "running", "interrupted", "failed", "not begun"]
-STATES: tuple[State, ...] = ("done", "running", "interrupted", "failed", "not begun")
+OVER = ("done", "failed", "damaged")  # states that no waiting changes
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Status:
     best_dsc: float | None = None
     epoch_seconds: float | None = None
     seconds_left: float | None = None
-    reason: str = ""  # why it failed
+    reason: str = ""  # why it failed or is damaged
 
     def to_dict(self, root: Path) -> dict[str, Any]:
         """For JSON: the folder as it is called below `root`."""
@@ -46,15 +42,17 @@ class Status:
 
 def status_of(folder: Path, name: str, seed: int, fold: int, epochs: int) -> Status:
     """How far the run in a folder is; the folder need not exist."""
-    state, reason = state_of(folder)
-    history = history_of(folder)
+    run = RunFolder(folder)
+    state, reason = run.state_and_reason()
+    reason = reason if state in ("failed", "damaged") else ""
+    history = history_of(run)
     found = Status(folder, name, seed, fold, state, len(history), epochs, reason=reason)
     if history.empty:
         return found
     best, seconds = history["val_dsc_pooled"].max(), float(history["seconds"].median())
     left = max(0.0, seconds * (epochs - len(history)))
     if state == "running":
-        left = max(0.0, left - age(folder / "history.csv"))
+        left = max(0.0, left - age(folder / HISTORY))
     return Status(
         **{
             **vars(found),
@@ -65,66 +63,20 @@ def status_of(folder: Path, name: str, seed: int, fold: int, epochs: int) -> Sta
     )
 
 
-def state_of(folder: Path) -> tuple[State, str]:
-    """Which of STATES, and the reason of a failure."""
-    if (folder / "DONE").is_file():
-        return "done", ""
-    if is_held(folder):
-        return "running", ""
-    if (reason := failure(folder)) is not None:
-        return "failed", reason
-    begun = any((folder / name).exists() for name in ("experiment.yaml", "history.csv", "last.ckpt"))
-    return ("interrupted", "") if begun else ("not begun", "")
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a living process holds the run. On another machine, one that has just shown a sign of life."""
-    facts = holder(folder / "LOCK")
-    if not facts:
-        return False
-    if facts.get("host") == socket.gethostname():
-        return lives(facts.get("pid"))
-    return age(folder / "LOCK") < BEAT * BEATS
-
-
-def lives(pid: object) -> bool:
-    """Whether there is such a process here that is not merely waiting to be buried."""
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:  # no such files on this system
-        return True
-
-
-def age(path: Path) -> float:
-    """Seconds since a file was written; infinite if it is gone."""
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return float("inf")
-
-
-def history_of(folder: Path) -> pd.DataFrame:
+def history_of(run: RunFolder) -> pd.DataFrame:
     """A row per epoch that is done; empty before the first, and where the file is damaged."""
     try:
-        history = pd.read_csv(folder / "history.csv")
-    except (OSError, ValueError):
+        history = run.history()
+    except RunError:
         return pd.DataFrame()
     return history if {"val_dsc_pooled", "seconds"} <= set(history) else pd.DataFrame()
 
 
-def experiment_of(folder: Path) -> dict[str, Any]:
-    """experiment.yaml; empty if there is none, or it is damaged."""
+def experiment_of(run: RunFolder) -> dict[str, Any]:
+    """The content of experiment.yaml; empty if there is none, or it is damaged."""
     try:
-        return read(folder / "experiment.yaml")
-    except (OSError, ValueError):
+        return {**run.experiment(), "resolved": run.resolved()}
+    except (OSError, RunError):
         return {}
 
 
@@ -144,21 +96,25 @@ def all_statuses(runs: Path) -> list[Status]:
             folder = runs / fact["folder"]
             status = status_of(folder, fact["label"], fact["seed"], fact["fold"], fact["epochs"])
             known.setdefault(folder, guessed(status, fact.get("epoch_seconds")))
-    for path in sorted(runs.glob("*/fold*/experiment.yaml")):
-        if (folder := path.parent) in known:
-            continue
-        if facts := experiment_of(folder):
-            name = label(System(facts["loss"], facts["model"]))
-            known[folder] = status_of(folder, name, facts["seed"], facts["fold"], facts["epochs"])
-        else:
-            name, fold = folder.parent.name, int(folder.name.removeprefix("fold"))
-            known[folder] = Status(folder, name, 0, fold, "failed", 0, 0, reason=f"{path} is damaged")
+    seen = {folder.resolve() for folder in known}
+    for folder in run_folders(runs):
+        if folder.resolve() not in seen:
+            known[folder] = found_status(folder)
     return list(known.values())
+
+
+def found_status(folder: Path) -> Status:
+    """How far a run is that no sweep has planned; one that says nothing of itself is called as its folder is."""
+    if facts := experiment_of(RunFolder(folder)):
+        name = label(System(facts["loss"], facts["model"]))
+        return status_of(folder, name, facts["seed"], facts["fold"], facts["epochs"])
+    fold = folder.name.removeprefix("fold")
+    return status_of(folder, folder.parent.name, 0, int(fold) if fold.isdigit() else 0, 0)
 
 
 def guessed(status: Status, epoch_seconds: float | None) -> Status:
     """With the time left by the sweep's own estimate of an epoch, as long as no epoch of the run was timed."""
-    if status.seconds_left is not None or epoch_seconds is None or status.state in ("done", "failed"):
+    if status.seconds_left is not None or epoch_seconds is None or status.state in OVER:
         return status
     return replace(status, seconds_left=epoch_seconds * status.epochs)
 
@@ -173,7 +129,7 @@ def time_left(states: Sequence[Status], places: int, epochs: Sequence[float] | N
     left = [
         each.seconds_left if each.seconds_left is not None else guess * each.epochs
         for each, guess in zip(states, guesses, strict=True)
-        if each.state not in ("done", "failed")
+        if each.state not in OVER
     ]
     total = max(sum(left) / places, max(left, default=0.0))
     return None if math.isnan(total) else total

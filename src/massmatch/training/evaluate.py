@@ -17,7 +17,7 @@ from massmatch.errors import UsageError
 from massmatch.metrics import CANDIDATE, image_metrics, lesion_candidates, lesion_counts
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.experiment import Experiment, parts_of
-from massmatch.runs.record import read
+from massmatch.runs.folder import CANDIDATES, NATIVE_ROWS, PREDICTIONS, ROWS, WEIGHTS, RunFolder
 from massmatch.runs.weights import load_weights
 from massmatch.training.batches import normalised
 from massmatch.training.progress import Progress, Watch
@@ -66,8 +66,8 @@ class Measured(NamedTuple):
 
     def write(self, out: Path) -> None:
         """candidates.csv and rows.csv in a folder, each whole or not at all."""
-        write_rows(out / "candidates.csv", self.candidates)
-        write_rows(out / "rows.csv", self.rows)
+        write_rows(out / CANDIDATES, self.candidates)
+        write_rows(out / ROWS, self.rows)
 
 
 def in_order(table: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
@@ -178,8 +178,8 @@ class Finished(NamedTuple):
     @classmethod
     def of(cls, out: Path, cohort: Cohort) -> "Finished":
         """FileNotFoundError for a run without weights, ValueError if the cohort has changed since."""
-        facts_of_run = read(out / "experiment.yaml")
-        model, facts = load_weights(out / "best.safetensors", own=(facts_of_run["model"],))
+        facts_of_run = RunFolder(out).experiment()
+        model, facts = load_weights(out / WEIGHTS, own=(facts_of_run["model"],))
         experiment = Experiment(**facts["experiment"])
         if cohort.fingerprint != experiment.fingerprint:
             raise UsageError(
@@ -202,7 +202,7 @@ def evaluate_run(out: Path, cohort: Cohort, watch: Watch = lambda progress: None
     Raises UsageError for a run without weights, or if the cohort has changed since.
     """
     run = Finished.of(out, cohort)
-    found = evaluate(run.model, cohort, run.test, run.threshold, out=out / "predictions", tick=run.ticking(watch))
+    found = evaluate(run.model, cohort, run.test, run.threshold, out=out / PREDICTIONS, tick=run.ticking(watch))
     found.write(out)
     return found.rows
 
@@ -214,5 +214,5 @@ def evaluate_run_native(out: Path, cohort: Cohort, watch: Watch = lambda progres
     """
     run = Finished.of(out, cohort)
     rows = evaluate_native(run.model, cohort, run.test, run.threshold, tick=run.ticking(watch))
-    write_rows(out / "rows_native.csv", rows)
+    write_rows(out / NATIVE_ROWS, rows)
     return rows

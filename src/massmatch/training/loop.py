@@ -20,6 +20,7 @@ from massmatch.data import Cohort, CohortError
 from massmatch.errors import RunError
 from massmatch.losses import ImageLoss, make_loss
 from massmatch.runs.experiment import Experiment, make_model, parts_of
+from massmatch.runs.folder import CHECKPOINT, WEIGHTS
 from massmatch.runs.history import Row, best_so_far, write_history
 from massmatch.runs.precision import LAYOUTS, arranged
 from massmatch.runs.record import Recorded
@@ -70,7 +71,7 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
     workers = workers_that_fit(train, experiment.batch_size, job.workers)
     loader = Loader(train, experiment.batch_size, experiment.seed, share=share, workers=workers)
     step, state = moving(fabric, job, loss, train, steps=len(loader.order) * experiment.epochs)
-    history = state.resume(out / "last.ckpt", strict=job.strict_resume)
+    history = state.resume(out / CHECKPOINT, strict=job.strict_resume)
     best = best_so_far(history)
     curves = Trackers(job.track if share.leads else (), experiment, out)
     with closing(loader), worker_deaths(loader, stop), curves as trackers:
@@ -84,10 +85,8 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
                 best = row["val_dsc_pooled"]
                 if share.leads:
                     size = train.samples[0].image.shape
-                    save_weights(
-                        out / "best.safetensors", state.model, experiment, row["val_threshold"], size, job.cohort
-                    )
-            state.save(out / "last.ckpt", history)
+                    save_weights(out / WEIGHTS, state.model, experiment, row["val_threshold"], size, job.cohort)
+            state.save(out / CHECKPOINT, history)
             if share.leads:
                 write_history(out, history)
                 trackers.log(history)

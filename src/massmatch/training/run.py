@@ -16,8 +16,9 @@ from torch import nn
 from massmatch.data import Cohort, Split
 from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import make_loss
-from massmatch.runs.atomic import FAILED, need_space, remove_leftovers
+from massmatch.runs.atomic import need_space, remove_leftovers
 from massmatch.runs.experiment import Experiment, own_code, parts_of
+from massmatch.runs.folder import DONE, EXPERIMENT, FAILED, PREDICTIONS
 from massmatch.runs.lock import locked
 from massmatch.runs.precision import Speed
 from massmatch.runs.record import recorded, refuse_another
@@ -66,7 +67,7 @@ def run(
     """
     out, processes, device = experiment.folder(runs, fold), Processes(devices, nodes), best_device()
     refuse_another(out, experiment, fold)
-    if (out / "DONE").is_file():
+    if (out / DONE).is_file():
         forget_failure(out)
         return out
     check(experiment, cohort, speed)
@@ -76,12 +77,13 @@ def run(
     with prepared(out) if processes.leads else awaited(out):
         model = seeded_model(experiment)
         need_space(out, space(cohort, parts, model))
-        used = {"workers": workers, "processes": processes.total}
+        used: dict[str, int | str] = {"workers": workers, "processes": processes.total}
+        used["cohort_path"] = str(cohort.root.resolve())  # so that later commands need not be told
         decided = recorded(out, experiment, fold, parts, model, device, speed, **used)
         job = Job(experiment, cohort, fold, out, decided, workers, track, strict_resume)
         launch(make_fabric(decided.speed.precision, device, processes), processes, work, (job,), watch)
         if processes.leads:
-            (out / "DONE").touch()
+            (out / DONE).touch()
             (out / "previous.ckpt").unlink(missing_ok=True)  # a run that is done needs no second one
     return out
 
@@ -107,7 +109,7 @@ def measure_together(fabric: Fabric, job: Job, watch: Watch) -> None:
     share = Share(fabric.global_rank, fabric.world_size)
     finished = Finished.of(job.out, job.cohort)
     own = finished._replace(test=share.part(finished.test), model=finished.model.to(fabric.device))
-    pictures, tick = job.out / "predictions", own.ticking(watch)
+    pictures, tick = job.out / PREDICTIONS, own.ticking(watch)
     found = evaluate(own.model, job.cohort, own.test, own.threshold, out=pictures, tick=tick)
     parts = gathered(fabric, found)
     if share.leads:
@@ -161,7 +163,7 @@ def forget_failure(out: Path) -> None:
 def awaited(out: Path) -> Iterator[None]:
     """The folder of a run that another process, on the same file system, prepares. OSError after PATIENCE seconds."""
     end = time.monotonic() + PATIENCE
-    while not (out / "experiment.yaml").is_file():
+    while not (out / EXPERIMENT).is_file():
         if time.monotonic() > end:
             raise RunError(
                 f"{out}: the first process has not prepared it for {PATIENCE} s; do all see one file system?"

@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Mapping
 
-from massmatch.runs.failure import LOG, Outcome, failure, write_failure
+from massmatch.runs.failure import Outcome, write_failure
+from massmatch.runs.folder import DONE as FINISHED
+from massmatch.runs.folder import LOG, RunFolder
 from massmatch.sweeps.engines.worker import DONE, FAILURE, HELD, INTERRUPTED
 from massmatch.sweeps.job import Job
 
@@ -68,13 +70,13 @@ def outcome(job: Job, code: int) -> Outcome:
     """How a run ended whose process ended with `code`; negative codes are signals."""
     if code == DONE:
         return Outcome("done")
-    if code == FAILURE and (reason := failure(job.folder)):
+    if code == FAILURE and (reason := RunFolder(job.folder).failure()):
         return Outcome("failed", reason)
     if code == HELD:
         return Outcome("held", "another process is training it")
     if code == INTERRUPTED:
         return Outcome("interrupted", "was stopped from outside")
-    if (job.folder / "DONE").is_file():  # it died when all was done
+    if (job.folder / FINISHED).is_file():  # it died when all was done
         return Outcome("done")
     if code == -signal.SIGKILL:
         return write_failure(job.folder, OUT_OF_MEMORY)

@@ -1,0 +1,242 @@
+"""The folder of a run: the names of its files, what they hold, and how far the run is."""
+
+import functools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from massmatch.errors import RunError, UsageError
+from massmatch.runs.lock import is_held
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXPERIMENT = "experiment.yaml"  # what the run is, and what was decided when it began
+HISTORY = "history.csv"  # a row per epoch
+HISTORY_LINES = "history.jsonl"  # the same for programs
+CHECKPOINT = "last.ckpt"  # the state after the last finished epoch
+WEIGHTS = "best.safetensors"  # of the epoch that is best on the validation part
+PREDICTIONS = "predictions"  # a folder: <id>.png, the probabilities of each test image
+ROWS = "rows.csv"  # a row of metrics per test image
+NATIVE_ROWS = "rows_native.csv"  # the same, measured in the native frame
+CANDIDATES = "candidates.csv"  # a row per predicted piece
+DONE = "DONE"  # an empty file: the run is finished
+FAILED = "FAILED.json"  # why the run failed; gone once it is started again
+LOG = "log.txt"  # what a run of a sweep has printed
+
+State = Literal["done", "running", "interrupted", "failed", "damaged", "never started"]
+STATES: tuple[State, ...] = ("done", "running", "interrupted", "failed", "damaged", "never started")
+NEEDED_ROWS = ("id", "patient", "dsc", "tp", "fp", "fn", "tn", "truth_empty", "prediction_empty", "missed")
+NEEDED_EXPERIMENT = ("loss", "model", "width", "seed", "fold", "fingerprint")
+TEXT = {"id": str, "patient": str}  # columns in which numbers and "NA" are names
+SHOWN = 4  # runs in one message
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on the disk. Files are read when they are asked for; nothing is kept.
+
+    >>> RunFolder.find(Path("runs/cbis_aunet-w8_hybrid_seed0_1a2b3c4d")).state  # doctest: +SKIP
+    'done'
+    """
+
+    path: Path
+
+    @classmethod
+    def find(cls, path: Path) -> "RunFolder":
+        """The run in a folder, or the only run below it.
+
+        Raises UsageError where the folder is missing, or holds no run or several; the message names what it holds.
+        """
+        found = run_folders(path)
+        if len(found) == 1:
+            return cls(found[0])
+        if not found:
+            raise UsageError(f"{path} holds no run: give the folder that `massmatch train` printed at its end")
+        names = ", ".join(str(each) for each in found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
+        raise UsageError(f"{path} holds {len(found)} runs: give one of them ({names})")
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def state(self) -> State:
+        """How far the run is."""
+        return self.state_and_reason()[0]
+
+    def state_and_reason(self) -> tuple[State, str]:
+        """How far the run is, and in one line why it failed, is damaged or is not finished."""
+        if (self / DONE).is_file():
+            fault = self.fault()
+            return ("damaged", fault) if fault else ("done", "")
+        if is_held(self.path):
+            return "running", ""
+        experiment: dict[str, Any] = {}
+        if (self / EXPERIMENT).exists():
+            try:
+                experiment = self.experiment()
+            except (OSError, RunError) as error:
+                return "damaged", one_line(error)
+        if (reason := self.failure()) is not None:
+            return "failed", one_line(reason)
+        if experiment or any((self / name).exists() for name in (HISTORY, CHECKPOINT)):
+            of = experiment.get("epochs", "?")
+            return "interrupted", f"no {DONE}: {self.epochs_done()} of {of} epochs are written"
+        return "never started", f"no {EXPERIMENT}"
+
+    def fault(self) -> str:
+        """What is wrong with the files of a finished run, in one line; empty where nothing is."""
+        return _fault(self.path, tuple(_written_at(self / name) for name in (EXPERIMENT, ROWS, HISTORY, CANDIDATES)))
+
+    def experiment(self) -> dict[str, Any]:
+        """The content of experiment.yaml. Raises RunError where it is missing or damaged."""
+        import yaml
+
+        path = self / EXPERIMENT
+        if not path.is_file():
+            raise RunError(f"{self.path} is no run's folder: it holds no {EXPERIMENT}")
+        try:
+            facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = one_line(error)
+            raise RunError(f"{path}: cannot be read ({reason}): remove the folder to start this run again") from None
+        lacks = [name for name in NEEDED_EXPERIMENT if not isinstance(facts, dict) or name not in facts]
+        if lacks:
+            raise RunError(f"{path}: lacks {', '.join(lacks)}: remove the folder to start this run again")
+        return dict(facts)
+
+    def resolved(self) -> dict[str, Any]:
+        """What was decided when the run began: number format, layout, threads. Raises RunError where it is not."""
+        found = self.experiment().get("resolved")
+        if not isinstance(found, dict):
+            raise RunError(f"{self / EXPERIMENT}: lacks resolved: remove the folder to start this run again")
+        return found
+
+    def cohort(self) -> Path:
+        """Where the images of the run are. Raises UsageError where the run does not say, or they are there no more."""
+        found = self.experiment().get("resolved", {}).get("cohort_path")
+        if found is None:
+            raise UsageError(f"{self.path} does not say where its images are: give the cohort it was trained on")
+        if not Path(found).is_dir():
+            raise UsageError(f"{self.path} was trained on {found}, which is there no more: give the cohort where it is")
+        return Path(found)
+
+    def rows(self) -> "pd.DataFrame":
+        """A row of metrics per test image. Raises RunError where the file is missing, damaged or cut off."""
+        rows = read_table(self / ROWS, NEEDED_ROWS)
+        images = self.experiment().get("resolved", {}).get("images", {}) if (self / EXPERIMENT).is_file() else {}
+        expected = images.get("test", len(rows))
+        if len(rows) != expected:
+            raise RunError(f"{self / ROWS}: holds {len(rows)} images, but the run tested {expected}")
+        return rows
+
+    def history(self) -> "pd.DataFrame":
+        """A row per epoch. Raises RunError where the file is missing or damaged."""
+        return read_table(self / HISTORY, ("epoch",))
+
+    def candidates(self) -> "pd.DataFrame | None":
+        """A row per predicted piece; None where the run wrote none. Raises RunError for a damaged file."""
+        path = self / CANDIDATES
+        return read_table(path, ("id",), may_be_empty=True) if path.is_file() else None
+
+    def epochs_done(self) -> int:
+        """How many epochs the history tells of; 0 where it cannot be read."""
+        try:
+            return len(self.history())
+        except RunError:
+            return 0
+
+    def failure(self) -> str | None:
+        """Why the run failed, or None where it did not."""
+        try:
+            return str(json.loads((self / FAILED).read_text(encoding="utf-8"))["reason"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"{FAILED} cannot be read"
+
+    def threshold_of(self, id: str) -> float | None:
+        """The threshold at which an image was measured; None where the run does not say."""
+        try:
+            rows = self.rows()
+        except RunError:
+            return None
+        if "threshold" not in rows or id not in set(rows["id"]):
+            return None
+        return float(rows.loc[rows["id"] == id, "threshold"].iloc[0])
+
+
+def run_folders(*roots: Path) -> list[Path]:
+    """The folders of all runs at or below the given ones, each once, by name. Raises UsageError for a missing one."""
+    found: dict[Path, Path] = {}
+    for root in roots:
+        if not root.is_dir():
+            raise UsageError(f"{root}: {'a file, not a folder of runs' if root.exists() else 'no such folder'}")
+        for folder in _walk(root):
+            found.setdefault(folder.resolve(), folder)
+    return sorted(found.values())
+
+
+def read_table(path: Path, needed: Sequence[str] = (), *, may_be_empty: bool = False) -> "pd.DataFrame":
+    """A CSV file of a run in which ids and patients are text, so that "007" and "NA" stay what they are.
+
+    Raises RunError where the file cannot be read, lacks one of the columns `needed`, holds no row, or has twice the
+    same value in the first column of `needed`.
+    """
+    import pandas as pd
+
+    try:
+        undefined = {name: ["", "nan"] for name in pd.read_csv(path, nrows=0).columns if name not in TEXT}
+        table = pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values=undefined)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: cannot be read: {one_line(error)}") from None
+    if lacks := [name for name in needed if name not in table]:
+        raise RunError(f"{path}: lacks the columns {', '.join(lacks)}")
+    if table.empty and not may_be_empty:
+        raise RunError(f"{path}: holds no row")
+    if needed and not may_be_empty and table[needed[0]].duplicated().any():
+        raise RunError(f"{path}: {needed[0]} {table[needed[0]][table[needed[0]].duplicated()].iloc[0]} comes twice")
+    return table
+
+
+def one_line(text: object) -> str:
+    """A message without line breaks."""
+    return " ".join(str(text).split())
+
+
+@functools.lru_cache(maxsize=4096)
+def _fault(folder: Path, written_at: tuple[int, ...]) -> str:
+    """The fault of a finished run whose files were written at these times: read anew only when one has changed."""
+    run = RunFolder(folder)
+    try:
+        run.experiment(), run.rows(), run.history(), run.candidates()
+    except RunError as error:
+        return one_line(error)
+    return ""
+
+
+def _written_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """The runs below a folder, and nothing below a run; names are never patterns, so brackets in them do no harm."""
+    for name, below, files in os.walk(root):
+        folder = Path(name)
+        if {EXPERIMENT, FAILED, CHECKPOINT} & set(files) or _is_empty_fold(folder):
+            below.clear()
+            yield folder
+        below[:] = sorted(each for each in below if not each.startswith("."))
+
+
+def _is_empty_fold(folder: Path) -> bool:
+    """Whether a folder is named as a fold, and nothing has been written in it yet."""
+    return folder.name.removeprefix("fold").isdigit() and folder.name.startswith("fold") and not any(folder.iterdir())
