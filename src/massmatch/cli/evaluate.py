@@ -20,9 +20,7 @@ class In(StrEnum):
 
 
 def evaluate(
-    run: Annotated[
-        Path, typer.Argument(help="The folder of a run, or of one run alone; with --out also a weights file.")
-    ],
+    run: Annotated[Path, typer.Argument(help="The folder of a run; with --out also a weights file.")],
     cohort: Annotated[
         Path | None,
         typer.Argument(help="A prepared cohort, or a folder with images/ and masks/; by default that of the run."),
