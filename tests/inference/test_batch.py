@@ -147,3 +147,10 @@ def test_files_and_folders(tmp_path):
         image_files([tmp_path / "nowhere"])
     with pytest.raises(CohortError, match="must hold images, but has none"):
         image_files([tmp_path])
+
+
+def test_digitised_film_in_dicom_is_taken_when_it_is_asked_for(weights, tmp_path):
+    film = write_dicom(tmp_path / "film.dcm", marked("left")[0], Modality="RG")
+    (error,) = predict(weights, film, tmp_path / "refused").failed.values()
+    assert "--modality any" in error
+    assert not predict(weights, film, tmp_path / "taken", modality="any").failed

@@ -30,6 +30,9 @@ def predict(
     allow_for_processing: Annotated[
         bool, typer.Option("--allow-for-processing", help="Take raw detector data (DICOM FOR PROCESSING).")
     ] = False,
+    modality: Annotated[
+        str, typer.Option(help="Which a DICOM file must name; any takes digitised film too (RG, CR, DX, OT).")
+    ] = "MG",
     own_network: Annotated[
         list[str] | None, typer.Option(help="A network of one's own, module:Class, that the weights may be of.")
     ] = None,
@@ -51,5 +54,6 @@ def predict(
             chest_wall=chest_wall,
             keep_names=keep_names,
             allow_for_processing=allow_for_processing,
+            modality=modality,
             own=own_network or (),
         )

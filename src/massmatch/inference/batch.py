@@ -48,6 +48,7 @@ class Options:
 
     keep_names: bool
     allow_for_processing: bool
+    modality: str
     probabilities: bool
 
 
@@ -60,6 +61,7 @@ def predict(
     chest_wall: str | None = None,
     keep_names: bool = False,
     allow_for_processing: bool = False,
+    modality: str = "MG",
     probabilities: bool = False,
     own: Collection[str] = (),
     watch: Callable[[Row], None] = lambda row: None,
@@ -79,6 +81,7 @@ def predict(
         chest_wall: on which side the training images showed the chest wall, for weights that do not say it.
         keep_names: call results of DICOM files after the file, which may hold the patient's name.
         allow_for_processing: take raw detector data (DICOM FOR PROCESSING).
+        modality: which DICOM files must name in their header; "any" takes digitised film too (RG, CR, DX, OT).
         probabilities: write `<id>_probability.png` too, with 16 bits (65535 = 1).
         own: networks of one's own, `module:Class`, that the weights may be of (`load_weights`).
         watch: called with the row of index.csv after each file.
@@ -99,7 +102,7 @@ def predict(
     given = [images] if isinstance(images, (str, Path)) else images
     out = Path(out)
     files = image_files([Path(one) for one in given], out=out)
-    options = Options(keep_names, allow_for_processing, probabilities)
+    options = Options(keep_names, allow_for_processing, modality, probabilities)
     return _predict_all(model, facts, files, out, options, watch)
 
 
@@ -154,7 +157,12 @@ def _table(file: TextIO, columns: Sequence[str]) -> Callable[[list[Row]], None]:
 
 def predict_file(model: nn.Module, facts: Row, file: ImageFile, options: Options) -> Prediction:
     """Segment one file; `facts` with an orientation. Raises CohortError for a file that is no grey mammogram."""
-    id, image = read_image(file, keep_name=options.keep_names, allow_for_processing=options.allow_for_processing)
+    id, image = read_image(
+        file,
+        keep_name=options.keep_names,
+        allow_for_processing=options.allow_for_processing,
+        modality=options.modality,
+    )
     probability = segment(model, facts, image.pixels, image.view, id, chest=image.chest)
     return Prediction(id, image, probability, facts["threshold"])
 

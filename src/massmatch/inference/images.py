@@ -80,7 +80,7 @@ def digest(uid: str) -> str:
 
 
 def read_image(
-    file: ImageFile, *, keep_name: bool = False, allow_for_processing: bool = False
+    file: ImageFile, *, keep_name: bool = False, allow_for_processing: bool = False, modality: str = "MG"
 ) -> tuple[str, Mammogram]:
     """The id of the result, and the mammogram: a DICOM file, or a grey PNG, TIFF or JPEG.
 
@@ -93,5 +93,5 @@ def read_image(
     if not is_dicom(file.path):
         pixels = read_grey(file.root, file.source)
         return file.id, Mammogram(pixels, None, "none", None, None, None, patient="", instance="", series="")
-    found = read_dicom(file.root, file.source, allow_for_processing=allow_for_processing)
+    found = read_dicom(file.root, file.source, allow_for_processing=allow_for_processing, modality=modality)
     return file.id if keep_name or not found.instance else digest(found.instance), found
