@@ -169,7 +169,6 @@ def algorithm_1(
     cell_size=None,
     min_cell=4,
     grid_weight=1.0,
-    grid=True,
     instances=None,
     mask=None,
     **core_options,
@@ -249,8 +248,6 @@ def algorithm_1(
     L_G = L_G / N_kept if N_kept else 0.0  # lines 15-18
     S = NZ_P / max(NZ_Y, 1)
     s = sigma(S) if scale else 1.0  # line 22
-    if not grid:
-        grid_weight = 0.0
     contributions = grid_weight * s * summed * w_i * L_i / N_kept if N_kept else np.zeros(shape)
     L_SM = L_I + grid_weight * s * L_G  # lines 20, 22
     assert math.isclose(L_SM, L_I + contributions.sum(), abs_tol=1e-12)

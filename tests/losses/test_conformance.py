@@ -249,25 +249,20 @@ def failures(*names):
 
 
 def test_our_losses_pass():
-    """All but one graph: the number of cells of SM follows from the masses of each image, so shapes depend on data.
-
-    With a cell size of two sides the third axis of a volume has none.
-    """
+    """With a cell size of two sides the third axis of a volume has none."""
     found = failures(
         "bce", "tversky", "dice", "hybrid", "sm-bce-b-a", "sm-tversky-sd-nz", "sm-dice-sd-nz:cell_size=8x8"
     )
     assert found.pop("sm-dice-sd-nz:cell_size=8x8") == {"3-D"}
     for name, failed in found.items():
-        assert failed == ({"fullgraph", "export"} if name.startswith("sm-") else set()), name
+        assert not failed, name
 
 
-GRAPH = {"fullgraph", "export"}  # the number of cells or masses follows from the data
+GRAPH = {"fullgraph", "export"}  # the number of masses follows from the data
 KNOWN = {  # docs/systems.md says why
     "instance": GRAPH,
-    "soft-sm": GRAPH,
     "blob": {"export"},
     "cc-dice-bce": {"export"},
-    "soft-sm:random_phase=true": GRAPH,
     "hausdorff-dt": {*GRAPH, "gradient", "second"},
     "ssl": {"gradient", "second", "order"},
     "density-asp": {"gradient", "second", "order"},
@@ -278,7 +273,7 @@ KNOWN = {  # docs/systems.md says why
 @pytest.mark.long
 def test_every_loss_passes_but_for_what_is_known():
     for name, failed in failures("all", "soft-sm:random_phase=true").items():
-        assert failed == (GRAPH if name.startswith("sm-") else KNOWN.get(name, set())), name
+        assert failed == (KNOWN.get(name, set())), name
 
 
 def test_the_command(tmp_path):

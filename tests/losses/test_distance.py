@@ -121,12 +121,12 @@ def test_facts_give_the_same_value_and_foreign_ones_are_refused(name):
     torch.testing.assert_close(loss(x, y, facts=loss.facts(y)), loss(x, y))
     with pytest.raises(ValueError, match="facts must hold"):
         loss(x, y, facts=[{}] * 3)
-    with pytest.raises(ValueError, match="facts must hold"):
+    with pytest.raises(ValueError, match=r"facts\[0\] is of an image \(1, 14, 10\)"):
         loss(x, y, facts=loss.facts(y[..., :10]))
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("axes", [2, 3])
 def test_any_number_of_axes_empties_and_saturation(name, axes):
     y = torch.zeros(3, 1, *[10] * axes)
     y[0, 0, 2:5] = 1

@@ -292,9 +292,9 @@ def test_cells_at_the_border_are_cut_off_by_the_image():
 
 
 def test_a_line_has_cells_too():
-    target = torch.zeros(1, 1, 32)
+    target = torch.zeros(1, 1, 1, 32)
     target[..., 3:10] = 1
-    assert cell_size(target) == (8,)
+    assert cell_size(target) == (1, 8)
 
 
 def test_a_volume_has_cells_too():

@@ -196,7 +196,7 @@ def test_each_is_a_core_of_spatial_matching(name):
     value.backward()
     assert torch.isfinite(value)
     assert x.grad.abs().sum() > 0
-    plain = SpatialMatchingLoss(core=name, grid=False)(x, y)
+    plain = SpatialMatchingLoss(core=name, grid_weight=0.0)(x, y)
     torch.testing.assert_close(plain, LOSSES[name](reduction="mean")(x, y))
 
 

@@ -114,7 +114,7 @@ def test_what_they_refuse():
     with pytest.raises(ValueError, match="SSIM needs images of at least 11"):
         SSIM()(x[..., :10], y[..., :10])
     with pytest.raises(ValueError, match="RMI needs"):
-        RMI()(x[..., 0], y[..., 0])
+        RMI()(x[..., :8], y[..., :8])
     with pytest.raises(ValueError, match="side must be an odd number"):
         SSIM(side=4)
 

@@ -185,7 +185,7 @@ def test_a_cell_size_for_another_number_of_axes_is_refused():
 def test_facts_of_other_options_of_another_size_or_without_distance_are_refused():
     logits, target = made_up(7, (2, 1, 16, 16))
     loss = SpatialMatchingLoss(distance=True)
-    with pytest.raises(ValueError, match="made by a loss with other grid options"):
+    with pytest.raises(ValueError, match="made by a loss with other options"):
         loss(logits, target, facts=SpatialMatchingLoss(distance=True, cell_statistic="mean").facts(target))
     with pytest.raises(ValueError, match="lacks distance"):
         loss(logits, target, facts=SpatialMatchingLoss().facts(target))

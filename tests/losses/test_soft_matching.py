@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from drawing import box, draw, made_up, sure
 from massmatch.losses import BCE, LOSSES, Dice, SoftMatchingLoss, SpatialMatchingLoss
-from massmatch.losses.grid.geometry import cell_size
-from massmatch.losses.grid.loss import SameGrid
+from massmatch.losses.grid.geometry import cell_size, distance_to_mass
+from massmatch.losses.grid.layout import distances, moved_layout
 
 R1 = {}
 SETTINGS = [
@@ -121,10 +121,10 @@ def test_the_gradient_is_that_of_the_value(setting):
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
-@pytest.mark.parametrize("shape", [(3, 2, 16, 12), (2, 1, 21), (1, 1, 8, 9, 10)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 2, 16, 12), (2, 1, 1, 21), (1, 1, 8, 9, 10)], ids=str)
 def test_facts_change_nothing_and_a_batch_is_the_mean_of_its_images(setting, shape):
     logits, target = made_up(2, shape)
-    if "cell_size" in setting and len(shape) != 4:
+    if "cell_size" in setting and len(shape) == 5:
         setting = setting | {"cell_size": 4}
     loss = SoftMatchingLoss(**setting)
     value = loss(logits, target)
@@ -214,17 +214,66 @@ def test_the_phase_is_random_in_training_only_and_costs_the_core_nothing():
     torch.testing.assert_close(core(logits, target), BCE()(logits, target, axes=(-2, -1)).mean())
 
 
-def test_a_phase_is_a_grid_that_begins_earlier():
-    """The cells of an image behind two rows and one column are those of the image moved into a larger one."""
-    logits, target = made_up(7, (1, 1, 14, 15))
-    loss = SoftMatchingLoss(found=1, stray=0.5, cell_size=4)
-    inside = torch.zeros(1, 1, 16, 16, dtype=torch.float64)
-    inside[..., 2:, 1:] = 1
-    larger = [torch.zeros_like(inside) for _ in range(2)]
-    for whole, part in zip(larger, (logits, target), strict=True):
-        whole[..., 2:, 1:] = part
-    moved = loss.moved(SameGrid(logits[0], target[0], None, (4, 4)), (2, 1))
-    torch.testing.assert_close(loss.of_grids([moved])[0], loss(*larger, mask=inside))
+def offsets_of(layout, sizes):
+    """(N, axes): how many pixels before its image each grid begins, read off the numbers of the cells."""
+    found = []
+    for numbers, size in zip(layout.cell, sizes.tolist(), strict=True):
+        lines = numbers.unflatten(0, [-1, 32 // layout.base[1] + bool(layout.front[1])])
+        rows, columns = lines[:, 0] // layout.shape[1], lines[0] % layout.shape[1]
+        found.append(
+            [
+                (side - (line == 0).sum() * base + before) % side
+                for line, side, base, before in zip((rows, columns), size, layout.base, layout.front, strict=True)
+            ]
+        )
+    return torch.tensor(found)
+
+
+def test_every_offset_of_every_image_is_as_likely():
+    sizes = torch.tensor([[4, 8], [8, 4], [8, 8]])
+    torch.manual_seed(0)
+    drawn = torch.stack([offsets_of(moved_layout(sizes, (32, 32)), sizes) for _ in range(4000)])
+    for n, axis in [(n, axis) for n in range(3) for axis in range(2)]:
+        counts = torch.bincount(drawn[:, n, axis])
+        side = int(sizes[n, axis])
+        assert len(counts) == side
+        assert (counts - 4000 / side).abs().max() < 5 * math.sqrt(4000 / side)
+
+
+def test_a_cell_as_large_as_the_image_stays_where_it_is():
+    layout = moved_layout(torch.tensor([[16, 16], [4, 16]]), (16, 16))
+    assert layout.front[1] == 0
+    assert (layout.cell[0] == 0).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_phase_is_a_grid_that_begins_earlier(seed):
+    """Each image under its offset is the image moved so far into a larger one, whose grid begins at the corner."""
+    logits, target = made_up(7, (3, 1, 14, 15), masses=1)
+    target[0, 0, 3:7, 2:9] = 1
+    loss = SoftMatchingLoss(levels=2, count=0.3)
+    sizes = torch.tensor([[4, 8], [4, 4], [8, 4]])
+    images = loss.images(logits[:, 0], target[:, 0], None, None)._replace(sizes=sizes)
+    torch.manual_seed(seed)
+    found = loss.match(loss.moved(images)).loss
+    torch.manual_seed(seed)
+    rest, *multiples = torch.randint(2**40, (4, 2))
+    for n, (size, multiple) in enumerate(zip(sizes, multiples, strict=True)):
+        row, column = (rest % 4 + multiple % (size // 4) * 4).tolist()
+        inside, x, y = (torch.zeros(1, 1, row + 14, column + 15, dtype=torch.float64) for _ in range(3))
+        for whole, part in ((inside, torch.ones(14, 15)), (x, logits[n]), (y, target[n])):
+            whole[..., row:, column:] = part
+        alone = SoftMatchingLoss(levels=2, count=0.3, cell_size=tuple(size.tolist()))
+        torch.testing.assert_close(found[n], alone(x, y, mask=inside))
+
+
+@pytest.mark.parametrize("step", [None, (1.0, 1.0), (3.0, 0.5)], ids=str)
+def test_distances_are_those_of_scipy(step):
+    true = torch.rand(6, 9, 13, generator=torch.Generator().manual_seed(1)) < 0.03
+    true[0] = False
+    found = distances(true, None if step is None else torch.tensor([step]).expand(6, 2))
+    expected = [distance_to_mass(grid.numpy(), step or (1.0, 1.0)) for grid in true]
+    torch.testing.assert_close(found, torch.from_numpy(np.stack(expected)).float())
 
 
 def test_flipping_changes_nothing_where_the_grid_tiles_the_image():

@@ -23,10 +23,11 @@ from monai.utils import LossReduction
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+from massmatch.losses import ImageLoss, WholeImageLoss
 from massmatch.losses.cores.base import SumCore, Sums, overlap_sums, ratio
-from massmatch.losses.grid.loss import GridLoss
 from massmatch.losses.soft_matching import SoftMatchingLoss as OwnSoftMatchingLoss
 from massmatch.losses.spatial_matching import SpatialMatchingLoss as OwnSpatialMatchingLoss
+from massmatch.losses.spatial_matching import core_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Spelled(_Loss):
         core: str | Callable[..., Tensor],
         grid: bool,
         switches: dict[str, Any],
-        own: Callable[..., GridLoss] = OwnSpatialMatchingLoss,
+        own: Callable[..., ImageLoss] = OwnSpatialMatchingLoss,
     ) -> None:
         super().__init__(reduction=LossReduction(reduction).value)
         if other_act is not None and not callable(other_act):
@@ -341,11 +342,14 @@ class SpatialMatchingLoss(GridSpelled):
             core = Overlap(alpha, beta, smooth_nr, smooth_dr)
         elif core == "dice":
             core = Overlap(0.5, 0.5, smooth_nr / 2, smooth_dr / 2)
+        own: Callable[..., ImageLoss] = OwnSpatialMatchingLoss
         if not grid:
-            switches = {**switches, "grid": False}
+            if switches:
+                raise ValueError(f"{', '.join(sorted(switches))}: switches of the grid, which is off; give grid=True.")
+            core, own = core_of(core), WholeImageLoss
         super().__init__(
             *(include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch, ignore_index),
-            *(core, True, switches),
+            *(core, True, switches, own),
         )
 
 

@@ -1,14 +1,15 @@
 """What every loss of the catalogue shares: its call, the checks at the border, and how images become one number."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
-Facts = dict[str, Tensor]
+from .checks import check_axes, check_shape, check_truth, checked, looks_at_values, one_of
+from .facts import Facts, check_made_for, of_other_images, one_by_one, signed
+
 REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -39,9 +40,37 @@ class ImageLoss(_Loss, ABC):
     def facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
-        """What depends on the truth alone, one dict per image: computed in the loader, handed to `forward`."""
-        del instances, density  # for the losses that need them
+        """What depends on the truth alone, one dict per image: made in the loader, handed to `forward`.
+
+        Args:
+            target: (B, C, *spatial), the truth after any augmentation; on the CPU, in the loader.
+            instances: as in `forward`.
+            density: ACR densities of the breasts, 1 to 4, one per image, for the losses that weigh by them.
+
+        Returns:
+            One dict of tensors per image; empty dicts for a loss that needs nothing. Images of one size have facts of
+            one shape, which a loader can put together: `facts.py` has an example.
+
+        Raises:
+            ValueError: a target that `forward` would refuse too, or what this loss needs and does not find.
+        """
+        check_axes("target", target)
+        check_truth(target)
+        if instances is not None:
+            check_shape("instances", instances, target)
+        return signed(self.make_facts(target, instances=instances, density=density), target, self.decides_facts)
+
+    def make_facts(
+        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
+    ) -> list[Facts]:
+        """The facts of checked images, for a loss that has any to overwrite."""
+        del instances, density
         return [{} for _ in target]
+
+    @property
+    def decides_facts(self) -> object:
+        """The options on which the facts depend: those of a loss with others are refused."""
+        return type(self).__name__
 
     def fit(self, targets: Iterable[Tensor], densities: Sequence[int | None]) -> None:
         """Learn from the training part before the first step: masks of (C, *spatial) and ACR densities, one per image.
@@ -62,17 +91,18 @@ class ImageLoss(_Loss, ABC):
         mask: Tensor | None = None,
         sample_weight: Tensor | None = None,
         instances: Tensor | None = None,
-        facts: Sequence[Facts] | None = None,
+        facts: Sequence[Facts] | Facts | None = None,
     ) -> Tensor:
         """The loss of a batch.
 
         Args:
-            logits: (B, C, *spatial), 1 to 3 spatial axes; values in [0, 1] with `from_logits=False`.
+            logits: (B, C, H, W) or (B, C, D, H, W); values in [0, 1] with `from_logits=False`.
             target: the same shape, 0/1, bool, or values in [0, 1].
             mask: 1 for the pixels that count, broadcast to that shape. The others have no influence at all.
             sample_weight: (B,) or (B, C), multiplied with the loss of each image; "mean" divides by B C still.
             instances: whole numbers in the shape of `target`, 0 = background: masses that touch stay apart.
-            facts: the result of `facts(target)`, made in the loader; the value of the loss is the same.
+            facts: the result of `facts(target)`, made in the loader, as it is or put together to (B, ...) tensors; the
+                value of the loss is the same.
 
         Returns:
             A scalar, or (B, C) with reduction "none".
@@ -81,16 +111,37 @@ class ImageLoss(_Loss, ABC):
             ValueError: a wrong shape, a target outside [0, 1] or NaN, facts of other options or images.
             TypeError: something that is no tensor, or logits that are no floating point numbers.
 
-        Checks that look at values are skipped while a graph is being compiled.
+        Checks that look at values are skipped while a graph is being compiled, and on a GPU with facts, which were
+        checked in the loader: so that a step with facts and without a mask never waits for the GPU.
         """
-        logits, target, valid = checked(logits, target, mask, self.from_logits)
+        known = facts is not None and any(facts)  # most losses need none, and then have nothing to compare
+        given, waits = target, not known or mask is not None or logits.device.type == "cpu"
+        logits, target, valid = checked(logits, target, mask, self.from_logits, values=waits, known=known)
         if instances is not None:
-            check_shape("instances", instances, target.shape)
-        if facts is not None and len(facts) != len(target):
-            raise ValueError(f"facts must hold one dict per image, {len(target)} here, but holds {len(facts)}")
+            check_shape("instances", instances, logits)
+            instances = instances if valid is None else torch.where(valid > 0, instances, 0)
+        found = None if facts is None else self.known(one_by_one(facts, len(target)), target, given, waits)
         with torch.autocast(logits.device.type, enabled=False):
-            loss = self.per_image(logits, target, valid=valid, instances=instances, facts=facts)
+            loss = self.per_image(logits, target, valid=valid, instances=instances, facts=found)
             return reduced(loss, sample_weight, self.reduction)
+
+    def known(self, facts: Sequence[Facts], target: Tensor, given: Tensor, waits: bool) -> Sequence[Facts] | None:
+        """The facts, if they are of this truth; None if they are of one of which the mask hides a part.
+
+        Raises ValueError for the facts of other options, sizes or images.
+        """
+        if not any(facts) or not looks_at_values():
+            return facts
+        check_made_for(facts, target, self.decides_facts)
+        if not waits or not (others := of_other_images(facts, target)):
+            return facts
+        check_truth(target)
+        if of_other_images(facts, given):
+            raise ValueError(
+                f"facts[{others[0]}] was made of another truth than target[{others[0]}]: make the facts after any "
+                "augmentation, and keep them in the order of the batch"
+            )
+        return None
 
 
 class WholeImageLoss(ImageLoss):
@@ -98,6 +149,10 @@ class WholeImageLoss(ImageLoss):
 
     def __init__(self, core: Callable[..., Tensor], *, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
+        if not callable(core):
+            raise TypeError(
+                f"core must be a core loss, such as Dice(), but is {core!r}; by its name: LOSSES[{str(core)!r}]()"
+            )
         self.core = core
 
     def per_image(
@@ -119,62 +174,6 @@ class WholeImageLoss(ImageLoss):
         return f"{self.core}, reduction={self.reduction!r}"
 
 
-def checked(
-    logits: Tensor, target: Tensor, mask: Tensor | None, from_logits: bool = True
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits, target and mask in one floating point type of at least float32, or an error that says what is wrong."""
-    for name, value in (("logits", logits), ("target", target), ("mask", mask)):
-        if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a torch.Tensor, but is a {type(value).__name__}")
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must be floating point numbers, but are {logits.dtype}")
-    if not 3 <= logits.ndim <= 5 or logits.numel() == 0:
-        raise ValueError(
-            f"logits must have the shape (B, C, *spatial) with 1 to 3 spatial axes and no empty one, "
-            f"but have {tuple(logits.shape)}"
-        )
-    check_shape("target", target, logits.shape)
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    if not torch.compiler.is_compiling():
-        check_unit_interval("target", target)
-        if not from_logits:
-            check_unit_interval("values with from_logits=False", logits, "activate them first (sigmoid or softmax)")
-    if mask is not None:
-        mask = expanded_mask(mask, logits)
-    return logits.to(dtype), target.detach().to(dtype), None if mask is None else mask.to(dtype)
-
-
-def check_shape(name: str, value: Tensor, shape: torch.Size) -> None:
-    """Raise ValueError unless `value` has the shape of the logits."""
-    if value.shape != shape:
-        raise ValueError(
-            f"{name} must have the shape of logits, {tuple(shape)}, but has {tuple(value.shape)}; "
-            "a target without channel axis wants target.unsqueeze(1)"
-        )
-
-
-def check_unit_interval(name: str, value: Tensor, advice: str = "a mask of 0 and 255 wants `mask > 127`") -> None:
-    """Raise ValueError, which ends in the advice, unless all values lie in [0, 1]; NaN is refused too."""
-    if value.dtype == torch.bool:
-        return
-    low, high = (float(end) for end in torch.aminmax(value.detach()))
-    if low != low or high != high:
-        raise ValueError(f"{name} must lie in [0, 1], but holds NaN")
-    if low < 0 or high > 1:
-        raise ValueError(f"{name} must lie in [0, 1], but ranges from {low:g} to {high:g}; {advice}")
-
-
-def expanded_mask(mask: Tensor, logits: Tensor) -> Tensor:
-    """`mask` in the shape of `logits`, or an error if it does not broadcast or holds anything but 0 and 1."""
-    if mask.ndim != logits.ndim or any(m not in (1, s) for m, s in zip(mask.shape, logits.shape, strict=True)):
-        raise ValueError(
-            f"mask must broadcast to the shape of logits, {tuple(logits.shape)}, but has {tuple(mask.shape)}"
-        )
-    if not torch.compiler.is_compiling() and not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError("mask must hold 0 and 1 only (1 = the pixel counts); weights of images go to sample_weight")
-    return mask.expand_as(logits)
-
-
 def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str) -> Tensor:
     """(B, C) values times their weights, then mean, sum or as they are; one number of a whole batch has no other."""
     if loss.ndim == 0:
@@ -183,6 +182,8 @@ def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str) -> Tenso
         return loss
     if sample_weight is not None:
         allowed = (loss.shape[:1], loss.shape, (loss.shape[0], 1))
+        if not isinstance(sample_weight, Tensor):
+            raise TypeError(f"sample_weight must be a torch.Tensor, but is a {type(sample_weight).__name__}")
         if sample_weight.shape not in allowed:
             raise ValueError(
                 f"sample_weight must have the shape (B,) or (B, C), {tuple(loss.shape)} here, "
@@ -192,24 +193,3 @@ def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str) -> Tenso
     if reduction == "none":
         return loss
     return loss.mean() if reduction == "mean" else loss.sum()
-
-
-def one_of(name: str, value: str, allowed: Collection[str]) -> str:
-    """`value` if it is allowed, otherwise a ValueError that lists what is, nearest first."""
-    if value in allowed:
-        return value
-    near = get_close_matches(str(value), [str(a) for a in allowed], 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but is {value!r}{hint}")
-
-
-def accepts(function: Callable[..., object], argument: str) -> bool:
-    """Whether a callable takes this keyword argument."""
-    import inspect
-
-    try:
-        called = function.forward if isinstance(function, torch.nn.Module) else function
-        parameters = inspect.signature(called).parameters.values()
-    except (TypeError, ValueError):  # some builtins have no signature
-        return False
-    return any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters)

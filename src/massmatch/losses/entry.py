@@ -106,7 +106,7 @@ class Entry:
 
     def options(self) -> list[Option]:
         """The options that its name does not decide, in alphabetical order."""
-        decided = {*self.fixed, *COMMON, "grid", *(["core"] if self.core else [])}
+        decided = {*self.fixed, *COMMON, *(["core"] if self.core else [])}
         classes = [self.build, *([self.core] if self.core else [])]
         found = [option for each in classes for option in options_of_class(each) if option.name not in decided]
         return sorted(found)

@@ -15,15 +15,15 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .base import one_of
-from .cores.base import Dice, SumCore, Tversky, overlap_sums, region_sum, require_number, require_switch
+from .checks import one_of, require_number, require_switch
+from .cores.base import Dice, SumCore, Sums, Tversky, overlap_sums, pixel_count, region_sum
 from .cores.mixed import Hybrid
-from .grid.facts import GridRule, Truth
-from .grid.geometry import cell_axes, cell_max, cut, distance_to_mass
-from .grid.loss import GridLoss, SameGrid, call_core, joined, valid_pixels
+from .grid.geometry import cell_axes, cell_max, cut
+from .grid.layout import distances, moved_layout
+from .grid.loss import GridLoss, Images, call_core
+from .grid.rule import GridRule
 from .spatial_matching import core_of
 
 
@@ -61,13 +61,22 @@ class Level(NamedTuple):
     distance: Tensor  # cells: d_j
     by_distance: Tensor  # cells: w_j
     found: Tensor  # cells: found Dice(p_i, y_i) / N, which add up to the second term
-    stray: Tensor  # cells: the third term, shared out in proportion to w_j mean(p_j)
+    outside: Tensor  # cells: w_j mean(p_j) / N of those without mass
+    stray_weight: float  # of the third term
     balance: Tensor  # the fourth term
 
     @property
     def loss(self) -> Tensor:
         """(N,): weight times the three terms."""
-        return self.weight * ((self.found + self.stray).flatten(1).sum(1) + self.balance)
+        stray = self.stray_weight * torch.log1p(per_image_sum(self.outside))
+        return self.weight * (per_image_sum(self.found) + stray + self.balance)
+
+    @property
+    def stray(self) -> Tensor:
+        """(N, *grid): the third term, log(1 + x), shared out over the cells in proportion to their shares of x."""
+        total = per_image_sum(self.outside).reshape(-1, *(1,) * (self.outside.ndim - 1))
+        slope = torch.where(total > 1e-6, torch.log1p(total) / total.clamp(min=1e-6), 1 - total / 2)  # log(1 + x) / x
+        return self.stray_weight * slope * self.outside
 
     def shared_out(self, times: int, first: Tensor) -> Tensor:
         """`loss` over the cells of the first level, of which `times` make one of this level along each axis."""
@@ -90,7 +99,7 @@ class SoftMatching(NamedTuple):
     @property
     def loss(self) -> Tensor:
         """(1,)."""
-        return self.image + torch.stack([level.loss for level in self.levels]).sum(0)
+        return sum((level.loss for level in self.levels), self.image)
 
     @property
     def contributions(self) -> Tensor:
@@ -154,56 +163,56 @@ class SoftMatchingLoss(GridLoss):
         self.normalise = one_of("normalise", normalise, ("true", "kept"))
         self.rule = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
 
-    @property
-    def moves(self) -> bool:
-        """Whether the grid begins elsewhere in every step."""
-        return self.random_phase and self.training
+    def of_images(self, images: Images) -> Tensor:
+        """(N,): the loss of every image."""
+        return self.match(self.moved(images) if self.random_phase and self.training else images).loss
 
-    def together(self, truths: Sequence[Truth]) -> bool:
-        """Images of one cell size, unless each has a phase of its own."""
-        return super().together(truths) and not self.moves
+    def moved(self, images: Images) -> Images:
+        """The same images under grids that begin up to a cell before them, at random."""
+        sizes = images.sizes.cpu().expand(len(images.target), -1)
+        layout = moved_layout(sizes, images.spatial).to(images.target.device)
+        return images._replace(layout=layout, true=None, distance=None)
 
-    def of_grids(self, groups: Sequence[SameGrid]) -> Tensor:
-        """(N,): the loss of every image. Pixels are visited group by group, the cells of all groups at once."""
-        if self.moves:
-            groups = [self.moved(group, [int(torch.randint(side, ())) for side in group.cell]) for group in groups]
-        return self.match(groups).loss
+    def match(self, images: Images) -> SoftMatching:
+        """The terms of all images."""
+        image, cells = self.look(images)
+        return SoftMatching(image, self.levels_of(cells), images.layout.base)
 
-    def moved(self, group: SameGrid, front: Sequence[int]) -> SameGrid:
-        """The same images under a grid that begins so many rows and columns before them."""
-        moved = behind_padding(group, front)
-        true = cell_max(cut(moved.target, group.cell), len(group.cell)) > 0.5
-        step = self.rule.step(group.cell, tuple(group.logits.shape[1:]))
-        return moved._replace(true=true, distance=distances(true, step) if self.by_distance else None)
+    def look(self, images: Images) -> tuple[Tensor, Cells]:
+        """L(P, Y), (N,), and what is known of the cells.
 
-    def match(self, groups: Sequence[SameGrid]) -> SoftMatching:
-        """The terms of all images. Pixels are visited group by group, the cells of all groups at once."""
-        pixels, most, true, distance, *sums = joined([self.look(group) for group in groups])
-        tp, p, y = sums[-3:]
-        sums = sums if self.sums_overlap else sums[:-3]
-        image = self.core.from_sums(*map(per_image_sum, sums)) if isinstance(self.core, SumCore) else sums[0]
-        return SoftMatching(image, self.levels_of(Cells(tp, p, y, pixels, most, true, distance)), groups[0].cell)
-
-    def look(self, group: SameGrid) -> list[Tensor]:
-        """What the pixels say about their cells, (N, *grid): pixels, most, true and distance of `Cells`;
-
-        what the core makes of them: its sums, or else L(P, Y), (N,); and, last, the sums of y p, p and y.
+        The one visit to the pixels: of base cells, whose sums make up those of the cells and of the image.
         """
-        logits, target, valid, cell, true, distance = group
-        dims = len(cell)
-        p, y, v = cut(logits, cell), cut(target, cell), valid_pixels(target, valid, cell)
+        logits, target, valid = images.in_base_cells()
+        axes = cell_axes(len(images.spatial))
+        sums: Sums = overlap_sums(logits, target, axes, valid, self.from_logits) if not self.sums_overlap else ()
         if isinstance(self.core, SumCore):
-            sums = self.core.sums(p, y, axes=cell_axes(dims), valid=v, from_logits=self.from_logits)
+            sums = *self.core.sums(logits, target, axes=axes, valid=valid, from_logits=self.from_logits), *sums
+        maps = [pixel_count(sums[-1], logits, axes, valid)]
+        if images.true is None:
+            maps.append((cell_max(target, len(axes)) > 0.5).to(target.dtype))
+        whole, cells = images.layout.add_up(torch.stack([*maps, *sums]))
+        if isinstance(self.core, SumCore):
+            image = self.core.from_sums(*(whole[len(maps) :] if self.sums_overlap else whole[len(maps) : -3]))
         else:
-            sums = (call_core(self.core, logits, target, tuple(range(-dims, 0)), valid, self.from_logits),)
-        if not self.sums_overlap:
-            sums = *sums, *overlap_sums(p, y, cell_axes(dims), v, self.from_logits)
-        zeros = torch.zeros_like(sums[-1])
-        pixels = zeros + p[0].numel() / zeros[0].numel() if v is None else region_sum(v.expand_as(p), cell_axes(dims))
-        most = self._most(p, v, dims) if self.count or self.normalise == "kept" else zeros
-        true = cell_max(y if v is None else y * v, dims) > 0.5 if true is None else true
-        distance = distance.to(zeros.dtype) if self.by_distance and distance is not None else zeros
-        return [pixels, most, true, distance, *sums]
+            image = call_core(self.core, *images[:2], tuple(range(-len(axes), 0)), images.valid, self.from_logits)
+        known = cells[: len(maps)].detach()
+        true = known[1] > 0 if images.true is None else images.true
+        most = torch.zeros_like(known[0])
+        if self.count or self.normalise == "kept":
+            most = images.layout.largest(self._most(logits, valid, len(axes)))
+        tp, p, y = cells[-3:]
+        return image, Cells(tp, p, y, known[0], most, true, self.distance_of(images, true).to(cells.dtype))
+
+    def distance_of(self, images: Images, true: Tensor) -> Tensor:
+        """(N, *grid): of each cell from the nearest true one, from the facts or from the cells; 0 if nobody asks."""
+        if not self.by_distance:
+            return torch.zeros_like(true)
+        return (
+            distances(true, self.rule.steps(images.sizes, images.spatial))
+            if images.distance is None
+            else images.distance
+        )
 
     @property
     def sums_overlap(self) -> bool:
@@ -228,16 +237,11 @@ class SoftMatchingLoss(GridLoss):
     def _level(self, cells: Cells, weight: float) -> Level:
         """The three terms over the cells of one size."""
         true, without = cells.true, (cells.pixels > 0) & ~cells.true
-        N_true = per_image_sum(true).to(cells.p.dtype)
         counted = true if self.normalise == "true" else true | (cells.most.detach() > 0.5)
-        N = per_image_sum(counted).to(cells.p.dtype).clamp(min=1).reshape(-1, *(1,) * (true.ndim - 1))
+        N = counted.flatten(1).sum(1, dtype=cells.p.dtype).clamp(min=1).reshape(-1, *(1,) * (true.ndim - 1))
         dice = Dice().from_sums(cells.tp, cells.p, cells.y)
         mean = cells.p / cells.pixels.clamp(min=1)
         w = torch.sigmoid(cells.distance) if self.by_distance else torch.ones_like(mean)
-        x = w * mean * without / N
-        total = per_image_sum(x).reshape(N.shape)
-        slope = torch.where(total > 1e-6, torch.log1p(total) / total.clamp(min=1e-6), 1 - total / 2)  # log(1 + x) / x
-        occupied = per_image_sum(cells.most)
         return Level(
             weight=weight,
             dice=dice,
@@ -246,10 +250,16 @@ class SoftMatchingLoss(GridLoss):
             without=without,
             distance=cells.distance,
             by_distance=w,
-            found=self.found * dice * true / N,
-            stray=self.stray * slope * x,
-            balance=self.count * ((1 + occupied) / (1 + N_true)).log().abs(),
+            found=true / N * self.found * dice,
+            outside=w * without / N * mean,
+            stray_weight=self.stray,
+            balance=self._balance(cells) if self.count else N.new_zeros(()).expand(len(N)),
         )
+
+    def _balance(self, cells: Cells) -> Tensor:
+        """(N,): the fourth term, of how many cells are occupied against how many have true mass."""
+        occupied = per_image_sum(cells.most)
+        return self.count * ((1 + occupied) / (1 + per_image_sum(cells.true))).log().abs()
 
     def explain(
         self, logits: Tensor, target: Tensor, *, mask: Tensor | None = None, instances: Tensor | None = None
@@ -260,28 +270,12 @@ class SoftMatchingLoss(GridLoss):
         ValueError for more than one image or channel.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            return self.match([self.one_image(logits, target, mask, instances)])
+            return self.match(self.one_image(logits, target, mask, instances))
 
     def extra_repr(self) -> str:
         """Shown by `repr`: the core and the switches."""
         names = ("core", "found", "stray", "count", "levels", "random_phase", "normalise", "rule", "reduction")
         return ", ".join([f"distance={self.by_distance}", *(f"{name}={getattr(self, name)!r}" for name in names)])
-
-
-def behind_padding(group: SameGrid, front: Sequence[int]) -> SameGrid:
-    """The images behind so many rows and columns that count for nothing, and before as many as fill the last cells."""
-    logits, target, valid, cell, _, _ = group
-    valid = torch.ones_like(target) if valid is None else valid.expand_as(target)
-    before = [(n, -(n + side) % step) for n, side, step in zip(front, target.shape[1:], cell, strict=True)]
-    pad = [n for pair in reversed(before) for n in pair]
-    return SameGrid(F.pad(logits, pad), F.pad(target * valid, pad), F.pad(valid, pad), cell)
-
-
-@torch.compiler.disable
-def distances(true: Tensor, step: tuple[float, ...]) -> Tensor:
-    """(N, *grid): how far each cell lies from the nearest true one; measured on the CPU."""
-    grids = [torch.from_numpy(distance_to_mass(grid, step)) for grid in true.cpu().numpy()]
-    return torch.stack(grids).to(true.device)
 
 
 def per_image_sum(cells: Tensor) -> Tensor:

@@ -20,12 +20,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .base import Facts, accepts, one_of
-from .cores.base import SumCore, require_number, require_switch
+from .checks import accepts, one_of, require_number, require_switch
+from .cores.base import SumCore, Sums, pixel_count
 from .cores.catalogue import CORES
-from .grid.facts import GridRule
-from .grid.geometry import cell_axes, cell_max, cut
-from .grid.loss import GridLoss, SameGrid, call_core, joined, per_image, valid_pixels
+from .grid.geometry import any_cell, cell_axes, cell_max
+from .grid.loss import GridLoss, Images, one_by_one
+from .grid.rule import GridRule
 
 RESCALE = {"sigmoid": torch.sigmoid, "direct": lambda x: x}  # Fig. 3b
 
@@ -63,10 +63,10 @@ class Matching(NamedTuple):
     @property
     def contributions(self) -> Tensor:
         """The share of each cell in the loss: grid_weight s w_i L_i / sum kept for the summed ones."""
-        grid = tuple(range(self.image.ndim - self.cells.ndim, 0))
-        count = self.kept.sum(grid, keepdim=True).clamp(min=1)
-        ratio = self.ratio.reshape(self.ratio.shape + (1,) * len(grid))
-        return self.grid_weight * ratio * (self.summed * self.weight * self.cells) / count
+        dims = self.cells.ndim - self.image.ndim
+        count = self.kept.flatten(-dims).sum(-1).clamp(min=1)
+        ratio = (self.grid_weight * self.ratio / count).reshape(self.ratio.shape + (1,) * dims)
+        return ratio * self.weight * self.summed * self.cells
 
     @property
     def loss(self) -> Tensor:
@@ -94,7 +94,6 @@ class SpatialMatchingLoss(GridLoss):
         cell_size: fixed cell sides in pixels, (height, width) or one number; by default by image, as above.
         min_cell: lower bound of the cell sides; 1 is the paper's.
         grid_weight: weight of the grid term (1: Eq. 1).
-        grid: False leaves the core loss alone.
         reduction, from_logits: see `ImageLoss`.
 
     Raises:
@@ -119,15 +118,14 @@ class SpatialMatchingLoss(GridLoss):
         cell_size: int | Sequence[int] | None = None,
         min_cell: int = 4,
         grid_weight: float | int = 1.0,
-        grid: bool = True,
         reduction: str = "mean",
         from_logits: bool = True,
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         self.core = core_of(core)
-        for name, value in (("scale", scale), ("distance", distance), ("nonzero", nonzero), ("grid", grid)):
+        for name, value in (("scale", scale), ("distance", distance), ("nonzero", nonzero)):
             require_switch(name, value)
-        self.scale, self.distance, self.nonzero, self.grid = scale, distance, nonzero, grid
+        self.scale, self.distance, self.nonzero = scale, distance, nonzero
         self.numerator = one_of("numerator", numerator, ("kept", "all"))
         self.combination = one_of("combination", combination, ("algorithm", "product"))
         self.rescale = one_of("rescale", rescale, tuple(RESCALE))
@@ -143,40 +141,16 @@ class SpatialMatchingLoss(GridLoss):
 
     # ----------------------------------------------------------------------------------------------- Algorithm 1
 
-    def look(self, group: SameGrid) -> list[Tensor]:
-        """What the pixels say about their cells, (N, *grid): which count, are predicted, are true; their distances;
-
-        and what the core makes of them: its sums, from which image and cells follow, or else L_I (N,) and all L_i.
-        """
-        logits, target, valid, cell, true, distance = group
-        dims = len(cell)
-        p, y, v = cut(logits, cell), cut(target, cell), valid_pixels(target, valid, cell)
-        if isinstance(self.core, SumCore):  # the pixels are visited once for lines 1 and 4
-            core = self.core.sums(p, y, axes=cell_axes(dims), valid=v, from_logits=self.from_logits)
-        else:
-            image = call_core(self.core, logits, target, tuple(range(-dims, 0)), valid, self.from_logits)
-            core = image, call_core(self.core, p, y, cell_axes(dims), v, self.from_logits)
-        predicted = self._predicted(p.detach(), v, dims)  # lines 9, 13
-        true = cell_max(y if v is None else y * v, dims) > 0.5 if true is None else true  # line 10
-        counted = torch.ones_like(true) if v is None else (cell_max(v, dims) > 0).expand_as(true)
-        distance = torch.zeros_like(core[-1]) if distance is None else distance.to(core[-1].dtype)
-        return [counted, predicted, true, distance, *core]
-
-    def match(self, groups: Sequence[SameGrid]) -> Matching:
-        """The terms of all images; cells of smaller grids that are not there are neither kept nor summed."""
-        counted, predicted, true, distance, *core = joined([self.look(group) for group in groups])
-        if isinstance(self.core, SumCore):
-            image = self.core.from_sums(*(of_cells.flatten(1).sum(1) for of_cells in core))  # line 1
-            cells = self.core.from_sums(*core)  # line 4
-        else:
-            image, cells = core
-        dims = cells.ndim - 1
+    def match(self, images: Images) -> Matching:
+        """The terms of all images, one entry for each; cells beyond a smaller grid are neither kept nor summed."""
+        image, cells, pixels, predicted, true = self.look(images)  # lines 1, 4; 9, 10
+        counted = pixels > 0
         kept = counted & (predicted | true) if self.nonzero else counted  # lines 15-18
-        summed = kept if self.numerator == "kept" else counted & per_image(kept, torch.any, dims)
+        summed = kept if self.numerator == "kept" else counted & any_cell(kept)
 
-        false_positive = predicted & ~true & per_image(true, torch.any, dims)  # line 13
-        d = distance * false_positive
-        NZ_P, NZ_Y = (cells_with.flatten(1).sum(1).to(cells.dtype) for cells_with in (predicted, true))
+        false_positive = predicted & ~true & any_cell(true)  # line 13
+        d = torch.zeros_like(cells) if images.distance is None else images.distance.to(cells) * false_positive
+        NZ_P, NZ_Y = (with_mass.flatten(1).sum(1, dtype=cells.dtype) for with_mass in (predicted, true))
         S = NZ_P / NZ_Y.clamp(min=1)  # Eq. 8
         return Matching(
             image=image,
@@ -189,9 +163,33 @@ class SpatialMatchingLoss(GridLoss):
             distance=d,
             predicted=predicted,
             true=true,
-            cell_size=groups[0].cell,
+            cell_size=tuple(images.layout.base),
             grid_weight=self.grid_weight,
         )
+
+    def look(self, images: Images) -> tuple[Tensor, ...]:
+        """L_I (N,) and, (N, *grid), all L_i, the pixels that count, and which cells have predicted and true mass.
+
+        The one visit to the pixels: of base cells, whose sums make up those of the cells and of the image.
+        """
+        logits, target, valid = images.in_base_cells()
+        axes = cell_axes(len(images.spatial))
+        predicted = self._predicted(logits.detach(), valid, len(axes)).to(logits.dtype)
+        maps = [pixel_count(predicted, logits, axes, valid), predicted]
+        if images.true is None:
+            maps.append((cell_max(target, len(axes)) > 0.5).to(logits.dtype))
+        sums: Sums = ()
+        if isinstance(self.core, SumCore):
+            sums = self.core.sums(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
+        whole, cells = images.layout.add_up(torch.stack([*maps, *sums]))
+        pixels, predicted, *true = cells[: len(maps)].detach()
+        if isinstance(self.core, SumCore):
+            both = torch.cat([whole.unsqueeze(2), cells.flatten(2)], 2)[len(maps) :]  # the image, then its cells
+            image, losses = self.core.from_sums(*both).split([1, both.shape[2] - 1], 1)
+            image, losses = image.squeeze(1), losses.unflatten(1, images.layout.shape)
+        else:
+            image, losses = one_by_one(self.core, images, self.from_logits)
+        return image, losses, pixels, predicted > 0, true[0] > 0 if images.true is None else images.true
 
     def _predicted(self, p: Tensor, v: Tensor | None, dims: int) -> Tensor:
         """Cells with a pixel above the threshold; for logits p > t means logit > log(t / (1 - t))."""
@@ -209,51 +207,24 @@ class SpatialMatchingLoss(GridLoss):
         weight = torch.where(false_positive, RESCALE[self.rescale](d), matched)
         return 1 + weight if self.scale and self.combination == "algorithm" else weight
 
-    # ------------------------------------------------------------------------------------ batches and their facts
-
-    def per_image(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        *,
-        valid: Tensor | None,
-        instances: Tensor | None,
-        facts: Sequence[Facts] | None,
-    ) -> Tensor:
-        """(B, C): L_SM of each image and channel."""
-        if self.grid:
-            return super().per_image(logits, target, valid=valid, instances=instances, facts=facts)
-        axes = tuple(range(2 - logits.ndim, 0))
-        if isinstance(self.core, SumCore):
-            return self.core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
-        return call_core(self.core, logits, target, axes, valid, self.from_logits)
-
-    def of_grids(self, groups: Sequence[SameGrid]) -> Tensor:
+    def of_images(self, images: Images) -> Tensor:
         """(N,): L_SM of every image."""
-        return self.match(groups).loss
-
-    def facts(
-        self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
-    ) -> list[Facts]:
-        """See `GridLoss.facts`; empty dicts with grid=False."""
-        return super().facts(target, instances=instances, density=density) if self.grid else [{} for _ in target]
+        return self.match(images).loss
 
     def explain(
         self, logits: Tensor, target: Tensor, *, mask: Tensor | None = None, instances: Tensor | None = None
     ) -> Matching:
         """Every term of the loss of one image, (1, 1, *spatial): what counts, with what weight, and why.
 
-        The ledger adds up: `loss` = `image` + the sum of `contributions`. `distance` is there even if the
-        loss does not weigh by it. Raises ValueError for more than one image or channel, or without a grid.
+        The ledger adds up: `loss` = `image` + the sum of `contributions`. `distance` is there even if the loss does
+        not weigh by it. Raises ValueError for more than one image or channel.
         """
-        if not self.grid:
-            raise ValueError("explain needs the grid, but the loss was made with grid=False")
         with torch.autocast(logits.device.type, enabled=False):
-            terms = self.match([self.one_image(logits, target, mask, instances)])
+            terms = self.match(self.one_image(logits, target, mask, instances))
         return Matching(*(term[0] if isinstance(term, Tensor) else term for term in terms))  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
         """Shown by `repr`: the core and the switches."""
-        names = ("core", "scale", "distance", "nonzero", "grid", "threshold", "numerator", "matched_weight")
+        names = ("core", "scale", "distance", "nonzero", "threshold", "numerator", "matched_weight")
         more = ("combination", "rescale", "grid_weight", "rule", "reduction")
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in (*names, *more))

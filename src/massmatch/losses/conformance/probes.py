@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..base import ImageLoss, accepts
+from ..base import ImageLoss
+from ..checks import accepts
 from .border import bool_target, inputs_kept, wrong_shape
 from .trial import HALF, SIDE, Failed, Make, applied, close, images, require, value_and_gradient
 

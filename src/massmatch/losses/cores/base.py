@@ -25,6 +25,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import require_number, require_switch
+
 Sums = tuple[Tensor, ...]
 
 
@@ -81,7 +83,7 @@ class BCE(SumCore):
     def from_sums(self, *sums: Tensor) -> Tensor:
         """Mean cross-entropy."""
         total, count = sums
-        return total / count.clamp(min=1)
+        return total / count.detach().clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ class Tversky(SumCore):
         """1 - T."""
         tp, p, y = sums
         fn, fp = y - tp, p - tp
-        return 1 - ratio(tp + self.smooth, tp + self.fn_weight * fn + self.fp_weight * fp + self.smooth)
+        found = tp + self.smooth
+        below = found.add(fn, alpha=self.fn_weight).add(fp, alpha=self.fp_weight)  # + fn_weight FN + fp_weight FP
+        return 1 - (found / below if self.smooth else ratio(found, below))
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,8 @@ class Dice(SumCore):
     def from_sums(self, *sums: Tensor) -> Tensor:
         """1 - Dice."""
         tp, p, y = sums
-        return 1 - ratio(2 * tp + self.smooth, p + y + self.smooth)
+        above, below = 2 * tp + self.smooth, p + y + self.smooth
+        return 1 - (above / below if self.smooth else ratio(above, below))
 
 
 def pixel_count(like: Tensor, pixels: Tensor, axes: tuple[int, ...], valid: Tensor | None = None) -> Tensor:
@@ -293,15 +298,3 @@ class _LogitEntropy(torch.autograd.Function):
     def jvp(ctx: Any, tangent: Tensor, _: object) -> Tensor:
         logits, y = ctx.saved_tensors
         return (logits.sigmoid() - y) * tangent
-
-
-def require_number(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is a finite number that is not negative."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be a finite number of at least 0, but is {value!r}")
-
-
-def require_switch(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is True or False: a text such as "false" would be true."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False, but is {value!r}")

@@ -149,7 +149,7 @@ class Focal(SumCore):
     def from_sums(self, *sums: Tensor) -> Tensor:
         """The mean."""
         total, count = sums
-        return total / count.clamp(min=1)
+        return total / count.detach().clamp(min=1)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What losses over the cells of a grid share: from a batch to images of one grid, facts, pixels, cores of others."""
+"""What losses over the cells of a grid share: facts, the layout of a batch, its pixels, cores that are no sums."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -8,31 +8,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..base import Facts, ImageLoss, accepts, check_shape, check_unit_interval, checked
-from .facts import GridRule, Truth, hidden, hides_mass, stacked
-from .geometry import cut, overhangs
+from ..base import ImageLoss
+from ..checks import accepts, checked
+from ..facts import Facts
+from .geometry import cell_axes, cut, grid_shape, overhangs
+from .layout import Layout, layout_of
+from .rule import GridRule
 
 
-class SameGrid(NamedTuple):
-    """Images whose grids have the same cells; what nobody has measured is None."""
+class Images(NamedTuple):
+    """Images with one channel each, and what is known of their grids."""
 
     logits: Tensor  # (N, *spatial)
     target: Tensor  # (N, *spatial)
     valid: Tensor | None  # (N, *spatial), 1 for the pixels that count; None for all of them
-    cell: tuple[int, ...]  # sides in pixels
-    true: Tensor | None = None  # (N, *grid) bool, cells with true mass
-    distance: Tensor | None = None  # (N, *grid), from the nearest of them
+    sizes: Tensor  # (N, axes), sides of each image's cells in pixels
+    layout: Layout
+    true: Tensor | None = None  # (N, *grid) bool, cells with true mass; None where the pixels have to say
+    distance: Tensor | None = None  # (N, *grid), from the nearest of them; None where nobody has measured it
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """Sides of the images in pixels."""
+        return tuple(self.target.shape[1:])
+
+    def in_base_cells(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits, target and valid as (N, R, h, C, w); valid is None where every pixel counts."""
+        valid, layout = self.valid, self.layout
+        if valid is None and (layout.front is not None or overhangs(self.spatial, layout.base)):
+            valid = torch.ones_like(self.target[:1])
+        return layout.cut(self.logits), layout.cut(self.target), None if valid is None else layout.cut(valid)
 
 
 class GridLoss(ImageLoss):
-    """A loss over the cells of each image's own grid. A subclass says what images cost (`of_grids`)."""
+    """A loss over the cells of each image's own grid. A subclass says what images cost (`of_images`)."""
 
     rule: GridRule  # how the grid follows from the truth
     by_distance: bool  # whether the loss needs the distance of each cell from the masses
 
     @abstractmethod
-    def of_grids(self, groups: Sequence[SameGrid]) -> Tensor:
-        """(N,): the loss of every image, one group after the other."""
+    def of_images(self, images: Images) -> Tensor:
+        """(N,): the loss of every image."""
 
     def per_image(
         self,
@@ -44,98 +60,84 @@ class GridLoss(ImageLoss):
         facts: Sequence[Facts] | None,
     ) -> Tensor:
         """(B, C): the loss of each image and channel."""
-        truths = self._truths(target, valid, instances, facts)
         x, y, v = logits.flatten(0, 1), target.flatten(0, 1), None if valid is None else valid.flatten(0, 1)
-        if self.together(truths):  # their cells line up: all images at once
-            groups = [SameGrid(x, y, v, truths[0].cell_size, *stacked(truths, x.device))]
+        if facts is None and (self.rule.cell_size is None or self.by_distance):
+            facts = self.measured_now(target, instances)
+        return self.of_images(self.images(x, y, v, facts)).reshape(logits.shape[:2])
+
+    def images(self, logits: Tensor, target: Tensor, valid: Tensor | None, facts: Sequence[Facts] | None) -> Images:
+        """(N, *spatial) images with the grids that the facts give them; without facts, of the fixed size."""
+        spatial = tuple(target.shape[1:])
+        least = self.rule.least(spatial)
+        if facts is None:
+            return Images(logits, target, valid, torch.tensor([least]), Layout(least, grid_shape(spatial, least)))
+        needed = {"cell_size", "true"} | ({"distance"} if self.by_distance else set())
+        for i, fact in enumerate(facts):
+            if missing := needed - fact.keys():
+                raise ValueError(
+                    f"facts[{i}] lacks {', '.join(sorted(missing))}: make it with the facts() of this loss"
+                )
+        sizes = torch.cat([fact["cell_size"] for fact in facts])
+        if self.rule.cell_size is not None:
+            layout = Layout(least, grid_shape(spatial, least))
         else:
-            valids = [None] * len(truths) if v is None else v.split(1)
-            groups = [
-                SameGrid(x_i, y_i, v_i, truth.cell_size, *stacked([truth], x.device))
-                for x_i, y_i, v_i, truth in zip(x.split(1), y.split(1), valids, truths, strict=True)
-            ]
-        return self.of_grids(groups).reshape(logits.shape[:2])
+            layout = layout_of(sizes, spatial, least).to(logits.device)
+        within = tuple(slice(n) for n in layout.shape)
+        true, distance = (
+            torch.cat([fact[name] for fact in facts])[:, *within].to(logits.device, non_blocking=True)
+            if name in facts[0]
+            else None
+            for name in ("true", "distance")
+        )
+        return Images(logits, target, valid, sizes, layout, true, distance)
 
-    def together(self, truths: Sequence[Truth]) -> bool:
-        """Whether these images can be handled at once."""
-        return len({truth.cell_size for truth in truths}) == 1
-
-    def facts(
+    def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """Cell size, true cells and distances of each image, so that the training step measures nothing.
 
-        Args:
-            target: (B, C, *spatial), the truth after any augmentation; on the CPU, in the loader.
-            instances: see `forward`.
-            density: not used by this loss.
-
-        Returns:
-            One dict per image: "cell_size" (C, axes), "true" (C, *grid) bool and, if the loss weighs by
-            distance, "distance" (C, *grid), both filled with 0 up to the largest grid of the channels;
-            "size" (axes,) and "options" let `forward` refuse the facts of another image or loss.
-
-        Raises:
-            ValueError: a target that `forward` would refuse too, or true mass without an instance.
+        One dict per image: "cell_size" (C, axes), "true" (C, *grid) bool and, if the loss weighs by distance,
+        "distance" (C, *grid), both filled with 0 up to the finest grid that the options allow. ValueError for true
+        mass without an instance.
         """
         del density
-        if not 3 <= target.ndim <= 5:
-            raise ValueError(f"target must have the shape (B, C, *spatial), but has {tuple(target.shape)}")
-        check_unit_interval("target", target)
-        if instances is not None:
-            check_shape("instances", instances, target.shape)
         labels = [None] * len(target) if instances is None else instances
         return [self.rule.facts(image, of, self.by_distance) for image, of in zip(target, labels, strict=True)]
 
-    def one_image(self, logits: Tensor, target: Tensor, mask: Tensor | None, instances: Tensor | None) -> SameGrid:
+    @property
+    def decides_facts(self) -> object:
+        """The options of the grid."""
+        return self.rule
+
+    @torch.compiler.disable
+    def measured_now(self, target: Tensor, instances: Tensor | None) -> list[Facts]:
+        """The facts of all images; NumPy and SciPy, so a graph is broken here."""
+        return self.make_facts(target, instances=instances)
+
+    def one_image(self, logits: Tensor, target: Tensor, mask: Tensor | None, instances: Tensor | None) -> Images:
         """What `explain` needs of its one image. Raises ValueError for more than one image or channel."""
         logits, target, valid = checked(logits, target, mask, self.from_logits)
         if logits.shape[:2] != (1, 1):
             raise ValueError(f"explain takes one image of one channel, (1, 1, *spatial), not {tuple(logits.shape)}")
-        mass, labels = hidden(target, instances, valid)
-        truth = self.rule.measure(mass[0, 0], None if labels is None else labels[0, 0], with_distance=True)
-        valid = None if valid is None else valid[0]
-        return SameGrid(logits[0], target[0], valid, truth.cell_size, *stacked([truth], logits.device))
-
-    def _truths(
-        self, target: Tensor, valid: Tensor | None, instances: Tensor | None, facts: Sequence[Facts] | None
-    ) -> list[Truth]:
-        """One entry per image and channel, from the facts or else by measuring."""
-        images, spatial = target.shape[0] * target.shape[1], tuple(target.shape[2:])
-        if self.rule.cell_size is not None and not self.by_distance and facts is None:
-            return [Truth(self.rule.fixed(len(spatial)), None, None)] * images  # nothing to measure
-        if facts is None or (valid is not None and hides_mass(target, valid)):
-            facts = self._facts_behind_mask(target, instances, valid)
-        if not torch.compiler.is_compiling():
-            for i, fact in enumerate(facts):
-                self.rule.check(fact, f"facts[{i}]", tuple(target.shape[1:]), self.by_distance)
-        channels = range(target.shape[1])
-        return [self.rule.recall(fact, channel, spatial, self.by_distance) for fact in facts for channel in channels]
-
-    @torch.compiler.disable
-    def _facts_behind_mask(self, target: Tensor, instances: Tensor | None, valid: Tensor | None) -> list[Facts]:
-        """The facts of the masses inside the mask; NumPy and SciPy, so a graph is broken here."""
-        mass, labels = hidden(target, instances, valid)
-        return self.facts(mass, instances=labels)
+        if instances is not None and valid is not None:
+            instances = torch.where(valid > 0, instances, 0)
+        labels = None if instances is None else instances[0]
+        facts = [self.rule.facts(target[0], labels, with_distance=True)]
+        return self.images(logits[0], target[0], None if valid is None else valid[0], facts)
 
 
-def joined(groups: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """The tensors of several groups of images, (N,) or (N, *grid) each, one group after the other.
-
-    Grids are filled up with 0 to the largest: cells without a pixel, which a loss must not count. So what is done to
-    cells is done once for all images, which costs no more than for one of them.
-    """
-    return list(groups[0]) if len(groups) == 1 else [torch.cat(filled_up(each)) for each in zip(*groups, strict=True)]
-
-
-def filled_up(grids: Sequence[Tensor]) -> list[Tensor]:
-    """(N, *grid) each, all with the largest grid."""
-    largest = [max(sides) for sides in zip(*(grid.shape[1:] for grid in grids), strict=True)]
-    missing = [[n - side for n, side in zip(largest, grid.shape[1:], strict=True)] for grid in grids]
-    return [
-        F.pad(grid, [n for more in reversed(sides) for n in (0, more)]) if any(sides) else grid
-        for grid, sides in zip(grids, missing, strict=True)
-    ]
+def one_by_one(core: Callable[..., Tensor], images: Images, from_logits: bool) -> tuple[Tensor, Tensor]:
+    """(N,) and (N, *grid): a core that is no sum over pixels, put to each image and its cells in turn."""
+    dims = len(images.spatial)
+    whole = call_core(core, images.logits, images.target, tuple(range(-dims, 0)), images.valid, from_logits)
+    grids = []
+    for n, cell in enumerate(images.sizes.expand(len(whole), -1).tolist()):
+        x, y = images.logits[n : n + 1], images.target[n : n + 1]
+        v = valid_pixels(y, None if images.valid is None else images.valid[n : n + 1], tuple(cell))
+        cells = call_core(core, cut(x, tuple(cell)), cut(y, tuple(cell)), cell_axes(dims), v, from_logits)
+        missing = [most - side for most, side in zip(images.layout.shape, cells.shape[1:], strict=True)]
+        grids.append(F.pad(cells, [n for more in reversed(missing) for n in (0, more)]))
+    return whole, torch.cat(grids)
 
 
 def call_core(
@@ -174,8 +176,3 @@ def valid_pixels(target: Tensor, valid: Tensor | None, cell: tuple[int, ...]) ->
     if valid is None and not overhangs(tuple(target.shape[1:]), cell):
         return None
     return cut(torch.ones_like(target[:1]) if valid is None else valid, cell)
-
-
-def per_image(cells: Tensor, reduce: Callable[..., Tensor], dims: int) -> Tensor:
-    """(N, *grid) reduced to one value per image, with the grid's axes kept as 1."""
-    return reduce(cells.flatten(1), 1).reshape(-1, *(1,) * dims)

@@ -107,7 +107,7 @@ class DensityASP(ImageLoss):
     it first). Densities come with the facts: `facts(target, density=[2, 3, ...])`.
     """
 
-    def facts(
+    def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """Each image's density and standardised truth. ValueError for a density missing, or outside of 1 to 4."""

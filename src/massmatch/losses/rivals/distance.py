@@ -70,7 +70,7 @@ class MeasuredLoss(ImageLoss):
     name: str
     measure: staticmethod
 
-    def facts(
+    def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """The map of each image, (C, *spatial) float32."""

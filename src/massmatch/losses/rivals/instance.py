@@ -89,7 +89,7 @@ class InstanceWise(ImageLoss):
 
     name = "labels"
 
-    def facts(
+    def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """The map of each image, (C, *spatial) int32, and "count", (C,): the largest label of each channel."""
@@ -103,7 +103,7 @@ class InstanceWise(ImageLoss):
 
     def labels(self, target: Tensor, instances: Tensor | None, facts: Sequence[Facts] | None) -> Labels:
         """The labels of a batch, from the facts, or measured now. ValueError for facts of another loss or size."""
-        facts = self.facts(target, instances=instances) if facts is None else facts
+        facts = self.make_facts(target, instances=instances) if facts is None else facts
         if any(self.name not in fact or fact[self.name].shape != target.shape[1:] for fact in facts):
             raise ValueError(
                 f"facts must hold {self.name!r} of {tuple(target.shape[1:])} of each image: use this loss's facts"

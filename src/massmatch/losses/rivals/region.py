@@ -112,7 +112,7 @@ class SSL(ImageLoss):
                 raise ValueError(f"{name} must be at most 1, but is {value!r}")
         self.weight, self.beta = weight, beta
 
-    def facts(
+    def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
         """The standardised truth of each image, (C, *spatial)."""
