@@ -64,6 +64,23 @@ def test_train_evaluate_predict_compare(cohort, tmp_path):
     assert "http" not in text  # nothing is fetched from elsewhere
 
 
+def test_compare_refuses_runs_of_other_test_images_unless_told_to_show_them(trained, cohort, tmp_path):
+    rows = pd.read_csv(trained / "rows.csv")
+    other = tmp_path / "other"
+    other.mkdir()
+    rows.assign(id="x" + rows["id"].astype(str)).to_csv(other / "rows.csv", index=False)
+    table = tmp_path / "table.md"
+    refused = asked("compare", cohort.root, trained, other, "--table", table)
+    assert refused.exit_code == 2
+    assert "tested other images" in refused.output
+    assert "--unpaired" in refused.output
+    assert not table.exists()
+    shown = asked("compare", cohort.root, trained, other, "--unpaired", "--table", table)
+    assert shown.exit_code == 0, shown.output
+    assert f"other {len(rows)}" in table.read_text()
+    assert "Not the same test images" in table.read_text()
+
+
 def test_predict_needs_nothing_but_the_weights_and_any_image(trained, tmp_path):
     weights = tmp_path / "moved.safetensors"
     weights.write_bytes((trained / "best.safetensors").read_bytes())

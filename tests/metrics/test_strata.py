@@ -1,5 +1,6 @@
 """Kinds of images, on rows made by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -55,7 +56,9 @@ def test_every_stratum_has_its_own_summary():
     table = pd.DataFrame([{**image_metrics(p, y), "view": view} for p, y, view in pairs])
     table.index = [7, 3, 9]
     lines = by_stratum(table, by_view(table))
-    assert lines["dsc"].to_dict() == {"CC": 1, "MLO": 0, "no mass": 0}
+    assert lines["dsc"].drop("no mass").to_dict() == {"CC": 1, "MLO": 0}
+    assert np.isnan(lines.loc["no mass", "dsc"])
+    assert lines.loc["no mass", "false_alarms"] == 1
     assert lines["missed"].to_dict() == {"CC": 0, "MLO": 1, "no mass": 0}
     assert lines.loc["no mass", "fp_area_px"] == 100
     assert lines["n"].sum() == 3

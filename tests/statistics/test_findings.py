@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from made_up_runs import history_rows, image_rows, system_rows
-from massmatch.statistics.findings import findings, name_of
+from massmatch.metrics.registry import metric
+from massmatch.statistics.findings import findings
 
 
 def said(*systems, metric="dsc", baseline="base", histories=None):
@@ -89,7 +90,7 @@ def test_what_is_missing_is_said():
     new.loc[new.index[:2], "sen"] = np.nan
     found = said(system_rows("base"), new, metric="sen")
     assert "Images that only one of the two has are left out: new (20)." in notes(found)
-    assert "Images for which the metric is undefined are left out: new (2)." in notes(found)
+    assert "Images without mass, or for which the metric is undefined, are left out: new (2)." in notes(found)
 
 
 def test_few_patients_and_one_fold_are_said():
@@ -121,7 +122,12 @@ def test_runs_that_learned_nothing_are_named():
 
 @pytest.mark.parametrize(
     ("key", "name"),
-    [("dsc", "DSC"), ("dsc_pooled", "DSC pooled"), ("delta_a_pooled", "ΔA pooled"), ("hau95_px_hits", "HAU95 px hits")],
+    [
+        ("dsc", "DSC"),
+        ("dsc_pooled", "DSC pooled"),
+        ("delta_a_pooled", "ΔA pooled"),
+        ("hau95_px_hits", "HAU95 px, hits"),
+    ],
 )
 def test_metrics_have_the_papers_names(key, name):
-    assert name_of(key) == name
+    assert metric(key).heading == name

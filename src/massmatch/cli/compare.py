@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from massmatch.cli.arguments import CohortArgument
-from massmatch.cli.screen import screen, show, told
+from massmatch.cli.screen import screen, show, tested_images, told
 
 
 def compare(
@@ -14,6 +14,9 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs on this cohort, such as runs/*/fold0.")],
     page: Annotated[Path | None, typer.Option(help="An HTML file to write: the report on these runs.")] = None,
     table: Annotated[Path | None, typer.Option(help="A Markdown file to write, with the table.")] = None,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="Show runs side by side although they tested other images.")
+    ] = False,
 ) -> None:
     """Put finished runs side by side: a table on the screen, in a file, and a page."""
     with told():
@@ -23,10 +26,11 @@ def compare(
         from massmatch.runs.collection import collect
         from massmatch.runs.folder import RunFolder
 
-        named = show([RunFolder.find(run).path for run in runs])
+        named = show([RunFolder.find(run).path for run in runs], unpaired=unpaired)
         if table is not None:
             rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
-            table.write_text(f"{markdown(comparison(rows))}\n{NOTE}\n", encoding="utf-8")
+            heading = tested_images(rows, unpaired=unpaired)
+            table.write_text(f"{heading}\n\n{markdown(comparison(rows))}\n{NOTE}\n", encoding="utf-8")
         if page is not None:
             write_report(page, collect(*runs), open_cohort(cohort), title="Losses side by side")
             screen.print(f"{page}", soft_wrap=True)

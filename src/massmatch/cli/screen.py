@@ -6,16 +6,18 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
-from massmatch.errors import MassmatchError
+from massmatch.errors import MassmatchError, UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from massmatch.training.progress import Progress
 
 FAILURE, USAGE, DATA, CLOSED_PIPE = 1, 2, 3, 128 + 13  # 13: SIGPIPE
@@ -35,8 +37,11 @@ class Screen(Console):
 screen, errors = Screen(emoji=False), Screen(stderr=True, soft_wrap=True, emoji=False)  # ":x:" in a name is text
 
 
-def show(runs: list[Path]) -> dict[str, Path]:
-    """The table of finished runs; their folders by loss (with what else differs where the loss does not)."""
+def show(runs: list[Path], *, unpaired: bool = False) -> dict[str, Path]:
+    """Print the table of finished runs, and return their folders by loss (and by folder where two share a loss).
+
+    Raises UsageError for runs that tested other images, unless `unpaired`: their means are no comparison of losses.
+    """
     from massmatch.reports.tables import comparison, on_screen
     from massmatch.runs.folder import EXPERIMENT, RunFolder
 
@@ -45,9 +50,25 @@ def show(runs: list[Path]) -> dict[str, Path]:
         name = run.experiment()["loss"] if (run / EXPERIMENT).is_file() else run.path.name
         named[name if name not in named else f"{name} ({run.path.parent.name}/{run.path.name})"] = run.path
     rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
-    count = len(next(iter(rows.values())))
-    screen.print(on_screen(comparison(rows), f"{count} test images"))
+    screen.print(on_screen(comparison(rows), tested_images(rows, unpaired=unpaired)))
     return named
+
+
+def tested_images(rows: Mapping[str, "pd.DataFrame"], *, unpaired: bool) -> str:
+    """How many images the runs tested, as a heading. UsageError where they are not the same, unless `unpaired`."""
+    first, *others = rows
+    ids = {name: set(of["id"].astype(str)) for name, of in rows.items()}
+    differing = [name for name in others if ids[name] != ids[first]]
+    if not differing:
+        return f"{len(rows[first])} test images"
+    if not unpaired:
+        other, shared = differing[0], len(ids[first] & ids[differing[0]])
+        raise UsageError(
+            f"{other} tested other images than {first} ({len(ids[other])} and {len(ids[first])}, {shared} in common): "
+            "compare runs of the same fold and seed, or give --unpaired to see them side by side all the same"
+        )
+    counts = ", ".join(f"{name} {len(of)}" for name, of in rows.items())
+    return f"Not the same test images, so no comparison of losses: {counts}"
 
 
 @contextmanager

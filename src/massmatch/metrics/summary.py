@@ -3,6 +3,7 @@
 import pandas as pd
 
 from massmatch.metrics.counts import Counts
+from massmatch.metrics.registry import METRICS
 
 MEASURED = [
     "dsc",
@@ -31,17 +32,20 @@ LESIONS = ("masses", "pieces")  # and all columns whose names go on from these
 def summary(rows: pd.DataFrame) -> dict[str, float]:
     """Rows of `image_metrics` in one line.
 
-    For each metric m: `m` (mean over images), `m_sd`, `m_median`, `m_n` (images for which it is defined);
+    For each metric m: `m` (mean over images), `m_sd`, `m_median`, `m_n` (images for which it is defined). DSC, IoU,
+    SEN, ΔA and the distances are over the images with mass only, since two empty masks agree without any skill;
+    `false_alarms` is the share of the images without mass on which something was predicted (NaN if there is none);
     `dsc_pooled`, `sen_pooled`, `acc_pooled`, `delta_a_pooled` = |sum P - sum G| / sum G from counts added up.
-    HAU and HAU95 have two means each: the plain one is over all images, with the diagonal where one mask is empty;
+    HAU and HAU95 have two means each: the plain one counts the diagonal of the image where nothing was predicted;
     `hau_px_hits` and its like are over the `hits_n` images where mass is and was found (`hits_mm_n` of them with a
     known spacing). Counts of images: n, truth_empty, prediction_empty, both_empty, missed, false_positive. Of masses
     and pieces: the sums of `lesion_counts`; `pieces_false_per_image` and `pieces_false_per_normal` (per image without
     mass; NaN if there is none).
     """
     line: dict[str, float] = {"n": len(rows)}
+    with_mass = rows[~rows["truth_empty"].astype(bool)]
     for name in [name for name in MEASURED if name in rows]:
-        values = rows[name].astype(float)
+        values = (with_mass if METRICS[name].with_mass else rows)[name].astype(float)
         line |= {
             name: values.mean(),
             f"{name}_sd": values.std(),
@@ -76,6 +80,7 @@ def _images(rows: pd.DataFrame) -> dict[str, float]:
         "both_empty": int((truth_empty & prediction_empty).sum()),
         "missed": int(rows["missed"].astype(bool).sum()),
         "false_positive": int((truth_empty & ~prediction_empty).sum()),
+        "false_alarms": float((~prediction_empty[truth_empty]).mean()) if truth_empty.any() else float("nan"),
     }
 
 

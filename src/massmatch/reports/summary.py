@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import yaml
 
+from massmatch.metrics.registry import METRICS as METRIC
 from massmatch.reports.blocks import Block, Code, Heading, Lines, Pairs, Table, Words, table
 from massmatch.reports.subject import Subject, carried, count, listed, relative, threshold
 from massmatch.reports.tables import overview
@@ -34,7 +35,7 @@ def summary(of: Subject, draws: int) -> list[Block]:
         blocks += [Heading(f"Is any loss better or worse than {of.baseline}?"), Words(_digest(said)), Lines(results)]
         blocks += [Words(RULE, soft=True)]
     if warnings:
-        blocks += [Heading("Mind"), Lines(warnings, kind="warning")]
+        blocks += [Heading("What limits these results"), Lines(warnings, kind="warning")]
     return [*blocks, *_missing(of), *_others(of, draws)]
 
 
@@ -141,26 +142,19 @@ def _others(of: Subject, draws: int) -> list[Block]:
 
 
 METRICS = (
-    ("DSC", "2 TP / (2 TP + FP + FN), per image and then the mean. Both masks empty: 1; one of them empty: 0."),
+    ("DSC", METRIC["dsc"].definition),
     ("DSC, SEN, ΔA pooled", "The same from pixels added up over all images of a run. Large masses weigh more."),
-    ("SEN", "TP / (TP + FN). Nothing predicted: 0. Undefined without mass: left out, and counted."),
-    (
-        "ΔA",
-        "|predicted − true area| / true area. Nothing predicted: 1. Undefined without mass: then the false area is "
-        "given.",
-    ),
-    (
-        "ACC",
-        "(TP + TN) / all pixels. Close to 1 whatever is predicted: shown because the paper shows it, never to "
-        "choose by.",
-    ),
+    ("SEN", METRIC["sen"].definition),
+    ("ΔA", METRIC["delta_a"].definition),
+    ("false alarms on normals", METRIC["false_alarms"].definition),
+    ("ACC", METRIC["acc"].definition),
     (
         "HAU, HAU95",
         "Largest distance, and largest directed 95th percentile, between the boundaries (pixels with one of 4 "
-        "neighbours outside), from pixel centre to pixel centre. Both empty: 0; one empty: the diagonal of the "
-        "image, so that a miss is never left out. 'Hits': over the images where mass is and was found.",
+        "neighbours outside), from pixel centre to pixel centre, over the images with mass. Nothing predicted: the "
+        "diagonal of the image, so that a miss is never left out. 'Hits': over the images where mass was found.",
     ),
-    ("missed", "There is mass, and no pixel of it was found."),
+    ("missed", METRIC["missed"].definition),
     (
         "masses found, pieces",
         "Pieces are 8-connected parts of the prediction, masses the instances of the truth, matched one to one; a "

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.table import Table as ScreenTable
 
 from massmatch.metrics import summary
+from massmatch.metrics.registry import metric
 from massmatch.metrics.strata import by_density, by_size, by_view
 from massmatch.reports.rendering import Line, Table, rows_markdown
 from massmatch.statistics.intervals import DRAWS, Estimate, against, by_run, estimate, is_mean, sense
@@ -21,18 +22,28 @@ class Column(NamedTuple):
     percent: bool = True
 
 
-COLUMNS = (
-    Column("DSC pooled", "dsc_pooled"),
-    Column("ΔA pooled", "delta_a_pooled"),
-    Column("SEN pooled", "sen_pooled"),
-    Column("DSC", "dsc"),
-    Column("ΔA", "delta_a"),
-    Column("SEN", "sen"),
-    Column("HAU px", "hau_px", False),
-    Column("HAU95 px", "hau95_px", False),
-    Column("HAU px, hits", "hau_px_hits", False),
-    Column("ACC", "acc"),
+def column_of(key: str) -> Column:
+    """The column of a metric, as the registry of metrics has it."""
+    known = metric(key)
+    return Column(known.heading, key, known.percent)
+
+
+COLUMNS = tuple(
+    column_of(key)
+    for key in (
+        "dsc_pooled",
+        "delta_a_pooled",
+        "sen_pooled",
+        "dsc",
+        "delta_a",
+        "sen",
+        "hau_px",
+        "hau95_px",
+        "hau_px_hits",
+        "acc",
+    )
 )
+FALSE_ALARMS = column_of("false_alarms")
 DSC, INTERVAL = Column("DSC", "dsc"), "DSC, 95 % interval"
 SPREAD = (Column("DSC, SD of images", "dsc_sd"), Column("DSC, median", "dsc_median"))
 COUNTS = (
@@ -43,16 +54,17 @@ COUNTS = (
 )
 NOTE = (
     "Percent but for HAU (pixels at the size of the cohort). Pooled: pixels of all images added up; otherwise the mean "
-    "over images, with misses counted: DSC 0, HAU the diagonal of the image. 'Hits' leaves the missed images out."
+    "over the images with mass, with misses counted: DSC 0, HAU the diagonal of the image. 'Hits' leaves the missed "
+    "images out. False alarms: share of the images without mass on which something was predicted."
 )
-MM = (Column("HAU mm", "hau_mm", False), Column("HAU95 mm", "hau95_mm", False))
-RATES = (Column("missed", "missed"), Column("predicted nothing", "prediction_empty"))  # shares of the images
+MM = (column_of("hau_mm"), column_of("hau95_mm"))
+RATES = (column_of("missed"), column_of("prediction_empty"))  # shares of the images
 STRATA: dict[str, Callable[[pd.DataFrame], pd.Series]] = {"size": by_size, "density": by_density, "view": by_view}
 
 
 def comparison(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A line per name with COLUMNS, SPREAD, the DSC's interval over patients (see `statistics`) and COUNTS, as text."""
-    shown = (*COLUMNS, *SPREAD, *COUNTS)
+    shown = (*COLUMNS, FALSE_ALARMS, *SPREAD, *COUNTS)
     table = {
         name: {
             **{c.heading: _text(line[c.key], c) for c in shown},
@@ -60,7 +72,7 @@ def comparison(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         }
         for name, line in {name: summary(of) for name, of in rows.items()}.items()
     }
-    order = [c.heading for c in (*COLUMNS, *SPREAD)] + [INTERVAL] + [c.heading for c in COUNTS]
+    order = [c.heading for c in (*COLUMNS, FALSE_ALARMS, *SPREAD)] + [INTERVAL] + [c.heading for c in COUNTS]
     return pd.DataFrame.from_dict(table, orient="index")[order]
 
 
@@ -92,9 +104,12 @@ def markdown(table: pd.DataFrame) -> str:
 def overview(rows: pd.DataFrame, *, columns: Sequence[Column] | None = None, draws: int = DRAWS) -> Table:
     """Every system of tidy rows: mean and SD over runs, intervals for both kinds of DSC; the highest mean DSC first.
 
-    `columns`: by default COLUMNS, the distances in mm where they are known, and RATES.
+    `columns`: by default COLUMNS, the distances in mm where they are known, RATES, and the false
+    alarms where there are images without mass.
     """
-    columns = [*COLUMNS, *(c for c in MM if rows[c.key].notna().any()), *RATES] if columns is None else columns
+    if columns is None:
+        normals = [FALSE_ALARMS] if rows["truth_empty"].astype(bool).any() else []
+        columns = [*COLUMNS, *(c for c in MM if rows[c.key].notna().any()), *RATES, *normals]
     own = {name: rows[rows["system"] == name] for name in ordered(rows)}
     cells = {name: {c.key: estimate(of, c.key, draws=draws) for c in columns} for name, of in own.items()}
     lines = [_overview_line(name, of, cells, columns) for name, of in own.items()]
@@ -233,12 +248,6 @@ def _p(value: float) -> str:
     return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def column_of(metric: str) -> Column:
-    """The column of a metric; one that no table shows is called by its key."""
-    known = {c.key: c for c in (*COLUMNS, *RATES)}
-    return known.get(metric, Column(metric.replace("_", " "), metric, not metric.endswith(("px", "mm", "mm2"))))
-
-
 def stratified(rows: pd.DataFrame, by: str = "size", metric: str = "dsc", *, draws: int = DRAWS) -> Table:
     """A metric by kind of image: "size" (quartiles of all tested images' mass), "density" or "view". KeyError else.
 
@@ -279,13 +288,16 @@ def _tidy_cells(cells: Mapping[str, Mapping[str, Estimate]], kind: str, metric: 
     return pd.DataFrame(lines)
 
 
-LESIONS = (
-    Column("found", "masses_found"),
-    Column("found, IoU ≥ 0.1", "masses_found_iou10"),
-    Column("found, IoU ≥ 0.5", "masses_found_iou50"),
-    Column("found, centre", "masses_found_centre"),
-    Column("pieces per image", "pieces", False),
-    Column("false per image", "pieces_false", False),
+LESIONS = tuple(
+    column_of(key)
+    for key in (
+        "masses_found",
+        "masses_found_iou10",
+        "masses_found_iou50",
+        "masses_found_centre",
+        "pieces",
+        "pieces_false",
+    )
 )
 
 

@@ -5,13 +5,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from massmatch.statistics.intervals import against, sense
+from massmatch.metrics.registry import metric as registered
+from massmatch.statistics.intervals import against, is_mean, sense
 from massmatch.statistics.ranks import ALPHA
 from massmatch.statistics.spread import CONVERGED, convergence
 
 Verdict = Literal["supported", "these networks", "not supported", "note"]
 FEW_PATIENTS = 20  # below, a percentile interval is too narrow (Efron and Tibshirani 1993, chapter 14)
-PERCENT = ("dsc", "sen", "acc", "iou", "precision", "specificity", "delta_a", "nsd", "missed", "masses_found")
 
 
 class Finding(NamedTuple):
@@ -76,24 +76,24 @@ def compared(line: pd.Series) -> Finding:
 
 def _difference(line: pd.Series) -> str:
     """The difference with its intervals, over trainings only where there are any."""
-    unit = " points" if line["metric"].startswith(PERCENT) else ""
+    unit = " points" if registered(line["metric"]).percent else ""
     over = "no interval: a single patient"
     if not np.isnan(line["low"]):
         over = f"95 % interval over patients {_signed(line, 'low')} to {_signed(line, 'high')}"
     if not np.isnan(line["training_low"]):
         over += f", over trainings {_signed(line, 'training_low')} to {_signed(line, 'training_high')}"
-    return f"mean {name_of(line['metric'])} {_signed(line, 'difference')}{unit} ({over})"
+    return f"mean {registered(line['metric']).heading} {_signed(line, 'difference')}{unit} ({over})"
 
 
 def _signed(line: pd.Series, column: str) -> str:
     """The value of a column with its sign, in points where the metric is a fraction."""
-    value = line[column] * (100 if line["metric"].startswith(PERCENT) else 1)
+    value = line[column] * (100 if registered(line["metric"]).percent else 1)
     return f"{value:+.1f}".replace("-", "\u2212") if abs(value) >= 0.05 else "0.0"
 
 
 def _test(line: pd.Series) -> str:
     if np.isnan(line["p"]):
-        return "no test, since the metric has no mean per patient" if line["metric"].endswith("_pooled") else "no test"
+        return "no test" if is_mean(line["metric"]) else "no test, since the metric has no mean per patient"
     p, tests = line["p_holm"], line["tests"]
     corrected = f"Holm over {tests} comparisons" if tests > 1 else "one comparison"
     counts = f"{line['better']} patients better, {line['worse']} worse, {line['equal']} equal"
@@ -135,7 +135,7 @@ def limits(rows: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
         notes.append(f"Images that only one of the two has are left out: {short}.")
     if len(table) and table["undefined"].any():
         short = ", ".join(f"{s} ({n})" for s, n in zip(table["system"], table["undefined"], strict=True) if n)
-        notes.append(f"Images for which the metric is undefined are left out: {short}.")
+        notes.append(f"Images without mass, or for which the metric is undefined, are left out: {short}.")
     return [Finding("note", text) for text in notes]
 
 
@@ -158,14 +158,6 @@ def not_learned(histories: pd.DataFrame, rows: pd.DataFrame) -> list[Finding]:
 
 
 NOTHING = f"never a pooled validation DSC of {100 * CONVERGED:.0f} %, or no mass predicted in any test image"
-
-
-def name_of(metric: str) -> str:
-    """As the paper and the tables write it."""
-    head, _, tail = metric.partition("_")
-    words = {"dsc": "DSC", "sen": "SEN", "acc": "ACC", "hau": "HAU", "hau95": "HAU95", "delta": "\u0394A"}
-    rest = tail.removeprefix("a").removeprefix("_") if head == "delta" else tail
-    return " ".join([words.get(head, head), *rest.split("_")]).strip()
 
 
 def _count(number: int, word: str) -> str:

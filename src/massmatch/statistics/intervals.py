@@ -22,10 +22,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from massmatch.metrics.registry import METRICS
+
 LEVEL = 0.95
 DRAWS = 10_000
 KEY = ["seed", "fold", "id"]  # the same image, tested by networks that learned from the same images
-LOWER_IS_BETTER = ("delta_a", "hau", "assd", "missed", "prediction_empty", "pieces", "fp_area")
 
 
 class Estimate(NamedTuple):
@@ -68,8 +69,9 @@ def ratio(rows: pd.DataFrame, metric: str) -> tuple[pd.Series, pd.Series]:
     """Numerator and denominator of each image: every metric is the sum of the first over the sum of the second.
 
     dsc_pooled, sen_pooled, acc_pooled, delta_a_pooled (its numerator is signed: P - G): pixels. masses_found and its
-    like: found over present. hau_px_hits and its like: over images where mass was found. All others: the mean of the
-    column. The numerator is NaN where the column is undefined. KeyError for an unknown column.
+    like: found over present. hau_px_hits and its like: over images where mass was found. false_alarms: over images
+    without mass. All others: the mean of the column, over the images with mass where the registry says so
+    (`Metric.with_mass`). The numerator is NaN where the metric is undefined. KeyError for an unknown column.
     """
     if metric in POOLED:
         over, under = POOLED[metric]
@@ -80,17 +82,23 @@ def ratio(rows: pd.DataFrame, metric: str) -> tuple[pd.Series, pd.Series]:
     if metric.endswith("_hits"):
         hits = ~rows["truth_empty"].astype(bool) & ~rows["missed"].astype(bool)
         return rows[metric.removesuffix("_hits")].where(hits), one
-    return rows[metric].astype(float), one
+    if metric == "false_alarms":
+        without = rows["truth_empty"].astype(bool)
+        return (~rows["prediction_empty"].astype(bool)).astype(float).where(without), one
+    values = rows[metric].astype(float)
+    if metric in METRICS and METRICS[metric].with_mass and "truth_empty" in rows:
+        values = values.where(~rows["truth_empty"].astype(bool))
+    return values, one
 
 
 def is_mean(metric: str) -> bool:
     """Whether the metric is a mean over images, so that a patient has a value too."""
-    return not metric.endswith("_pooled") and not metric.startswith("masses_found")
+    return metric not in METRICS or METRICS[metric].kind != "pooled"
 
 
 def sense(metric: str) -> int:
     """1 where more is better, -1 where less is."""
-    return -1 if metric.startswith(LOWER_IS_BETTER) else 1
+    return METRICS[metric].sense if metric in METRICS else 1
 
 
 def estimate(rows: pd.DataFrame, metric: str = "dsc", *, draws: int = DRAWS, seed: int = 0) -> Estimate:
