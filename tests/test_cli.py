@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes where exit codes matter."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def test_train_evaluate_predict_compare(cohort, tmp_path):
 def test_compare_refuses_runs_of_other_test_images_unless_told_to_show_them(trained, cohort, tmp_path):
     rows = pd.read_csv(trained / "rows.csv")
     other = tmp_path / "other"
-    other.mkdir()
+    shutil.copytree(trained, other)
     rows.assign(id="x" + rows["id"].astype(str)).to_csv(other / "rows.csv", index=False)
     table = tmp_path / "table.md"
     refused = asked("compare", cohort.root, trained, other, "--table", table)
@@ -77,7 +78,7 @@ def test_compare_refuses_runs_of_other_test_images_unless_told_to_show_them(trai
     assert not table.exists()
     shown = asked("compare", cohort.root, trained, other, "--unpaired", "--table", table)
     assert shown.exit_code == 0, shown.output
-    assert f"other {len(rows)}" in table.read_text()
+    assert f"({tmp_path.name}/other) {len(rows)}" in table.read_text()
     assert "Not the same test images" in table.read_text()
 
 
