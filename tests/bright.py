@@ -38,6 +38,6 @@ def marked(side):
 
 def predicted(path, model=None, how=None, **options):
     """The prediction of one file, by default by `Bright` on images of any size."""
-    asked = {"keep_names": False, "allow_for_processing": False, "probabilities": False, **options}
+    asked = {"modality": "MG", "keep_names": False, "allow_for_processing": False, "probabilities": False, **options}
     (file,) = image_files([path])
     return predict_file(model or Bright(), how or facts(size="native"), file, Options(**asked))

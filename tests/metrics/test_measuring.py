@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from massmatch.cli.predicting import predict_all
+from massmatch.errors import RunError
 from massmatch.metrics import CANDIDATE, cpm, froc, lesion_candidates
 from massmatch.runs.weights import best_device, load_weights
 from massmatch.training import evaluate as measuring
@@ -57,7 +58,7 @@ def test_a_table_that_cannot_be_written_leaves_the_old_ones(trained, cohort, tmp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match=r"disk full|No space left"):
+    with pytest.raises(RunError, match=r"disk full|No space left"):
         Measured(old.assign(new=1), old.assign(new=1)).write(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
