@@ -113,21 +113,25 @@ def advice_on_truth(target: Tensor, logits: Tensor | None) -> str:
 
 
 def check_prediction(logits: Tensor, from_logits: bool) -> None:
-    """Raise ValueError for given probabilities outside [0, 1]; warn where logits look like probabilities."""
-    low, high = ends(logits)
-    if not from_logits:
-        if low != low or high != high:
-            raise ValueError("values with from_logits=False must lie in [0, 1], but hold NaN")
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"values with from_logits=False must lie in [0, 1], but range from {low:g} to {high:g}; "
-                "activate them first (sigmoid or softmax)"
+    """Raise ValueError for given probabilities outside [0, 1]; warn where logits come straight out of a sigmoid.
+
+    What made them decides, not their values: a fresh network may well give logits that all lie in [0, 1].
+    """
+    if from_logits:
+        if type(logits.grad_fn).__name__.startswith(("SigmoidBackward", "SoftmaxBackward")):
+            warnings.warn(
+                "logits come out of a sigmoid or softmax, so they are probabilities: make the loss with "
+                "from_logits=False, or leave out the last activation of the network",
+                stacklevel=4,
             )
-    elif 0 <= low < high <= 1:
-        warnings.warn(
-            f"all logits lie in [0, 1] ({low:g} to {high:g}), as probabilities do: make the loss with "
-            "from_logits=False if they are, or leave out the last sigmoid of the network",
-            stacklevel=4,
+        return
+    low, high = ends(logits)
+    if low != low or high != high:
+        raise ValueError("values with from_logits=False must lie in [0, 1], but hold NaN")
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"values with from_logits=False must lie in [0, 1], but range from {low:g} to {high:g}; "
+            "activate them first (sigmoid or softmax)"
         )
 
 
