@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from drawing import box, draw, made_up, sure
 from massmatch.losses import BCE, LOSSES, Dice, SoftMatchingLoss, SpatialMatchingLoss
 from massmatch.losses.grid.geometry import cell_size, distance_to_mass
-from massmatch.losses.grid.layout import distances, moved_layout
+from massmatch.losses.grid.layout import distances, distances_beside, moved_layout
 
 R1 = {}
 SETTINGS = [
@@ -271,9 +271,10 @@ def test_a_phase_is_a_grid_that_begins_earlier(seed):
 def test_distances_are_those_of_scipy(step):
     true = torch.rand(6, 9, 13, generator=torch.Generator().manual_seed(1)) < 0.03
     true[0] = False
-    found = distances(true, None if step is None else torch.tensor([step]).expand(6, 2))
-    expected = [distance_to_mass(grid.numpy(), step or (1.0, 1.0)) for grid in true]
-    torch.testing.assert_close(found, torch.from_numpy(np.stack(expected)).float())
+    expected = np.stack([distance_to_mass(grid.numpy(), step or (1.0, 1.0)) for grid in true])
+    for measure in (distances, distances_beside):
+        found = measure(true, None if step is None else torch.tensor([step]).expand(6, 2))
+        torch.testing.assert_close(found.double(), torch.from_numpy(expected), rtol=1e-6, atol=1e-6)
 
 
 def test_flipping_changes_nothing_where_the_grid_tiles_the_image():

@@ -221,16 +221,19 @@ class _RegionSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        first, *others = sorted(zip(sorted(ctx.axes), ctx.sides, strict=True))
-        for axis, side in reversed(others):
-            grad = repeated(grad, axis, side)
-        if others:
-            grad = grad.contiguous()
-        return repeated(grad, *first), None
+        return spread(grad, ctx.axes, ctx.sides), None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: object) -> Tensor:
         return summed(tangent, ctx.axes)
+
+
+def spread(grad: Tensor, axes: tuple[int, ...], sides: tuple[int, ...]) -> Tensor:
+    """The axes that a sum over `axes` took away, back with these sides; all but the first one are stored."""
+    first, *others = zip(sorted(axes), sides, strict=True)
+    for axis, side in reversed(others):
+        grad = repeated(grad, axis, side)
+    return repeated(grad.contiguous() if others else grad, *first)
 
 
 def repeated(x: Tensor, axis: int, times: int) -> Tensor:
@@ -238,6 +241,34 @@ def repeated(x: Tensor, axis: int, times: int) -> Tensor:
     shape = list(x.unsqueeze(axis).shape)
     shape[axis] = times
     return x.unsqueeze(axis).expand(shape)
+
+
+class _OverlapSums(torch.autograd.Function):
+    """Sums of y p and of p, whose gradient y g_TP + g_p is made in one pass: each pass over the image costs."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(p: Tensor, y: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        return summed(y * p, axes), summed(p, axes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, tuple[int, ...]], output: Any) -> None:
+        p, y, ctx.axes = inputs
+        ctx.sides = tuple(p.shape[axis] for axis in sorted(ctx.axes))
+        ctx.save_for_backward(y)
+        ctx.save_for_forward(y)
+
+    @staticmethod
+    def backward(ctx: Any, grad_tp: Tensor, grad_p: Tensor) -> tuple[Tensor, None, None]:
+        (y,) = ctx.saved_tensors
+        grad_tp, grad_p = (spread(grad, ctx.axes, ctx.sides) for grad in (grad_tp, grad_p))
+        return torch.addcmul(grad_p, y, grad_tp), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+        (y,) = ctx.saved_tensors
+        return summed(y * tangent, ctx.axes), summed(tangent, ctx.axes)
 
 
 def overlap_sums(
@@ -253,6 +284,8 @@ def overlap_sums(
     y = target
     if valid is not None:
         p, y = p * valid, y * valid
+    if p.requires_grad and not squared and not torch.compiler.is_compiling():
+        return *_OverlapSums.apply(p, y, axes), region_sum(y, axes)
     tp = region_sum(y * p, axes)
     if squared:
         p, y = p * p, y * y
@@ -282,7 +315,7 @@ class _LogitEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor, y: Tensor) -> Tensor:
-        return F.softplus(logits) - logits * y
+        return torch.addcmul(F.softplus(logits), logits, y, value=-1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -292,7 +325,9 @@ class _LogitEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         logits, y = ctx.saved_tensors
-        return (logits.sigmoid() - y) * grad, None  # ordinary operations, so that it has a gradient in its turn
+        if torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(grad):
+            return (logits.sigmoid() - y) * grad, None  # which has a gradient in its turn
+        return logits.sigmoid().sub_(y).mul_(grad), None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: object) -> Tensor:
