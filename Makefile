@@ -38,7 +38,7 @@ $(ENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-nnunet
 	.venv-nnunet/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	.venv-nnunet/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[nnunet]' pytest hypothesis beartype
+		--editable '.[nnunet,report,dicom]' pytest hypothesis beartype
 	touch $@
 
 clean:
