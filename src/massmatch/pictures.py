@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,15 +14,22 @@ GREEN, BLUE = (60, 220, 90), (70, 150, 255)
 LARGEST = 768  # pixels of the longer side of a mammogram within a page: more than it is shown with
 
 
-def overlay(image: np.ndarray, *, truth: np.ndarray | None = None, prediction: np.ndarray | None = None) -> Image.Image:
+def overlay(
+    image: np.ndarray,
+    *,
+    truth: np.ndarray | None = None,
+    prediction: np.ndarray | None = None,
+    grey: tuple[float, float] | None = None,
+) -> Image.Image:
     """The image with contours, at least 512 pixels on its longer side so that lines stay thinner than masses.
 
     Args:
-        image: (H, W) grey of any type, stretched to the full range.
+        image: (H, W) grey of any type.
         truth, prediction: (H, W) bool, or None. Where both lines meet, the prediction's is on top.
+        grey: the levels that are shown black and white; by default the lowest and the highest of the image.
     """
     scale = max(1, -(-512 // max(image.shape)))
-    picture = _stretched(image).convert("RGB")
+    picture = _stretched(image, grey).convert("RGB")
     pixels = np.array(picture.resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.BICUBIC))
     for mask, colour in ((truth, GREEN), (prediction, BLUE)):
         if mask is not None and mask.any():
@@ -31,9 +38,21 @@ def overlay(image: np.ndarray, *, truth: np.ndarray | None = None, prediction: n
     return Image.fromarray(pixels)
 
 
-def _stretched(image: np.ndarray) -> Image.Image:
-    low, high = float(image.min()), float(image.max())
-    return Image.fromarray(((image.astype(np.float32) - low) * (255 / max(high - low, 1))).astype(np.uint8))
+def sheet(rows: Sequence[Sequence[Image.Image]], side: int = 256) -> Image.Image:
+    """Pictures in rows and columns, each fitted into a square of `side` pixels."""
+    whole = Image.new("RGB", (side * max(map(len, rows)), side * len(rows)))
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            small = picture.copy()
+            small.thumbnail((side, side))
+            whole.paste(small, (x * side, y * side))
+    return whole
+
+
+def _stretched(image: np.ndarray, grey: tuple[float, float] | None = None) -> Image.Image:
+    low, high = grey or (float(image.min()), float(image.max()))
+    shown = image.astype(np.float32).clip(low, high) - low
+    return Image.fromarray((shown * (255 / (high - low or 1))).astype(np.uint8))
 
 
 def mammogram_uri(image: np.ndarray) -> str:

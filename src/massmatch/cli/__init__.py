@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from massmatch import __version__
+from massmatch.cli.augment import augment
 from massmatch.cli.compare import compare
 from massmatch.cli.datasets import check, export_nnunet, prepare
 from massmatch.cli.demo import demo, phantom
@@ -52,6 +53,7 @@ app.add_typer(models, name="models")
 app.add_typer(nnunet, name="nnunet")
 app.command()(needs("data")(prepare))
 app.command()(needs("data")(check))
+app.command()(needs("train")(augment))
 app.command("export-nnunet")(needs("data")(export_nnunet))
 app.command()(needs("data")(phantom))
 app.command()(needs("train")(train))

@@ -39,6 +39,9 @@ def train(
         float | None,
         typer.Option(help="Peak of one-cycle. By default 1e-4 (the paper's), 2e-3 with one-cycle."),
     ] = None,
+    augment: Annotated[
+        str, typer.Option(help="Of the training images: none, flips, or strong; `massmatch augment` draws them.")
+    ] = "none",
     adversarial: Annotated[
         float, typer.Option(help="Weight of critics that learn to tell predictions from truth; 0: none.")
     ] = 0.0,
@@ -97,6 +100,7 @@ def train(
             optimizer=optimizer,
             schedule=schedule,
             learning_rate=learning_rate if learning_rate is not None else PEAK.get(schedule, 1e-4),
+            augment=augment,
             adversarial=adversarial,
             precision=precision,
             memory=memory,

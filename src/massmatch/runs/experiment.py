@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from massmatch.data import Cohort, Split, split
+from massmatch.data.augmentation import Level
 from massmatch.errors import UsageError
 from massmatch.losses import LossSpec
 from massmatch.losses.own import built, imported, origin
 from massmatch.models import MODELS, Network
 
 MAX_NAME = 240  # bytes; file systems take 255
+LATER = {"adversarial": 0, "own_code": None, "augment": "none"}  # later options: runs without them keep their names
 PEAK = {"constant": 1e-4, "one-cycle": 2e-3}  # section 4.1; what a width-8 AU-Net learned fastest with
 
 
@@ -39,6 +41,7 @@ class Experiment(BaseModel):
     optimizer: Literal["adam", "adamw"] = "adam"  # not stated; Adam is what AU-Net's other users take
     schedule: Literal["constant", "one-cycle"] = "constant"
     learning_rate: float = Field(default=1e-4, gt=0)  # the peak of a one-cycle schedule
+    augment: Level = "none"  # of the training images; the paper names none. What each level does: data/augmentation.py
     adversarial: float = Field(default=0, ge=0)  # weight of critics (Chen et al. 2020); 0: none
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of the network; the loss has float32 always
     memory: Literal["auto", "contiguous", "channels-last"] = "auto"
@@ -60,10 +63,9 @@ class Experiment(BaseModel):
     def digest(self) -> str:
         """8 hex digits over all fields that matter."""
         fields = self.model_dump()
-        if not self.adversarial:
-            del fields["adversarial"]  # a later option: runs without it keep their names
-        if self.own_code is None:
-            del fields["own_code"]  # the same
+        for name, unused in LATER.items():
+            if fields[name] == unused:
+                del fields[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     def folder(self, runs: Path, fold: int) -> Path:

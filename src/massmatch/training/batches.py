@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from massmatch.data import Cohort
+from massmatch.data.augmentation import LEVELS, Level, draw_of
 from massmatch.errors import DataError
 from massmatch.losses import ImageLoss
 from massmatch.training.distributed.share import ALONE, Share
@@ -48,12 +49,17 @@ def normalised(image: np.ndarray, how: str = "min-max") -> Tensor:
 class Samples(Dataset[Item]):
     """Some images of a cohort, kept in memory as they are on disk (8 or 16 bit).
 
+    Without end: number `len(samples) * epoch + n` is image n as augmentation shows it in that epoch.
+
     Raises UsageError if they differ in size, since they are to share batches. Even images are warned of by name.
     """
 
-    def __init__(self, cohort: Cohort, ids: Sequence[str], loss: ImageLoss) -> None:
+    def __init__(
+        self, cohort: Cohort, ids: Sequence[str], loss: ImageLoss, augment: Level = "none", seed: int = 0
+    ) -> None:
         self.samples = [cohort.load(id) for id in ids]
         self.loss, self.normalise = loss, cohort.normalise
+        self.augment, self.seed = augment, seed
         sizes = {sample.image.shape: sample.id for sample in self.samples}
         if len(sizes) > 1:
             raise DataError(f"images must have one size to share a batch, but have {sizes}: prepare them with one")
@@ -64,15 +70,19 @@ class Samples(Dataset[Item]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Item:
-        sample = self.samples[index]
-        target = torch.from_numpy(sample.mask)[None]
+        epoch, number = divmod(index, len(self.samples))
+        sample = self.samples[number]
+        image = normalised(sample.image, self.normalise)
         instances = torch.from_numpy(sample.instances.astype(np.int64))[None]
+        if self.augment != "none":
+            image, instances = LEVELS[self.augment](image, instances, draw_of(self.seed, epoch, number))
+        target = instances > 0
         density = None if sample.density is None else [sample.density]
         try:
             (facts,) = self.loss.facts(target[None], instances=instances[None], density=density)
         except ValueError as error:
             raise DataError(f"{sample.id}: {error}") from None
-        return normalised(sample.image, self.normalise), target, facts, sample.id
+        return image, target, facts, sample.id
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -83,6 +93,8 @@ def collate(items: Sequence[Item]) -> Batch:
 
 class Order(Sampler[list[int]]):
     """Which images make up which batch: it follows from seed and epoch alone, so that a resumed run repeats it.
+
+    They are numbered as `Samples` numbers them, on from epoch to epoch; in `whole` within the epoch.
 
     A last batch of one image is left out: batch normalisation of a small network is unsteady on it. Where several
     processes train together, each has its share of every batch; one without a share gets an image that weighs nothing.
@@ -108,7 +120,7 @@ class Order(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self.whole():
-            yield self.share.part(batch) or batch[:1]
+            yield [self.images * self.epoch + place for place in self.share.part(batch) or batch[:1]]
 
     def weights(self) -> list[float]:
         """What the mean loss of this process's part counts, so that the mean over processes is that of the batch."""

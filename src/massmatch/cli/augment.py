@@ -1,0 +1,26 @@
+"""The command `augment`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from massmatch.cli.arguments import CohortArgument
+from massmatch.cli.screen import screen, told
+
+ROWS, DRAWS = 4, 6  # of the sheet: images, and how often each is augmented
+
+
+def augment(
+    cohort: CohortArgument,
+    level: Annotated[str, typer.Option(help="flips or strong, as --augment of train.")] = "strong",
+    seed: Annotated[int, typer.Option(help="Of the draws, as --seed of train.", min=0)] = 0,
+    out: Annotated[Path, typer.Option(help="The picture, a PNG.")] = Path("augmented.png"),
+) -> None:
+    """Draw a sheet of augmented training images: each row an image as it is, then as some epochs would show it."""
+    with told():
+        from massmatch.data import open_cohort
+        from massmatch.training.augmented import augmented_sheet
+
+        augmented_sheet(open_cohort(cohort), level, seed=seed, rows=ROWS, draws=DRAWS).save(out)
+        screen.print(f"{out}", soft_wrap=True, markup=False)
