@@ -76,10 +76,51 @@ def test_the_losses_work_under_another_name_without_this_package(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_help_imports_no_torch():
+HEAVY = {"torch", "numpy", "pandas", "scipy", "monai", "matplotlib"}  # seconds to import, all together
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--help"],
+        ["train", "nowhere"],
+        ["sweep", "nowhere"],
+        ["sweep", ".", "nowhere.yaml"],
+        ["status", "nowhere"],
+        ["evaluate", "nowhere"],
+        ["evaluate", ".", "nowhere"],
+        ["predict", "nowhere", ".", "--out", "out"],
+        ["predict", ".", "nowhere", "--out", "out"],
+        ["report", ".", "nowhere"],
+        ["report", ".", "--cohort", "nowhere"],
+        ["compare", ".", "nowhere"],
+        ["explain", "nowhere", "id"],
+        ["explain", "a.png", "b.png", "c.png", "--loss", "dice"],
+        ["prepare", "folder", "nowhere", "out"],
+        ["check", "nowhere"],
+        ["export-nnunet", "nowhere", "out"],
+    ],
+    ids=" ".join,
+)
+def test_help_and_a_mistyped_path_are_answered_before_anything_heavy_is_imported(arguments, tmp_path):
+    """Modules are counted and no time is taken, which would depend on the machine."""
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom massmatch.cli import app\n"
-        "assert CliRunner().invoke(app, ['train', '--help']).exit_code == 0\nassert 'torch' not in sys.modules"
+        f"done = CliRunner().invoke(app, {arguments})\n"
+        f"assert done.exit_code == {0 if '--help' in arguments else 2}, done.output\n"
+        f"assert '--help' in {arguments} or 'no such ' in done.output, done.output\n"
+        f"assert not {HEAVY} & set(sys.modules), {HEAVY} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_losses_import_little_beside_torch():
+    """Neither PyTorch's compiler, which takes longer than torch itself, nor the parts of SciPy before they are used."""
+    code = (
+        "import sys, torch\nbefore = set(sys.modules)\nimport massmatch.losses\nnew = set(sys.modules) - before\n"
+        "assert not {'torch._dynamo', 'scipy.ndimage', 'scipy.cluster', 'pandas', 'monai'} & new, new\n"
+        "assert not [name for name in new if name.startswith('torch')]\nassert len(new) < 80, len(new)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -134,7 +134,7 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
             "no such run or weights: {tmp}/no.safetensors",
         ),
         (("predict", "{run}", "{tmp}/no.png", "--out", "{tmp}/o"), 2, "no such image: {tmp}/no.png"),
-        (("predict", "{run}/rows.csv", "x.png", "--out", "{tmp}/o"), 2, "holds no weights of massmatch"),
+        (("predict", "{run}/rows.csv", "{tmp}", "--out", "{tmp}/o"), 2, "holds no weights of massmatch"),
         (("compare", "{cohort}", "{tmp}"), 2, "holds no run"),
         (
             ("evaluate", "{run}/best.safetensors", "{cohort}"),

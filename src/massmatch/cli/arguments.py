@@ -1,9 +1,35 @@
-"""Arguments that several commands have in common."""
+"""Arguments that several commands have in common, and the first look at paths."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-CohortArgument = Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")]
+from massmatch.cli.screen import told
+from massmatch.errors import UsageError
+
+Given = TypeVar("Given", Path, list[Path], Path | None)
+
+
+def present(what: str) -> Callable[[Given], Given]:
+    """A callback for an argument: a path that does not exist is told at once, before torch and all else are loaded.
+
+    `what` names what it should be, such as "folder".
+    """
+
+    def checked(given: Given) -> Given:
+        with told():
+            for path in given if isinstance(given, list) else [given]:
+                if path is not None and not path.exists():
+                    raise UsageError(f"no such {what}: {path}")
+        return given
+
+    return checked
+
+
+CohortArgument = Annotated[
+    Path,
+    typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.", callback=present("folder")),
+]
 Runs = Annotated[Path, typer.Option("--out", help="Where the folders of runs are.")]

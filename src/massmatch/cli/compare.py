@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
-from massmatch.cli.arguments import CohortArgument
+from massmatch.cli.arguments import CohortArgument, present
 from massmatch.cli.screen import screen, show, tested_images, told
 
 
 def compare(
     cohort: CohortArgument,
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs on this cohort, such as runs/*/fold0.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of runs on this cohort, such as runs/*/fold0.", callback=present("folder")),
+    ],
     page: Annotated[Path | None, typer.Option(help="An HTML file to write: the report on these runs.")] = None,
     table: Annotated[Path | None, typer.Option(help="A Markdown file to write, with the table.")] = None,
     unpaired: Annotated[

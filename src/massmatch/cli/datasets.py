@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from massmatch.cli.arguments import CohortArgument, present
 from massmatch.cli.screen import DATA, counting, errors, screen, told
 from massmatch.errors import UsageError
 
@@ -20,7 +21,7 @@ MOST_TOLD = 10  # warnings of one kind of run that are printed; all of them are 
 
 def prepare(
     reader: Annotated[str, typer.Argument(help="inbreast, cbis-ddsm, folder, nnunet or monai (docs/data.md).")],
-    source: Annotated[Path, typer.Argument(help="The dataset as it was released.")],
+    source: Annotated[Path, typer.Argument(help="The dataset as it was released.", callback=present("file or folder"))],
     out: Annotated[Path, typer.Argument(help="The cohort's folder.")],
     crop: Annotated[str, typer.Option(help="none, or breast: to the breast with a margin.")] = "none",
     flip: Annotated[str, typer.Option(help="none, left or right: where the chest wall is brought.")] = "none",
@@ -175,7 +176,7 @@ def tell(texts: list[str], out: Path) -> None:
 
 
 def check(
-    cohort: Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")],
+    cohort: CohortArgument,
     folds: Annotated[int, typer.Option(help="Folds whose patients are compared.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print the report for a program.")] = False,
 ) -> None:
@@ -197,7 +198,7 @@ def check(
 
 
 def export_nnunet(
-    cohort: Annotated[Path, typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.")],
+    cohort: CohortArgument,
     out: Annotated[Path, typer.Argument(help="The raw dataset's folder, such as nnUNet_raw/Dataset101_Mass.")],
     folds: Annotated[int, typer.Option(help="Folds of splits_final.json, grouped by patient.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,

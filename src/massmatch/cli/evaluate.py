@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from massmatch.cli.arguments import present
 from massmatch.cli.screen import screen, show, told, watching
 
 if TYPE_CHECKING:
@@ -20,10 +21,15 @@ class In(StrEnum):
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder of a run; with --out also a weights file.")],
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a run; with --out also a weights file.", callback=present("folder"))
+    ],
     cohort: Annotated[
         Path | None,
-        typer.Argument(help="A prepared cohort, or a folder with images/ and masks/; by default that of the run."),
+        typer.Argument(
+            help="A prepared cohort, or a folder with images/ and masks/; by default that of the run.",
+            callback=present("folder"),
+        ),
     ] = None,
     out: Annotated[
         Path | None,

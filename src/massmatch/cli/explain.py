@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from massmatch.cli.arguments import present
 from massmatch.cli.screen import screen, told
 from massmatch.errors import UsageError
 
@@ -29,7 +30,9 @@ def explain(
     loss: Annotated[
         str | None, typer.Option(help="A name of `massmatch losses`, options behind it; by default the run's own.")
     ] = None,
-    cohort: Annotated[Path | None, typer.Option(help="The cohort of the run, where it has moved since.")] = None,
+    cohort: Annotated[
+        Path | None, typer.Option(help="The cohort of the run, where it has moved since.", callback=present("folder"))
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the ledger as <id>_explain.json too.")] = False,
 ) -> None:
     """Take the loss of one image apart: which cells count, with what weight, loss and share of the gradient.
@@ -39,9 +42,9 @@ def explain(
     A run's own prediction:  massmatch explain RUN ID
     """
     with told():
+        subjects, spec = of_run(what, loss, cohort) if Path(what[0]).is_dir() else of_files(what, loss, cohort)
         from massmatch.explanations.files import explain_subject
 
-        subjects, spec = of_run(what, loss, cohort) if Path(what[0]).is_dir() else of_files(what, loss, cohort)
         for subject in subjects:
             with screen.status(f"{subject.id}: every variant of the loss"):
                 ledger, written = explain_subject(subject, spec, out, as_json=as_json)
@@ -52,8 +55,6 @@ def explain(
 
 def of_files(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[list[Subject], str]":
     """The subject of three files, and the loss. UsageError says what is missing."""
-    from massmatch.explanations.subject import from_files
-
     if len(what) != 3:
         missing = "" if Path(what[0]).exists() else f"no such file or folder: {what[0]}; "
         raise UsageError(f"{missing}{USAGE}; got {len(what)}: {' '.join(what)}")
@@ -62,6 +63,9 @@ def of_files(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[l
         raise UsageError(f"--cohort belongs to a run, but {image} is no folder: {USAGE}")
     if loss is None:
         raise UsageError("files do not say which loss to explain: give --loss NAME, such as --loss sm-tversky-s-a")
+    present("file")([image, truth, prediction])
+    from massmatch.explanations.subject import from_files
+
     return [from_files(image, truth, prediction)], loss
 
 

@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
+from massmatch.cli.arguments import present
 from massmatch.cli.screen import told
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, or a weights file.")],
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a run, or a weights file.", callback=present("run or weights"))
+    ],
     images: Annotated[
-        list[Path], typer.Argument(help="Mammograms in DICOM, or grey PNG, TIFF or JPEG; or folders of them.")
+        list[Path],
+        typer.Argument(
+            help="Mammograms in DICOM, or grey PNG, TIFF or JPEG; or folders of them.", callback=present("image")
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for masks, pictures, findings.csv and index.csv.")],
     threshold: Annotated[

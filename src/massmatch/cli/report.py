@@ -5,13 +5,18 @@ from typing import Annotated
 
 import typer
 
+from massmatch.cli.arguments import present
 from massmatch.cli.screen import screen, told
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or folders that hold such folders.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of runs, or folders that hold such folders.", callback=present("folder")),
+    ],
     cohort: Annotated[
-        Path | None, typer.Option(help="The cohort of the runs; without it the report has no pictures.")
+        Path | None,
+        typer.Option(help="The cohort of the runs; without it the report has no pictures.", callback=present("folder")),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for report.html and tables/.")] = Path("report"),
     title: Annotated[str, typer.Option(help="Above the page; by default after the cohort.")] = "",

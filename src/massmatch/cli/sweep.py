@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from massmatch.cli.arguments import CohortArgument, Runs
+from massmatch.cli.arguments import CohortArgument, Runs, present
 from massmatch.cli.screen import told
 from massmatch.cli.train import train
 from massmatch.errors import UsageError
@@ -60,7 +60,7 @@ def sweep(
     cohort: CohortArgument,
     plan: Annotated[
         Path | None,
-        typer.Argument(help="YAML: table, figure or losses, models, folds, seeds, training."),
+        typer.Argument(help="YAML: table, figure or losses, models, folds, seeds, training.", callback=present("plan")),
     ] = None,
     table: Annotated[
         int | None, typer.Option(help="1, 2 or 3 of the paper; 1 and 3 with the plain cores and the hybrid loss.")
@@ -125,7 +125,7 @@ def sweep(
 
 
 def status(
-    runs: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("runs"),
+    runs: Annotated[Path, typer.Argument(help="A folder of runs.", callback=present("folder"))] = Path("runs"),
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds, on a terminal.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

@@ -22,14 +22,31 @@ loss, and the number of channels and sides of the image; `checksum` tells one tr
 
 import math
 import zlib
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 Facts = dict[str, Tensor]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def outside_graphs(function: Callable[P, T]) -> Callable[P, T]:
+    """A decorator for what NumPy and SciPy do: where a graph is being compiled, it is broken here.
+
+    `torch.compiler.disable` would import the compiler with this package, which takes longer than all of torch.
+    """
+
+    @wraps(function)
+    def called(*arguments: P.args, **options: P.kwargs) -> T:
+        if torch.compiler.is_compiling():
+            return torch.compiler.disable(function)(*arguments, **options)
+        return function(*arguments, **options)
+
+    return called
 
 
 def signed(facts: list[Facts], target: Tensor, options: object) -> list[Facts]:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import scipy  # loads its parts when they are used
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from scipy import ndimage
 from torch import Tensor
 
 STATISTICS: dict[str, Callable[..., np.ndarray]] = {
@@ -31,12 +31,12 @@ def mass_sides(
     (0 = background), the labels of that map, so that touching masses stay apart.
     """
     if instances is None:
-        labels, _ = ndimage.label(mass, np.ones((3,) * mass.ndim))
+        labels, _ = scipy.ndimage.label(mass, np.ones((3,) * mass.ndim))
     else:
         labels = np.zeros(mass.shape, np.int64)  # numbered anew: find_objects goes up to the largest
         _, found = np.unique(instances[mass], return_inverse=True)  # of the masses' pixels alone: sorting all is slow
         labels[mass] = found + 1
-    boxes = [box for box in ndimage.find_objects(labels) if box is not None]
+    boxes = [box for box in scipy.ndimage.find_objects(labels) if box is not None]
     sides = [[axis.stop - axis.start for axis in box] for box in boxes]
     return np.array(sides, dtype=np.int64).reshape(-1, mass.ndim)
 
@@ -125,4 +125,4 @@ def distance_to_mass(true: Bool[np.ndarray, "*grid"], unit: tuple[float, ...]) -
     """
     if not true.any():
         return np.zeros(true.shape)
-    return ndimage.distance_transform_edt(~true, sampling=unit)
+    return scipy.ndimage.distance_transform_edt(~true, sampling=unit)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..base import ImageLoss
 from ..checks import accepts, checked
-from ..facts import Facts
+from ..facts import Facts, outside_graphs
 from .geometry import cell_axes, cut, grid_shape, overhangs
 from .layout import Layout, layout_of
 from .rule import GridRule
@@ -109,7 +109,7 @@ class GridLoss(ImageLoss):
         """The options of the grid."""
         return self.rule
 
-    @torch.compiler.disable
+    @outside_graphs
     def measured_now(self, target: Tensor, instances: Tensor | None) -> list[Facts]:
         """The facts of all images; NumPy and SciPy, so a graph is broken here."""
         return self.make_facts(target, instances=instances)

@@ -9,8 +9,8 @@ more weight on the region term for denser breasts (Density-ASP). Ours: everythin
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import scipy  # loads its parts when they are used
 import torch
-from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from ..base import Facts, ImageLoss, one_of
@@ -66,7 +66,7 @@ class AdaptiveSampleLoss(ImageLoss):
             edges = np.quantile(shares, np.arange(1, self.groups) / self.groups)
         else:
             start = np.quantile(shares, (np.arange(self.groups) + 0.5) / self.groups)
-            centres = np.sort(kmeans2(shares, start, minit="matrix")[0])
+            centres = np.sort(scipy.cluster.vq.kmeans2(shares, start, minit="matrix")[0])
             edges = (centres[:-1] + centres[1:]) / 2
         self.edges.copy_(torch.from_numpy(edges))
 

@@ -12,8 +12,8 @@ Hausdorff's), so that the loader measures them (`facts`). With p the probability
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy  # loads its parts when they are used
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from ..base import Facts, ImageLoss
@@ -32,16 +32,16 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
         return np.zeros(mask.shape, np.float32)
     if mask.all():
         return np.full(mask.shape, -1.0, np.float32)  # nothing outside to measure from
-    return (ndimage.distance_transform_edt(~mask) - (ndimage.distance_transform_edt(mask) - 1) * mask).astype(
-        np.float32
-    )
+    return (
+        scipy.ndimage.distance_transform_edt(~mask) - (scipy.ndimage.distance_transform_edt(mask) - 1) * mask
+    ).astype(np.float32)
 
 
 def edge_distance(mask: np.ndarray) -> np.ndarray:
     """Of a bool array: to the nearest pixel of the other class, on both sides; 0 where there is but one class."""
     if mask.all() or not mask.any():
         return np.zeros(mask.shape, np.float32)
-    return (ndimage.distance_transform_edt(~mask) + ndimage.distance_transform_edt(mask)).astype(np.float32)
+    return (scipy.ndimage.distance_transform_edt(~mask) + scipy.ndimage.distance_transform_edt(mask)).astype(np.float32)
 
 
 def region_map(mask: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def region_map(mask: np.ndarray) -> np.ndarray:
     """
     if mask.all() or not mask.any():
         return np.where(mask, -2.0, 2.0).astype(np.float32)
-    inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
+    inside, outside = scipy.ndimage.distance_transform_edt(mask), scipy.ndimage.distance_transform_edt(~mask)
     mass = np.where(mask, -inside / inside.max(), 1.0)
     rest = np.where(mask, 1.0, -outside / outside.max())
     return (mass - rest).astype(np.float32)

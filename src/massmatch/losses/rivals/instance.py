@@ -8,19 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # loads its parts when they are used
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from ..base import Facts, ImageLoss
 from ..cores.base import Dice, require_number
 from ..cores.mixed import DiceBCE, Hybrid
+from ..facts import outside_graphs
 from .region import pixel_entropy, probabilities
 
 
 def components(mask: np.ndarray) -> np.ndarray:
     """Labels 1..n of the pieces of a bool array that touch by faces, edges or corners."""
-    labels, _ = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    labels, _ = scipy.ndimage.label(mask, np.ones((3,) * mask.ndim))
     return labels.astype(np.int64)
 
 
@@ -36,7 +37,7 @@ def territories(labels: np.ndarray) -> np.ndarray:
     """Which instance each pixel is nearest to (its Voronoi region); 0 without instances."""
     if not labels.any():
         return np.zeros_like(labels)
-    nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
+    nearest = scipy.ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
     return labels[tuple(nearest)]
 
 
@@ -253,7 +254,7 @@ class InstanceLoss(InstanceWise):
         return (mean * alone).sum(1) / there.sum(1).clamp(min=1)
 
 
-@torch.compiler.disable
+@outside_graphs
 def pieces_of(p: Tensor) -> Labels:
     """The predicted pieces of each image, the components of p > 0.5, labelled on the CPU."""
     masks = (p.detach().flatten(0, 1) > 0.5).cpu().numpy()
