@@ -26,6 +26,10 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write <id>_probability.png too (16 bits, 65535 is 1).")
     ] = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Write a report (SR) and a segmentation (SEG) too, which name the patient.")
+    ] = False,
+    nrrd: Annotated[bool, typer.Option("--nrrd", help="Write <id>.seg.nrrd too, for 3D Slicer.")] = False,
     chest_wall: Annotated[
         str | None,
         typer.Option(help="left, right or mixed: where the training images showed it, for weights that do not say it."),
@@ -57,6 +61,8 @@ def predict(
             out,
             threshold=threshold,
             probabilities=probabilities,
+            dicom=dicom,
+            nrrd=nrrd,
             chest_wall=chest_wall,
             keep_names=keep_names,
             allow_for_processing=allow_for_processing,

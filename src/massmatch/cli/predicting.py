@@ -19,6 +19,8 @@ def predict_all(run: Path, images: list[Path], out: Path, **options: Any) -> Non
         errors.print(f"massmatch: {text}", style="red", markup=False, highlight=False)
     done = len(batch.index) - len(batch.failed)
     _say(f"{done} of {len(batch.index)} images segmented; results, findings.csv and index.csv in {out}; {USE}")
+    if (nothing := sum(row["findings"] == 0 for row in batch.index)) and options.get("dicom"):
+        _say(f"nothing was found on {nothing}: the report says so, and no segmentation was written")
     if batch.failed:
         sys.exit(DATA)
 

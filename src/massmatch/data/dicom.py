@@ -69,7 +69,7 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False, mod
     colour, another modality, raw detector data (FOR PROCESSING, unless allowed), a DICOMDIR, no or damaged pixels.
     """
     header = read_header(root, path)
-    with _unspoken(path, "damaged"):
+    with unspoken(path, "damaged"):
         _refuse(header, path, allow_for_processing, modality)
         spacing, source = _spacing(header)
         return Mammogram(
@@ -86,7 +86,7 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False, mod
 
 
 @contextmanager
-def _unspoken(path: str, what: str) -> Iterator[None]:
+def unspoken(path: str, what: str) -> Iterator[None]:
     """No warning and no message of pydicom gets out: they quote the header. Whatever it raises is damage."""
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -106,7 +106,7 @@ def read_header(root: Path, path: str, *, pixels: bool = True) -> "Dataset":
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    with _unspoken(path, "damaged DICOM header"):
+    with unspoken(path, "damaged DICOM header"):
         try:
             header = pydicom.dcmread(root / path, stop_before_pixels=not pixels)
         except FileNotFoundError:

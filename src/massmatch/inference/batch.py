@@ -12,9 +12,12 @@ from torch import nn
 
 from massmatch.data.errors import CohortError
 from massmatch.errors import UsageError
+from massmatch.inference.dicom.files import objects
+from massmatch.inference.dicom.source import require_highdicom
 from massmatch.inference.findings import Prediction, described
 from massmatch.inference.images import ImageFile, digest, image_files, read_image
 from massmatch.inference.network import load_network, segment, settle_orientation
+from massmatch.inference.nrrd import seg_nrrd
 from massmatch.inference.picture import contour_picture
 from massmatch.training.thresholds import as_stored
 
@@ -50,6 +53,8 @@ class Options:
     allow_for_processing: bool
     modality: str
     probabilities: bool
+    dicom: bool = False
+    nrrd: bool = False
 
 
 def predict(
@@ -63,6 +68,8 @@ def predict(
     allow_for_processing: bool = False,
     modality: str = "MG",
     probabilities: bool = False,
+    dicom: bool = False,
+    nrrd: bool = False,
     own: Collection[str] = (),
     watch: Callable[[Row], None] = lambda row: None,
 ) -> Batch:
@@ -83,16 +90,21 @@ def predict(
         allow_for_processing: take raw detector data (DICOM FOR PROCESSING).
         modality: which DICOM files must name in their header; "any" takes digitised film too (RG, CR, DX, OT).
         probabilities: write `<id>_probability.png` too, with 16 bits (65535 = 1).
+        dicom: write DICOM objects too, which name the patient as the image does: a report with outlines and
+            measurements, `<id>_sr.dcm`, and where something was found a segmentation, `<id>_seg.dcm`.
+        nrrd: write `<id>.seg.nrrd` too, for 3D Slicer.
         own: networks of one's own, `module:Class`, that the weights may be of (`load_weights`).
         watch: called with the row of index.csv after each file.
 
     A file that cannot be segmented is a row with an error, and the others are done.
 
-    Raises UsageError for what is not there and for a threshold outside of 0 to 1, ValueError for damaged weights,
-    CohortError for a folder without images, OSError where `out` cannot be written.
+    Raises UsageError for what is not there, for a threshold outside of 0 to 1 and for a package that is missing,
+    ValueError for damaged weights, CohortError for a folder without images, OSError where `out` cannot be written.
 
     Example: `predict("runs/.../fold0", "images", "results").findings` lists the findings as dictionaries.
     """
+    if dicom:
+        require_highdicom()
     model, facts = load_network(Path(run), own)
     facts = settle_orientation(facts, chest_wall)
     if threshold is not None:
@@ -102,7 +114,7 @@ def predict(
     given = [images] if isinstance(images, (str, Path)) else images
     out = Path(out)
     files = image_files([Path(one) for one in given], out=out)
-    options = Options(keep_names, allow_for_processing, modality, probabilities)
+    options = Options(keep_names, allow_for_processing, modality, probabilities, dicom, nrrd)
     return _predict_all(model, facts, files, out, options, watch)
 
 
@@ -129,10 +141,13 @@ def _predict_all(
                 found = predict_file(model, facts, file, options)
                 if (other := ids.setdefault(found.id, file.source)) != file.source:
                     raise CohortError(f"{file.source}: is the same image as {other} (same UID or name): leave one out")
+                made = objects(found, file) if options.dicom else {}
             except CohortError as error:
                 row["error"] = str(error)
             else:
                 write(found, out, options)
+                for kind, each in made.items():
+                    each.save_as(out / f"{found.id}_{kind}.dcm", enforce_file_format=True)
                 rows = [{"id": found.id, **_known(found), **each.row()} for each in found.findings]
                 batch.findings.extend(rows)
                 write_finding(rows)
@@ -190,4 +205,6 @@ def write(found: Prediction, out: Path, options: Options) -> None:
     contour_picture(found).save(f"{stem}_contour.png", compress_level=FAST)
     if options.probabilities:
         Image.fromarray(as_stored(found.probability)).save(f"{stem}_probability.png", compress_level=FAST)
+    if options.nrrd:
+        Path(f"{stem}.seg.nrrd").write_bytes(seg_nrrd(found))
     Path(f"{stem}_findings.json").write_text(json.dumps(described(found), indent=1), encoding="utf-8")
