@@ -30,6 +30,13 @@ def predict(
         bool, typer.Option("--dicom", help="Write a report (SR) and a segmentation (SEG) too, which name the patient.")
     ] = False,
     nrrd: Annotated[bool, typer.Option("--nrrd", help="Write <id>.seg.nrrd too, for 3D Slicer.")] = False,
+    least_area: Annotated[
+        str | None, typer.Option(help="Of a finding, with its unit: 20mm2 or 500px; smaller ones are left out.")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where to compute, such as cpu or cuda:1. [default: the accelerator, if any]"),
+    ] = None,
     chest_wall: Annotated[
         str | None,
         typer.Option(help="left, right or mixed: where the training images showed it, for weights that do not say it."),
@@ -63,6 +70,8 @@ def predict(
             probabilities=probabilities,
             dicom=dicom,
             nrrd=nrrd,
+            least_area=least_area,
+            device=device,
             chest_wall=chest_wall,
             keep_names=keep_names,
             allow_for_processing=allow_for_processing,

@@ -28,8 +28,9 @@ def predict_all(run: Path, images: list[Path], out: Path, **options: Any) -> Non
 def _tell(row: dict[str, Any]) -> None:
     if not row["error"]:
         outside = f", {row['outside_breast']} of them outside the breast" if row["outside_breast"] else ""
+        left = f", {row['left_out']} left out" if row["left_out"] else ""
         count = "1 finding" if row["findings"] == 1 else f"{row['findings']} findings"
-        _say(f"{row['id']}: {count}{outside}, {row['area_px']} pixels of mass")
+        _say(f"{row['id']}: {count}{outside}{left}, {row['area_px']} pixels of mass")
 
 
 def _say(text: str) -> None:

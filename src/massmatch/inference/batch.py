@@ -16,13 +16,15 @@ from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
 from massmatch.inference.findings import Prediction, described
 from massmatch.inference.images import ImageFile, digest, image_files, read_image
+from massmatch.inference.least_area import LeastArea
 from massmatch.inference.network import load_network, segment, settle_orientation
 from massmatch.inference.nrrd import seg_nrrd
 from massmatch.inference.picture import contour_picture
+from massmatch.runs.weights import usable_device
 from massmatch.training.thresholds import as_stored
 
 FAST = 1  # zlib's level: a picture of 3328 x 2560 is written in a fifth of the time, for a tenth more bytes
-INDEX = ("source", "id", "series", "side", "view", "findings", "outside_breast", "area_px", "error")
+INDEX = ("source", "id", "series", "side", "view", "findings", "outside_breast", "left_out", "area_px", "error")
 FINDING = (
     *("id", "side", "view", "finding", "area_px", "area_mm2", "box_row", "box_col", "box_rows", "box_cols"),
     *("centroid_row", "centroid_col", "longest_axis_px", "longest_axis_mm"),
@@ -55,6 +57,7 @@ class Options:
     probabilities: bool
     dicom: bool = False
     nrrd: bool = False
+    least_area: LeastArea | None = None
 
 
 def predict(
@@ -70,6 +73,8 @@ def predict(
     probabilities: bool = False,
     dicom: bool = False,
     nrrd: bool = False,
+    least_area: str | None = None,
+    device: str | None = None,
     own: Collection[str] = (),
     watch: Callable[[Row], None] = lambda row: None,
 ) -> Batch:
@@ -93,6 +98,9 @@ def predict(
         dicom: write DICOM objects too, which name the patient as the image does: a report with outlines and
             measurements, `<id>_sr.dcm`, and where something was found a segmentation, `<id>_seg.dcm`.
         nrrd: write `<id>.seg.nrrd` too, for 3D Slicer.
+        least_area: of a finding, with its unit, such as 20mm2 or 500px: what is smaller is no mass, and counted as
+            left_out. In mm2, images without a spacing are refused.
+        device: where the network computes, such as cpu or cuda:1; by default the accelerator, if there is one.
         own: networks of one's own, `module:Class`, that the weights may be of (`load_weights`).
         watch: called with the row of index.csv after each file.
 
@@ -103,9 +111,12 @@ def predict(
 
     Example: `predict("runs/.../fold0", "images", "results").findings` lists the findings as dictionaries.
     """
+    least = None if least_area is None else LeastArea.parse(least_area)
     if dicom:
         require_highdicom()
     model, facts = load_network(Path(run), own)
+    if device is not None:
+        model.to(usable_device(device))
     facts = settle_orientation(facts, chest_wall)
     if threshold is not None:
         if not 0 <= threshold < 1:
@@ -114,7 +125,7 @@ def predict(
     given = [images] if isinstance(images, (str, Path)) else images
     out = Path(out)
     files = image_files([Path(one) for one in given], out=out)
-    options = Options(keep_names, allow_for_processing, modality, probabilities, dicom, nrrd)
+    options = Options(keep_names, allow_for_processing, modality, probabilities, dicom, nrrd, least)
     return _predict_all(model, facts, files, out, options, watch)
 
 
@@ -178,8 +189,10 @@ def predict_file(model: nn.Module, facts: Row, file: ImageFile, options: Options
         allow_for_processing=options.allow_for_processing,
         modality=options.modality,
     )
+    if options.least_area is not None:
+        options.least_area.in_pixels(image.spacing_mm, file.source)  # refuses what it cannot be applied to
     probability = segment(model, facts, image.pixels, image.view, id, chest=image.chest)
-    return Prediction(id, image, probability, facts["threshold"])
+    return Prediction(id, image, probability, facts["threshold"], options.least_area)
 
 
 def _known(found: Prediction) -> Row:
@@ -193,6 +206,7 @@ def _summary(found: Prediction) -> Row:
         **_known(found),
         "findings": len(found.findings),
         "outside_breast": sum(each.inside_breast is False for each in found.findings),
+        "left_out": found.left_out,
         "area_px": int(found.mask.sum()),
     }
 

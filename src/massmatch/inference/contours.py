@@ -13,16 +13,16 @@ def contours(
 
     Args:
         probability: (H, W) of the whole image.
-        labels: (H, W) int, the components of what is above the threshold. Those of another label, and what is outside
-            of the image, count as probability 0.
+        labels: (H, W) int, the components of what is above the threshold. What is above it and of another label, and
+            what is outside of the image, counts as probability 0.
         label: of the mass.
         box: the rows and the columns that hold it.
 
     Returns (points, 2) arrays of row and column, rounded to hundredths; (0, 0) is the centre of the first pixel.
     """
     wider = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
-    near = labels[wider]
-    level = np.pad(np.where((near == label) | (near == 0), probability[wider], 0).astype(np.float64), 1)
+    own, near = labels[wider] == label, probability[wider]
+    level = np.pad(np.where(own | (near <= threshold), near, 0).astype(np.float64), 1)
     corner = np.array([side.start for side in wider]) - 1
     lines = contourpy.contour_generator(z=level).lines(threshold)
     return [(np.asarray(line)[:, ::-1] + corner).round(PLACES) for line in lines]

@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist, squareform
 from massmatch.data.dicom import Mammogram
 from massmatch.data.preprocessing.breast import breast
 from massmatch.inference.contours import contours
+from massmatch.inference.least_area import LeastArea
 
 USE = "for research, not for diagnosis"
 INSIDE = 0.5  # share of a finding's pixels in the breast from which it counts as inside: the skin line is coarse
@@ -28,16 +29,36 @@ class Prediction:
     image: Mammogram
     probability: np.ndarray  # (H, W) float32
     threshold: float
+    least_area: LeastArea | None = None  # of a finding; CohortError in mm2 where the image has no spacing
 
     @cached_property
     def mask(self) -> np.ndarray:
-        """(H, W) bool: where the probability is above the threshold."""
-        return self.probability > self.threshold
+        """(H, W) bool: where the probability is above the threshold, without what is smaller than the least area."""
+        return self.labels > 0
 
     @cached_property
     def labels(self) -> np.ndarray:
         """(H, W) int: 0, and the number of the finding to which a pixel belongs."""
-        return np.asarray(ndimage.label(self.mask, np.ones((3, 3)))[0])
+        kept = self._areas >= self._least_px
+        kept[0] = False
+        return (np.cumsum(kept) * kept)[self._components]
+
+    @property
+    def left_out(self) -> int:
+        """How many components of what is above the threshold are smaller than the least area."""
+        return int((self._areas[1:] < self._least_px).sum())
+
+    @cached_property
+    def _components(self) -> np.ndarray:
+        return np.asarray(ndimage.label(self.probability > self.threshold, np.ones((3, 3)))[0])
+
+    @cached_property
+    def _areas(self) -> np.ndarray:
+        return np.bincount(self._components.ravel())
+
+    @cached_property
+    def _least_px(self) -> float:
+        return 0 if self.least_area is None else self.least_area.in_pixels(self.image.spacing_mm, self.id)
 
     @cached_property
     def findings(self) -> list["Finding"]:
@@ -145,6 +166,8 @@ def described(of: Prediction) -> dict[str, Any]:
         "spacing_source": of.image.spacing_source,
         "sop_instance_uid": of.image.instance or None,
         "threshold": of.threshold,
+        "least_area": None if of.least_area is None else str(of.least_area),
+        "left_out": of.left_out,
         "findings": [{**each.row(), "contours": [line.tolist() for line in each.lines]} for each in of.findings],
         "use": USE,
     }

@@ -71,6 +71,7 @@ def _legend(of: Prediction, width: int, longer: int, scale: int) -> Image.Image:
         (known, GREY),
         (f"masses predicted at probability > {of.threshold:.2f}: {len(of.findings) - outside}", BLUE),
         *([(f"of the same, outside the breast: {outside}", ORANGE)] if outside else []),
+        *([(f"smaller than {of.least_area}, left out: {of.left_out}", GREY)] if of.left_out else []),
         (USE, GREY),
     ]
     size = longer / LETTERS

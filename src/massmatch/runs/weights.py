@@ -101,3 +101,19 @@ def best_device() -> torch.device:
     reason = "".join(f" ({str(each.message).splitlines()[0]})" for each in said[:1])
     warnings.warn(f"no {accelerator.type} device can be used{reason}: computing on the CPU", RuntimeWarning, 2)
     return torch.device("cpu")
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of a name such as cpu or cuda:1, after a first number was computed there.
+
+    Raises UsageError for an unknown name, and for a device that does not work here.
+    """
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(
+            f"--device: must be a device that works here, such as cpu, but {name} does not "
+            f"({str(error).splitlines()[0]})"
+        ) from None
+    return device

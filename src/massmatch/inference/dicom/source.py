@@ -80,7 +80,8 @@ def about(kind: str) -> dict[str, Any]:
 
 def parameters(of: Prediction) -> dict[str, str]:
     """With what the algorithm was run."""
-    return {"threshold": f"{of.threshold:.6g}"}
+    least = {} if of.least_area is None else {"least area": str(of.least_area)}
+    return {"threshold": f"{of.threshold:.6g}", **least}
 
 
 def codes(*names: str) -> "list[Code]":

@@ -1,0 +1,42 @@
+"""How small a finding may be: an area with its unit, since a number alone would mean two things."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from massmatch.data.errors import CohortError
+from massmatch.errors import UsageError
+
+
+@dataclass(frozen=True)
+class LeastArea:
+    """The smallest area of a finding that is kept.
+
+    Example: `LeastArea.parse("20mm2").in_pixels((0.1, 0.1), "a.dcm")` is 2000.
+    """
+
+    value: float
+    unit: str  # mm2 or px
+
+    @classmethod
+    def parse(cls, text: str) -> "LeastArea":
+        """From a number and its unit, such as 20mm2 or 500px. UsageError for anything else."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(mm2|px)", text.strip())
+        if found is None:
+            raise UsageError(f"--least-area: must be an area with its unit, such as 20mm2 or 500px, but is {text}")
+        return cls(float(found[1]), found[2])
+
+    def __str__(self) -> str:
+        """As it is parsed."""
+        return f"{self.value:g}{self.unit}"
+
+    def in_pixels(self, spacing_mm: tuple[float, float] | None, source: str) -> float:
+        """Pixels of an image with this spacing (row, column).
+
+        Raises CohortError for mm2 on an image whose spacing is not known.
+        """
+        if self.unit == "px":
+            return self.value
+        if spacing_mm is None:
+            raise CohortError(f"{source}: has no spacing, so nothing is known in mm2: give --least-area in px")
+        return self.value / math.prod(spacing_mm)
