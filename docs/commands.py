@@ -1,8 +1,9 @@
 """Writes docs/cli.md, the page of all commands, from the program: `python docs/commands.py`."""
 
 from collections.abc import Iterator
+from enum import EnumType
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from typer.main import get_command
 
@@ -20,7 +21,7 @@ names it.
 
 def text(value: Any) -> str:
     """One line that may stand in a cell of a table."""
-    return " ".join(str(value or "").replace("|", "\\|").split())
+    return " ".join(str("" if value is None else value).replace("|", "\\|").split())
 
 
 def default(parameter: Any) -> str:
@@ -29,12 +30,30 @@ def default(parameter: Any) -> str:
     return "" if value is None or isinstance(value, bool) or callable(value) else f"`{text(value)}`"
 
 
+def values(parameter: Any) -> str:
+    """The words to choose from, or the kind of value; nothing for a switch."""
+    kinds = [each for each in args(parameter) if each is not type(None)]
+    if all(isinstance(each, type) for each in kinds):
+        return {"bool": "", "str": "text", "int": "integer", "float": "number", "Path": "path"}.get(
+            kinds[0].__name__, ""
+        )
+    return ", ".join(f"`{each}`" for each in kinds)
+
+
+def args(parameter: Any) -> list[Any]:
+    """What the type of a parameter is made of: the words of a choice, the members of an enumeration, or a type."""
+    asked = [parameter.type_descriptor.annotation]
+    while (inner := get_args(asked[0])) and asked[0] is not None:
+        asked = list(inner)
+    return [member.value for member in asked[0]] if isinstance(asked[0], EnumType) else asked
+
+
 def rows(parameters: list[Any]) -> Iterator[str]:
     """A table of the arguments and options of a command."""
-    yield from ("| argument or option | default | |", "| --- | --- | --- |")
+    yield from ("| argument or option | values | default | |", "| --- | --- | --- | --- |")
     for each in parameters:
         names = ", ".join(each.opts) if each.param_type_name == "option" else each.name.upper()
-        yield f"| `{names}` | {default(each)} | {text(each.help)} |"
+        yield f"| `{names}` | {values(each)} | {default(each)} | {text(each.help)} |"
 
 
 def section(name: str, command: Any) -> Iterator[str]:

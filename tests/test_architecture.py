@@ -19,7 +19,7 @@ FLOORS = [
     {"training"},
     {"runs", "statistics"},
     {"losses", "metrics", "models", "data", "pictures"},
-    {"errors"},
+    {"errors", "lazy"},
 ]
 
 

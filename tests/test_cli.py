@@ -122,9 +122,11 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
         (
             ("train", "{cohort}", "--scheme", "random"),
             2,
-            "--scheme: Input should be 'kfold', 'paper', 'split' or 'official'",
+            "'random' is not one of",
         ),
-        (("train", "{cohort}", "--epochs", "0"), 2, "--epochs: Input should be greater than or equal to 1, but is 0"),
+        (("train", "{cohort}", "--epochs", "0"), 2, "--epochs"),
+        (("train", "{cohort}", "--learning-rate", "0"), 2, "learning_rate: Input should be greater than 0, but is 0.0"),
+        (("train", "{cohort}", "--threshold", "high"), 2, "threshold"),
         (("train", "{cohort}", "--fold", "7"), 2, "fold must be from 0 to 4"),
         (("train", "{tmp}/nowhere"), 2, "no such folder: {tmp}/nowhere"),
         (("train", "{tmp}"), 3, "images/: no such folder in {tmp}"),

@@ -20,8 +20,10 @@ def packages(extra):
 
 @pytest.mark.parametrize("extra", extras.PACKAGES)
 def test_what_is_looked_for_is_what_the_extra_brings(extra):
-    brought = packages_distributions()
-    assert {brought[package][0].lower() for package in extras.PACKAGES[extra]} == packages(extra)
+    brought, wanted = packages_distributions(), packages(extra)
+    bringing = [{name.lower() for name in brought[package]} & wanted for package in extras.PACKAGES[extra]]
+    assert all(bringing)  # another distribution may bring the same package, as pytorch-lightning does
+    assert set().union(*bringing) == wanted
 
 
 def test_all_brings_every_extra_that_a_command_line_can_use():
@@ -37,9 +39,9 @@ def without(monkeypatch, package):
 @pytest.mark.parametrize(
     ("package", "command", "extra"),
     [
-        ("matplotlib", "report runs", "report"),
-        ("PIL", "explain run", "report"),
-        ("yaml", "status runs", "train"),
+        ("matplotlib", "report .", "report"),
+        ("PIL", "explain .", "report"),
+        ("yaml", "status .", "train"),
         ("sklearn", "phantom out", "data"),
     ],
 )

@@ -10,7 +10,7 @@ Each message names the file or argument, what was expected, what came, and what 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class MassmatchError(Exception):
@@ -42,12 +42,19 @@ class RunError(MassmatchError, RuntimeError):
 
 @contextmanager
 def refusals_as_usage() -> Iterator[None]:
-    """Turn the ValueError or TypeError with which a loss refuses a name or an option into a UsageError.
+    """Turn the ValueError or TypeError with which something refuses a user's word into a UsageError.
 
     `massmatch.losses` can be lifted out and knows no errors of ours: this stands around what is made of a user's words,
-    such as `make_loss(text)`.
+    such as `make_loss(text)`. Of pydantic's ValidationError each mistake becomes a line.
     """
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise UsageError(str(error)) from error
+        mistakes = [_line(each) for each in error.errors()] if hasattr(error, "errors") else [str(error)]
+        raise UsageError("\n".join(mistakes)) from error
+
+
+def _line(mistake: dict[str, Any]) -> str:
+    """One mistake of a ValidationError: the field, what was expected, what came."""
+    expected = mistake["msg"].removeprefix("Value error, ")
+    return f"{mistake['loc'][0]}: {expected}, but is {mistake['input']!r}"

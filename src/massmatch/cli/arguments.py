@@ -33,3 +33,8 @@ CohortArgument = Annotated[
     typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.", callback=present("folder")),
 ]
 Runs = Annotated[Path, typer.Option("--out", help="Where the folders of runs are.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that load images for each device. Changes no result.")]
+Track = Annotated[
+    list[str] | None, typer.Option(help="tensorboard or mlflow, besides history.csv; may be given twice.")
+]
+StrictResume = Annotated[bool, typer.Option("--strict-resume", help="Go on from a sound last.ckpt, or not at all.")]

@@ -1,7 +1,7 @@
 """The command `augment`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ ROWS, DRAWS = 4, 6  # of the sheet: images, and how often each is augmented
 
 def augment(
     cohort: CohortArgument,
-    level: Annotated[str, typer.Option(help="flips or strong, as --augment of train.")] = "strong",
+    level: Annotated[Literal["flips", "strong"], typer.Option(help="As --augment of train.")] = "strong",
     seed: Annotated[int, typer.Option(help="Of the draws, as --seed of train.", min=0)] = 0,
     out: Annotated[Path, typer.Option(help="The picture, a PNG.")] = Path("augmented.png"),
 ) -> None:

@@ -3,46 +3,39 @@
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from massmatch.cli.arguments import CohortArgument, present
+from massmatch.cli.options import given, options_of
 from massmatch.cli.screen import DATA, counting, errors, screen, told
-from massmatch.errors import UsageError
+from massmatch.data.preprocessing.options import PreprocessingOptions
+from massmatch.errors import UsageError, refusals_as_usage
 
 if TYPE_CHECKING:
-    from massmatch.data.preprocessing.frame import Preprocessing
     from massmatch.data.readers.listing import Listing
 
 MOST_REASONS = 3  # reasons for files left out that are printed
 MOST_TOLD = 10  # warnings of one kind of run that are printed; all of them are in cohort.json
 
 
+@options_of(PreprocessingOptions)
 def prepare(
+    context: typer.Context,
     reader: Annotated[str, typer.Argument(help="inbreast, cbis-ddsm, folder, nnunet or monai (docs/data.md).")],
     source: Annotated[Path, typer.Argument(help="The dataset as it was released.", callback=present("file or folder"))],
     out: Annotated[Path, typer.Argument(help="The cohort's folder.")],
-    crop: Annotated[str, typer.Option(help="none, or breast: to the breast with a margin.")] = "none",
-    flip: Annotated[str, typer.Option(help="none, left or right: where the chest wall is brought.")] = "none",
-    pectoral: Annotated[str, typer.Option(help="keep, or suppress: darken the muscle of oblique views.")] = "keep",
-    range: Annotated[
-        str, typer.Option(help="breast: 0.5th to 99.5th percentile inside it; or min-max, the paper's.")
-    ] = "breast",
-    normalise: Annotated[
-        str, typer.Option(help="min-max or z-score, per image, on the way into a network.")
-    ] = "min-max",
-    size: Annotated[str, typer.Option(help="Side in pixels, ROWSxCOLUMNS, or native.")] = "256",
-    bits: Annotated[int, typer.Option(help="8 or 16, of the images written.")] = 8,
-    min_mass: Annotated[
-        int, typer.Option(help="Pixels of the native mask: smaller pieces of it are dropped, and told.", min=0)
-    ] = 0,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one per core.", min=1)] = None,
-    on_error: Annotated[str, typer.Option(help="stop, or skip: leave faulty images out, exit with 3.")] = "stop",
+    on_error: Annotated[
+        Literal["stop", "skip"], typer.Option(help="skip: leave faulty images out, exit with 3.")
+    ] = "stop",
     masses_only: Annotated[
         bool, typer.Option("--masses-only", help="inbreast: only images with a mass (the paper's 107).")
     ] = False,
-    abnormality: Annotated[str | None, typer.Option(help="cbis-ddsm: mass (default), calc or both.")] = None,
+    abnormality: Annotated[
+        Literal["mass", "calc", "both"] | None, typer.Option(help="cbis-ddsm: what is taken; by default mass.")
+    ] = None,
     label: Annotated[
         str | None, typer.Option(help="nnunet, monai: the label that is the mass, if there are several.")
     ] = None,
@@ -62,11 +55,13 @@ def prepare(
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="folder: keep DICOM file names that hold the patient's name.")
     ] = False,
+    **options: Any,
 ) -> None:
     """Turn a dataset as it is on disk into a cohort. The same command again goes on after an interruption."""
     with told("finished image"):
         from massmatch.data import READERS, open_cohort
         from massmatch.data.preparation.process import prepare as run
+        from massmatch.data.preprocessing.frame import Preprocessing
 
         choices = {
             "masses_only": masses_only,
@@ -79,21 +74,13 @@ def prepare(
             "keep_names": keep_names,
         }
         read = named(reader, READERS)
-        options = accepted(reader, read, choices)
-        how = preprocessing(
-            size=size,
-            crop=crop,
-            flip=flip,
-            pectoral=pectoral,
-            range=range,
-            normalise=normalise,
-            bits=bits,
-            min_mass=min_mass,
-        )
-        listing: Listing = read(source, **options)
+        chosen = accepted(reader, read, choices)
+        with refusals_as_usage():
+            how = Preprocessing(**given(context, options))
+        listing: Listing = read(source, **chosen)
         with counting(f"{reader} ", "images") as tick:
             outcome = run(
-                listing, out, how, reader=reader, options=options, workers=workers, on_error=on_error, tick=tick
+                listing, out, how, reader=reader, options=chosen, workers=workers, on_error=on_error, tick=tick
             )
         tell([*listing.remarks, *outcome.told], out)
         for fault in sorted(outcome.skipped.values()):
@@ -141,28 +128,6 @@ def accepted(reader: str, read: Any, choices: dict[str, Any]) -> dict[str, Any]:
         if name not in signature(read).parameters:
             raise UsageError(f"--{name.replace('_', '-')}: the reader {reader} has no such option: leave it out")
     return given
-
-
-def preprocessing(size: str, **fields: Any) -> "Preprocessing":
-    """The options as one value. ValueError in the user's words."""
-    from pydantic import ValidationError
-
-    from massmatch.data.preprocessing.frame import Preprocessing
-
-    sides = size.lower().split("x")
-    shape = size if size == "native" else tuple(sides * 2 if len(sides) == 1 else sides)
-    try:
-        return Preprocessing.model_validate({"size": shape, **fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0])
-        came = size if field == "size" else first["input"]
-        need = (
-            "8 to 8192 pixels, as 256, 512x256 or native"
-            if field == "size"
-            else first["msg"].removeprefix("Input should be ")
-        )
-        raise UsageError(f"--{field}: must be {need}, but is {came}") from None
 
 
 def tell(texts: list[str], out: Path) -> None:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from massmatch.cli.screen import screen, show, told, watching
-from massmatch.cli.train import resolved
 
 
 def phantom(
@@ -29,20 +28,14 @@ def demo(
     with told():
         from massmatch.reports.page import write_report
         from massmatch.runs.collection import collect
+        from massmatch.runs.experiment import experiment_on
         from massmatch.training.run import run
 
         cohort = make_phantoms(out / "phantoms", **DEMO_COHORT)
         screen.print(f"{len(cohort)} made-up mammograms in {out / 'phantoms'}")
         folders = []
         for loss in DEMO_LOSSES:
-            experiment = resolved(
-                cohort=cohort.name,
-                fingerprint=cohort.fingerprint,
-                loss=loss,
-                optimizer="adamw",
-                schedule="one-cycle",
-                **DEMO_TRAINING,
-            )
+            experiment = experiment_on(cohort, loss=loss, optimizer="adamw", schedule="one-cycle", **DEMO_TRAINING)
             with watching(loss) as watch:
                 folders.append(run(experiment, cohort, 0, out / "runs", watch))
         page = out / "index.html"

@@ -1,21 +1,20 @@
 """The commands `sweep` and `status`."""
 
-import inspect
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
-from massmatch.cli.arguments import CohortArgument, Runs, present
+from massmatch.cli.arguments import CohortArgument, Runs, StrictResume, Track, Workers, present
+from massmatch.cli.options import given, options_of
 from massmatch.cli.screen import told
-from massmatch.cli.train import train
 from massmatch.errors import UsageError
+from massmatch.runs.options import TrainingOptions
 
-SWEPT = {"cohort", "loss", "model", "fold", "folds", "seed", "out", "devices", "nodes"}  # of train: asked otherwise
+SWEPT = ("loss", "model", "folds", "seed")  # options of `train` of which a sweep has many
 MANY = ("--losses", "--models", "--folds", "--seeds")
 RUNS_FAILED = 4
 
@@ -44,17 +43,7 @@ def spread(arguments: list[str]) -> list[str]:
     return result
 
 
-def trained_as_in_train(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of `train` behind its own, but for those of which a sweep has many."""
-    own = [each for each in inspect.signature(command, eval_str=True).parameters.values() if each.name != "training"]
-    options = inspect.signature(train, eval_str=True).parameters.values()
-    taken = [each for each in options if each.name not in SWEPT | {each.name for each in own}]
-    more = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in taken]
-    command.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
-    return command
-
-
-@trained_as_in_train
+@options_of(TrainingOptions, leave_out=SWEPT, last=True)
 def sweep(
     ctx: typer.Context,
     cohort: CohortArgument,
@@ -73,7 +62,7 @@ def sweep(
         ),
     ] = None,
     protocol: Annotated[
-        str | None,
+        Literal["paper"] | None,
         typer.Option(
             help="paper: five folds of 80, 10 and 10 %, batches of 4, a constant learning rate of 1e-4 (section 4.1)."
         ),
@@ -87,11 +76,14 @@ def sweep(
     seeds: Annotated[list[int] | None, typer.Option(help="One or more; by default 0.")] = None,
     of: Annotated[int, typer.Option("--of", help="How many folds there are.")] = 5,
     jobs: Annotated[int, typer.Option(help="Runs at a time on this machine.", min=1)] = 1,
-    engine: Annotated[str, typer.Option(help="local, or ray: a Ray cluster.")] = "local",
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="ray: a Ray cluster.")] = "local",
     address: Annotated[str, typer.Option(help="ray: HOST:PORT, or auto: a cluster of this machine.")] = "auto",
     cpus_per_run: Annotated[int, typer.Option(help="ray: cores of each run, and its threads.", min=1)] = 1,
     gpus_per_run: Annotated[float, typer.Option(help="ray: GPUs of each run; 0.5: two share one.", min=0)] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs, and what they would take.")] = False,
+    workers: Workers = 0,
+    track: Track = None,
+    strict_resume: StrictResume = False,
     out: Runs = Path("runs"),
     **training: Any,
 ) -> None:
@@ -101,7 +93,6 @@ def sweep(
     """
     with told("checkpoint of each run"):
         from massmatch.cli import figures, sweeping
-        from massmatch.runs.experiment import Experiment
         from massmatch.sweeps.engines.local import cores
 
         if figure == "1":
@@ -109,16 +100,13 @@ def sweep(
             return
         if figure in figures.ELSEWHERE:
             raise UsageError(figures.ELSEWHERE[figure])
-        asked = {name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
-        given = {name: value for name, value in training.items() if name in asked}
-        fields = {name: value for name, value in given.items() if name in Experiment.model_fields}
+        fields = given(ctx, training)
         chosen = {"table": table, "figure": figure, "losses": losses, "models": models, "folds": folds, "seeds": seeds}
         chosen |= {"protocol": protocol, "letter": letter}
-        content = {name: value for name, value in chosen.items() if name in asked}
-        if "of" in asked:
-            fields["folds"] = of
+        content = given(ctx, chosen)
+        fields |= {"folds": of} if given(ctx, {"of": of}) else {}
         where = sweeping.Where(engine, jobs, address, cpus_per_run, gpus_per_run, cores())
-        others = {name: value for name, value in given.items() if name not in fields}
+        others = given(ctx, {"workers": workers, "track": track, "strict_resume": strict_resume})
         failed = sweeping.sweep(cohort, plan, content, fields, where, others, out, dry_run=dry_run)
     if failed:
         sys.exit(RUNS_FAILED)

@@ -1,28 +1,17 @@
-"""Mammograms: one image, prepared cohorts, readers, folds."""
+"""Mammograms: one image, prepared cohorts, readers, folds. Each name is imported when it is first used."""
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from massmatch.data.cohort import Cohort, open_cohort
-from massmatch.data.errors import CohortError, DataWarning
-from massmatch.data.folds import SCHEMES, Split, split
-from massmatch.data.phantom import phantoms
-from massmatch.data.preparation.files import write_cohort
-from massmatch.data.readers.cbis_ddsm.reader import cbis_ddsm
-from massmatch.data.readers.folder import folder
-from massmatch.data.readers.inbreast.reader import inbreast
-from massmatch.data.readers.listing import Listing
-from massmatch.data.readers.monai import monai
-from massmatch.data.readers.nnunet import nnunet
-from massmatch.data.sample import Sample
+from massmatch.lazy import importer
 
-# What `massmatch prepare` reads, by name; each has options of its own. Phantoms are made, not read: `phantoms`.
-READERS: dict[str, Callable[..., Listing]] = {
-    "inbreast": inbreast,
-    "cbis-ddsm": cbis_ddsm,
-    "folder": folder,
-    "nnunet": nnunet,
-    "monai": monai,
-}
+if TYPE_CHECKING:
+    from massmatch.data.cohort import Cohort, open_cohort
+    from massmatch.data.errors import CohortError, DataWarning
+    from massmatch.data.folds import SCHEMES, Split, split
+    from massmatch.data.phantom import phantoms
+    from massmatch.data.preparation.files import write_cohort
+    from massmatch.data.readers import READERS
+    from massmatch.data.sample import Sample
 
 __all__ = [
     "READERS",
@@ -37,3 +26,20 @@ __all__ = [
     "split",
     "write_cohort",
 ]
+
+__getattr__ = importer(
+    __name__,
+    {
+        "Cohort": "cohort",
+        "open_cohort": "cohort",
+        "CohortError": "errors",
+        "DataWarning": "errors",
+        "SCHEMES": "folds",
+        "Split": "folds",
+        "split": "folds",
+        "phantoms": "phantom",
+        "write_cohort": "preparation.files",
+        "READERS": "readers",
+        "Sample": "sample",
+    },
+)

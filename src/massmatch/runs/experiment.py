@@ -6,66 +6,58 @@ import json
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import nn
 
 from massmatch.data import Cohort, Split, split
-from massmatch.data.augmentation import Level
-from massmatch.errors import UsageError
-from massmatch.losses import LossSpec
+from massmatch.errors import UsageError, refusals_as_usage
+from massmatch.losses import LossSpec, make_loss
 from massmatch.losses.own import built, imported, origin
 from massmatch.models import MODELS, Network
+from massmatch.runs.options import TrainingOptions
 
 MAX_NAME = 240  # bytes; file systems take 255
-LATER = {"adversarial": 0, "own_code": None, "augment": "none"}  # later options: runs without them keep their names
 PEAK = {"constant": 1e-4, "one-cycle": 2e-3}  # section 4.1; what a width-8 AU-Net learned fastest with
+# The fields of version 0.1: all of them count in a run's name. A later option counts where it is not at its default, so
+# that runs keep their names when an option is added.
+# fmt: off
+FIRST = {
+    "cohort", "fingerprint", "loss", "model", "width", "scheme", "folds", "seed", "epochs", "batch_size", "optimizer",
+    "schedule", "learning_rate", "precision", "memory", "threads", "threshold",
+}
+# fmt: on
 
 
-class Experiment(BaseModel):
-    """One network trained with one loss; with a fold, one run. Defaults are those of section 4.1 where it has any."""
+class Experiment(BaseModel, TrainingOptions):
+    """One network trained with one loss; with a fold, one run. Further fields and their defaults: `TrainingOptions`.
+
+    Raises pydantic's ValidationError for a value that cannot be; `experiment_on` says the same in our words.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cohort: str  # folder name
     fingerprint: str  # of the cohort's images and masks
-    loss: str = "soft-sm:random_phase=true"  # ahead in small networks, docs/results.md; name:option=value,option=value
-    model: str = "aunet"
-    width: int = Field(default=64, ge=1)  # channels of the first level
-    scheme: Literal["kfold", "paper", "split", "official"] = "kfold"
-    folds: int = Field(default=5, ge=2)
-    seed: int = Field(default=0, ge=0)  # of folds, first weights and order
-    epochs: int = Field(default=50, ge=1)  # not stated in the paper
-    batch_size: int = Field(default=4, ge=1)
-    optimizer: Literal["adam", "adamw"] = "adam"  # not stated; Adam is what AU-Net's other users take
-    schedule: Literal["constant", "one-cycle"] = "constant"
-    learning_rate: float = Field(default=1e-4, gt=0)  # the peak of a one-cycle schedule
-    augment: Level = "none"  # of the training images; the paper names none. What each level does: data/augmentation.py
-    adversarial: float = Field(default=0, ge=0)  # weight of critics (Chen et al. 2020); 0: none
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of the network; the loss has float32 always
-    memory: Literal["auto", "contiguous", "channels-last"] = "auto"
-    threads: int | None = Field(default=None, ge=1)  # None: PyTorch's choice
-    # a pixel above it is predicted mass; "validation": the value with the best pooled DSC on the validation part
-    threshold: Literal["validation"] | Annotated[float, Field(gt=0, lt=1)] = 0.5
     own_code: str | None = None  # version and source digest of a loss or network of one's own, module:attribute
 
     @model_validator(mode="before")
     @classmethod
-    def record_own_code(cls, fields: Any) -> Any:
-        """Fill in `own_code` where it is not given: other code makes another experiment."""
-        if not isinstance(fields, dict) or "own_code" in fields:
+    def fill_in(cls, fields: Any) -> Any:
+        """Add what follows from other fields: the learning rate from the schedule, `own_code` from loss and model."""
+        if not isinstance(fields, dict):
             return fields
-        loss, model = (fields.get(name, cls.model_fields[name].default) for name in ("loss", "model"))
-        return {**fields, "own_code": own_code(loss, model)}
+        known = {name: of.default for name, of in cls.model_fields.items()} | fields
+        rate = {"learning_rate": PEAK.get(known["schedule"])} if "learning_rate" not in fields else {}
+        code = {"own_code": own_code(known["loss"], known["model"])} if "own_code" not in fields else {}
+        return {**fields, **{name: value for name, value in (rate | code).items() if value is not None}}
 
     @property
     def digest(self) -> str:
-        """8 hex digits over all fields that matter."""
-        fields = self.model_dump()
-        for name, unused in LATER.items():
-            if fields[name] == unused:
-                del fields[name]
+        """8 hex digits over all fields that matter. One that is not in FIRST counts where it is used."""
+        first = FIRST | {name for name, of in type(self).model_fields.items() if getattr(self, name) != of.default}
+        fields = self.model_dump(include=first)
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     def folder(self, runs: Path, fold: int) -> Path:
@@ -74,6 +66,20 @@ class Experiment(BaseModel):
         before, after = f"{self.cohort}_{model}-w{self.width}_{loss}", f"_seed{self.seed}_{self.digest}"
         kept = before.encode()[: MAX_NAME - len(after)].decode(errors="ignore")  # the digest tells the cut ones apart
         return runs / (kept + after) / f"fold{fold}"
+
+
+def experiment_on(cohort: Cohort, **options: Any) -> Experiment:
+    """The experiment on a cohort with the options of `TrainingOptions` that are given.
+
+    Raises UsageError, with a line for each mistake, for an unknown option, loss or network, or a value that cannot be.
+    """
+    if unknown := sorted(options.keys() - TrainingOptions.__annotations__.keys()):
+        near = get_close_matches(unknown[0], TrainingOptions.__annotations__, 1, cutoff=0.0)[0]
+        raise UsageError(f"unknown option {unknown[0]!r}; did you mean {near!r}?")
+    with refusals_as_usage():
+        make_loss(options.get("loss", TrainingOptions.loss))
+        make_model(options.get("model", TrainingOptions.model), 1)
+        return Experiment(cohort=cohort.name, fingerprint=cohort.fingerprint, **options)
 
 
 def own_code(loss: str, model: str) -> str | None:

@@ -23,7 +23,7 @@ from massmatch.data import Cohort
 from massmatch.errors import UsageError, refusals_as_usage
 from massmatch.losses import make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
-from massmatch.runs.experiment import PEAK, Experiment, make_model, parts_of
+from massmatch.runs.experiment import Experiment, make_model, parts_of
 from massmatch.sweeps.protocols import PROTOCOLS, cell_remark, contradiction, protocol_remarks, to_the_letter
 from massmatch.sweeps.tables import FIGURES, TABLES, Planned, System, every_fold, planned
 
@@ -152,11 +152,9 @@ def runs_of(plan: Plan, systems: list[System], cohort: Cohort, threads: int) -> 
 
     Raises UsageError or CohortError for a fold that there is not, or that would lack images.
     """
-    fields = {"learning_rate": None, "threads": None, **plan.training}
+    fields = {"threads": None, **plan.training}
     if fields["threads"] is None:
         fields["threads"] = threads
-    if fields["learning_rate"] is None:
-        fields["learning_rate"] = PEAK[fields.get("schedule", "constant")]
     scheme, folds = (fields.get(name, Experiment.model_fields[name].default) for name in ("scheme", "folds"))
     about = {"cohort": cohort.name, "fingerprint": cohort.fingerprint}
     runs = planned(systems, plan.folds or every_fold(scheme, folds), plan.seeds, **about, **fields)

@@ -7,47 +7,45 @@ cohort and with trained weights, so that a prediction goes the same way and back
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from massmatch.data.errors import DataWarning
 from massmatch.data.masks import SPECK, without_specks
 from massmatch.data.preprocessing.breast import breast_range, breast_window, chest_side, pectoral
+from massmatch.data.preprocessing.options import PreprocessingOptions
 from massmatch.data.preprocessing.resize import resized, resized_labels
 from massmatch.data.sample import Sample
-from massmatch.errors import UsageError
 
 NAMED = 5  # so many sizes are told in one line
 OBLIQUE = ("MLO", "ML", "LMO")  # the views in which the pectoral muscle shows as a triangle
 
 
-class Preprocessing(BaseModel):
-    """What `massmatch prepare` does to every image. Raises pydantic's ValidationError for anything else."""
+class Preprocessing(BaseModel, PreprocessingOptions):
+    """What `massmatch prepare` does to every image. Fields and their defaults: `PreprocessingOptions`.
+
+    `size` may be given as on the command line, such as "512x256". Raises pydantic's ValidationError for what cannot be.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-    crop: Literal["none", "breast"] = "none"  # the paper names no crop (section 4.1)
-    flip: Literal["none", "left", "right"] = "none"  # the side to which the chest wall is brought
-    pectoral: Literal["keep", "suppress"] = "keep"
-    range: Literal["breast", "min-max"] = "breast"  # the greys that become black and white; the paper's is min-max
-    normalise: Literal["min-max", "z-score"] = "min-max"  # on the way into the network, per image
-    size: tuple[int, int] | Literal["native"] = (256, 256)  # rows, columns; 256 is the paper's
-    bits: Literal[8, 16] = 8
-    min_mass: int = Field(0, ge=0)  # pixels of the native mask; smaller pieces are dropped. 0: none, as published
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Preprocessing":
         """What a cohort or trained weights say was done. Version 0.1 recorded no range: its range was min-max."""
         return cls(**{"range": "min-max", **record})
 
-    @field_validator("size")
+    @field_validator("size", mode="before")
     @classmethod
-    def _positive(cls, size: tuple[int, int] | str) -> tuple[int, int] | str:
-        if not isinstance(size, str) and not all(8 <= side <= 8192 for side in size):
-            raise UsageError("sides must be 8 to 8192 pixels")
-        return size
+    def _sides(cls, size: Any) -> Any:
+        """Rows and columns, as numbers or as text; a single number is both."""
+        if size == "native":
+            return size
+        sides = list(size) if isinstance(size, (list, tuple)) else str(size).lower().split("x")
+        if len(sides) > 2 or not all(str(side).isdigit() and 8 <= int(side) <= 8192 for side in sides):
+            raise ValueError("must be 8 to 8192 pixels, as 256, 512x256 or native")
+        return sides if len(sides) == 2 else sides * 2
 
 
 @dataclass(frozen=True)
