@@ -337,7 +337,7 @@ def test_what_is_shown_says_every_switch_and_the_grid():
     assert "random_phase=True" in shown
     assert "cell_size=(8, 16)" in shown
     shown = repr(SpatialMatchingLoss(threshold=0.3, cell_statistic="mean", grid_weight=2.0))
-    assert all(part in shown for part in ("threshold=0.3", "statistic='mean'", "grid_weight=2.0"))
+    assert all(part in shown for part in ("threshold=0.3", "cell_statistic='mean'", "grid_weight=2.0"))
 
 
 def test_a_larger_cell_is_shared_out_to_those_within():

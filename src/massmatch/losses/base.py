@@ -1,5 +1,6 @@
 """What every loss of the catalogue shares: its call, the checks at the border, and how images become one number."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
@@ -7,7 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
-from .checks import check_axes, check_shape, check_truth, checked, looks_at_values, one_of
+from .checks import (
+    accepts,
+    article,
+    check_axes,
+    check_instances,
+    check_truth,
+    checked,
+    looks_at_values,
+    one_of,
+    require_switch,
+    require_tensor,
+)
 from .facts import Facts, check_made_for, of_other_images, one_by_one, signed
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -23,7 +35,17 @@ class ImageLoss(_Loss, ABC):
     def __init__(self, *, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__()
         self.reduction = one_of("reduction", reduction, REDUCTIONS)
+        require_switch("from_logits", from_logits)
         self.from_logits = from_logits
+
+    def __repr__(self) -> str:
+        """The call that makes this loss: every argument of its class, which an attribute of that name holds.
+
+        What a loss has learned from a training part (`fit`) is no argument; `state_dict` has it.
+        """
+        kind = type(self)
+        held = [name for name in inspect.signature(kind).parameters if hasattr(self, name)]
+        return f"{kind.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in held)})"
 
     @abstractmethod
     def per_image(
@@ -54,10 +76,11 @@ class ImageLoss(_Loss, ABC):
         Raises:
             ValueError: a target that `forward` would refuse too, or what this loss needs and does not find.
         """
+        require_tensor("target", target)
         check_axes("target", target)
         check_truth(target)
         if instances is not None:
-            check_shape("instances", instances, target)
+            check_instances(instances, target)
         return signed(self.make_facts(target, instances=instances, density=density), target, self.decides_facts)
 
     def make_facts(
@@ -118,12 +141,12 @@ class ImageLoss(_Loss, ABC):
         given, waits = target, not known or mask is not None or logits.device.type == "cpu"
         logits, target, valid = checked(logits, target, mask, self.from_logits, values=waits, known=known)
         if instances is not None:
-            check_shape("instances", instances, logits)
+            check_instances(instances, logits, waits and looks_at_values())
             instances = instances if valid is None else torch.where(valid > 0, instances, 0)
         found = None if facts is None else self.known(one_by_one(facts, len(target)), target, given, waits)
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.per_image(logits, target, valid=valid, instances=instances, facts=found)
-            return reduced(loss, sample_weight, self.reduction)
+            return reduced(loss, sample_weight, self.reduction, waits and looks_at_values())
 
     def known(self, facts: Sequence[Facts], target: Tensor, given: Tensor, waits: bool) -> Sequence[Facts] | None:
         """The facts, if they are of this truth; None if they are of one of which the mask hides a part.
@@ -149,11 +172,11 @@ class WholeImageLoss(ImageLoss):
 
     def __init__(self, core: Callable[..., Tensor], *, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
-        if not callable(core):
+        if isinstance(core, str):
             raise TypeError(
-                f"core must be a core loss, such as Dice(), but is {core!r}; by its name: LOSSES[{str(core)!r}]()"
+                f"core must be a core loss, such as Dice(), but is {core!r}; by its name: LOSSES[{core!r}]()"
             )
-        self.core = core
+        self.core = checked_core(core)
 
     def per_image(
         self,
@@ -169,12 +192,28 @@ class WholeImageLoss(ImageLoss):
         axes = tuple(range(2 - logits.ndim, 0))
         return self.core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
 
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"{self.core}, reduction={self.reduction!r}"
+
+def checked_core(core: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The core itself. TypeError, with the way out, for what cannot be called as one."""
+    if isinstance(core, type):
+        raise TypeError(f"core must be a core loss, but is the class {core.__name__}: make one, {core.__name__}(...)")
+    if isinstance(core, ImageLoss):
+        raise TypeError(
+            f"core must be a core loss, which reduces the axes it is told, but is {type(core).__name__}, a loss of "
+            "images; the cores are Dice() and its like, and any core(logits, target, *, axes, valid=None)"
+        )
+    if not callable(core):
+        raise TypeError(f"core must be a core loss, such as Dice(), but is {article(core)}")
+    if not accepts(core, "axes"):
+        name = getattr(core, "__name__", type(core).__name__)
+        raise TypeError(
+            f"core must be called as core(logits, target, axes=...) and reduce these axes only, but {name} takes no "
+            "argument 'axes': wrap it in a function that does; as a loss of whole images: AdaptedLoss(core)"
+        )
+    return core
 
 
-def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str) -> Tensor:
+def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str, values: bool = True) -> Tensor:
     """(B, C) values times their weights, then mean, sum or as they are; one number of a whole batch has no other."""
     if loss.ndim == 0:
         if sample_weight is not None or reduction != "mean":
@@ -182,13 +221,14 @@ def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str) -> Tenso
         return loss
     if sample_weight is not None:
         allowed = (loss.shape[:1], loss.shape, (loss.shape[0], 1))
-        if not isinstance(sample_weight, Tensor):
-            raise TypeError(f"sample_weight must be a torch.Tensor, but is a {type(sample_weight).__name__}")
+        require_tensor("sample_weight", sample_weight)
         if sample_weight.shape not in allowed:
             raise ValueError(
                 f"sample_weight must have the shape (B,) or (B, C), {tuple(loss.shape)} here, "
                 f"but has {tuple(sample_weight.shape)}"
             )
+        if values and not bool(torch.isfinite(sample_weight).all()):
+            raise ValueError("sample_weight must hold finite numbers, but holds NaN or inf")
         loss = loss * sample_weight.to(loss).reshape(len(loss), -1)
     if reduction == "none":
         return loss

@@ -4,7 +4,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
-from typing import cast
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -25,9 +25,8 @@ def checked(
     influence. `values=False` leaves out the checks that look at values, which would wait for a GPU; `known=True` those
     of the truth, which is compared with what it was when its facts were made.
     """
-    for name, value in (("logits", logits), ("target", target), ("mask", mask)):
-        if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a torch.Tensor, but is a {type(value).__name__}")
+    require_tensor("logits", logits)
+    require_tensor("target", target)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating point numbers, but are {logits.dtype}")
     check_axes("logits", logits)
@@ -99,6 +98,8 @@ def advice_on_truth(target: Tensor, logits: Tensor | None) -> str:
     if low < 0:
         if logits is not None and ends(logits)[0] >= 0 and ends(logits)[1] <= 1:
             return "logits lie in [0, 1], so the two may be swapped: loss(logits, target)"
+        if low == -1 and bool(((target == -1) | (target == 0) | (target == 1)).all()):
+            return "a truth of -1 and 1 wants `target > 0`; pixels marked -1 to be ignored go behind `mask`"
         return "truth is 0 without mass and 1 with mass; these look like logits or a normalised image"
     found = target.unique()
     if not bool((found == found.round()).all()):
@@ -138,18 +139,46 @@ def check_prediction(logits: Tensor, from_logits: bool) -> None:
 def ends(x: Tensor) -> tuple[float, float]:
     """The smallest and the largest value."""
     low, high = torch.aminmax(x.detach())
-    return cast(float, low.tolist()), cast(float, high.tolist())  # of one number, a number
+    return float(low.item()), float(high.item())
 
 
 def expanded_mask(mask: Tensor, logits: Tensor, values: bool = True) -> Tensor:
     """`mask` as bool in the shape of `logits`, or an error if it does not broadcast or holds anything but 0 and 1."""
+    require_tensor("mask", mask)
     if mask.ndim != logits.ndim or any(m not in (1, s) for m, s in zip(mask.shape, logits.shape, strict=True)):
+        advice = "; one image for the whole batch is mask[None, None]" if mask.ndim == logits.ndim - 2 else ""
+        advice = "; a mask without channel axis wants mask.unsqueeze(1)" if mask.ndim == logits.ndim - 1 else advice
         raise ValueError(
-            f"mask must broadcast to the shape of logits, {tuple(logits.shape)}, but has {tuple(mask.shape)}"
+            f"mask must broadcast to the shape of logits, {tuple(logits.shape)}, but has {tuple(mask.shape)}{advice}"
         )
     if values and not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError("mask must hold 0 and 1 only (1 = the pixel counts); weights of images go to sample_weight")
+        low, high = ends(mask)
+        advice = "a mask of 0 and 255 wants `mask > 127`" if high == 255 else "weights of images go to sample_weight"
+        raise ValueError(
+            f"mask must hold 0 and 1 only (1 = the pixel counts), but ranges from {low:g} to {high:g}; {advice}"
+        )
     return (mask > 0).expand_as(logits)
+
+
+def check_instances(instances: Tensor, like: Tensor, values: bool = True) -> None:
+    """Raise unless `instances` has the shape of `like` and holds whole numbers."""
+    require_tensor("instances", instances)
+    check_shape("instances", instances, like)
+    if values and instances.is_floating_point() and not bool((instances == instances.round()).all()):
+        raise ValueError("instances must hold whole numbers, 0 for background and one for each mass, but holds others")
+
+
+def require_tensor(name: str, value: object) -> None:
+    """Raise TypeError for anything but a tensor, with the way out of what is nearly one."""
+    if not isinstance(value, Tensor):
+        advice = f"; torch.as_tensor({name}) is one" if type(value).__name__ in ("ndarray", "list", "tuple") else ""
+        raise TypeError(f"{name} must be a torch.Tensor, but is {article(value)}{advice}")
+
+
+def article(value: object) -> str:
+    """The type of a value as a sentence has it: "None", "a list", "an int"."""
+    name = type(value).__name__
+    return "None" if value is None else f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 def one_of(name: str, value: str, allowed: Collection[str]) -> str:
@@ -159,6 +188,13 @@ def one_of(name: str, value: str, allowed: Collection[str]) -> str:
     near = get_close_matches(str(value), [str(a) for a in allowed], 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but is {value!r}{hint}")
+
+
+def require_whole(name: str, value: object, least: int) -> int:
+    """`value` as an int. ValueError unless it is a whole number of at least `least`; NumPy's are whole numbers too."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, but is {value!r}")
+    return int(value)
 
 
 def require_number(name: str, value: object) -> None:

@@ -29,6 +29,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from .checks import article
+
 Facts = dict[str, Tensor]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,8 +68,14 @@ def one_by_one(facts: Sequence[Facts] | Facts, images: int) -> Sequence[Facts]:
     """
     if isinstance(facts, dict):
         require_tensors(facts, "facts")
-        found = {len(value) for value in facts.values()}
+        found = {len(value) if value.ndim else 0 for value in facts.values()}
+        if len(found) > 1 or 0 in found:
+            raise ValueError(
+                "facts must hold (B, ...) tensors or one dict per image, but is the dict of one image: give [facts]"
+            )
         facts = [{name: value[i] for name, value in facts.items()} for i in range(max(found, default=0))]
+    if not isinstance(facts, list | tuple):
+        raise TypeError(f"facts must be a list of one dict per image, as facts() gives it, but is {article(facts)}")
     if len(facts) != images:
         raise ValueError(f"facts must hold one dict per image, {images} here, but holds {len(facts)}")
     for i, fact in enumerate(facts):
@@ -76,7 +84,9 @@ def one_by_one(facts: Sequence[Facts] | Facts, images: int) -> Sequence[Facts]:
 
 
 def require_tensors(facts: Facts, name: str) -> None:
-    """Raise TypeError for a value that is no tensor."""
+    """Raise TypeError for anything but a dict of tensors."""
+    if not isinstance(facts, dict):
+        raise TypeError(f"{name} must be a dict of tensors, as facts() gives it, but is {article(facts)}")
     for key, value in facts.items():
         if not isinstance(value, Tensor):
             raise TypeError(

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import one_of, require_number, require_switch
+from .checks import one_of, require_number, require_switch, require_whole
 from .cores.base import Dice, SumCore, Sums, Tversky, overlap_sums, pixel_count, region_sum
 from .cores.mixed import Hybrid
 from .grid.geometry import cell_axes, cell_max, cut
@@ -156,10 +156,11 @@ class SoftMatchingLoss(GridLoss):
             require_number(name, value)
         require_switch("distance", distance)
         require_switch("random_phase", random_phase)
-        if isinstance(levels, bool) or not isinstance(levels, int) or not 1 <= levels <= 8:
-            raise ValueError(f"levels must be a whole number from 1 to 8, but is {levels!r}")
+        if require_whole("levels", levels, 1) > 8:
+            raise ValueError(f"levels must be at most 8, but is {levels!r}")
         self.found, self.stray, self.count = float(found), float(stray), float(count)
-        self.by_distance, self.levels, self.random_phase = distance, levels, random_phase
+        self.distance = self.by_distance = distance
+        self.levels, self.random_phase = int(levels), random_phase
         self.normalise = one_of("normalise", normalise, ("true", "kept"))
         self.rule = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
 
@@ -271,11 +272,6 @@ class SoftMatchingLoss(GridLoss):
         """
         with torch.autocast(logits.device.type, enabled=False):
             return self.match(self.one_image(logits, target, mask, instances))
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`: the core and the switches."""
-        names = ("core", "found", "stray", "count", "levels", "random_phase", "normalise", "rule", "reduction")
-        return ", ".join([f"distance={self.by_distance}", *(f"{name}={getattr(self, name)!r}" for name in names)])
 
 
 def per_image_sum(cells: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import accepts, one_of, require_number, require_switch
+from .base import checked_core
+from .checks import one_of, require_number, require_switch
 from .cores.base import SumCore, Sums, pixel_count
 from .cores.catalogue import CORES
 from .grid.geometry import any_cell, cell_axes, cell_max
@@ -34,14 +35,7 @@ def core_of(core: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The core of that name, or the callable itself. ValueError for another name, TypeError for what cannot be one."""
     if isinstance(core, str):
         return CORES[one_of("core", core, CORES)]()
-    if not callable(core):
-        raise TypeError(f"core must be one of {', '.join(CORES)} or callable, but is a {type(core).__name__}")
-    if not accepts(core, "axes"):
-        raise TypeError(
-            f"core must be called as core(logits, target, axes=...) and reduce these axes only, but "
-            f"{type(core).__name__} takes no argument 'axes': wrap it in a function that does"
-        )
-    return core
+    return checked_core(core)
 
 
 class Matching(NamedTuple):
@@ -222,9 +216,3 @@ class SpatialMatchingLoss(GridLoss):
         with torch.autocast(logits.device.type, enabled=False):
             terms = self.match(self.one_image(logits, target, mask, instances))
         return Matching(*(term[0] if isinstance(term, Tensor) else term for term in terms))  # type: ignore[arg-type]
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`: the core and the switches."""
-        names = ("core", "scale", "distance", "nonzero", "threshold", "numerator", "matched_weight")
-        more = ("combination", "rescale", "grid_weight", "rule", "reduction")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in (*names, *more))

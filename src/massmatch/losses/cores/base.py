@@ -17,6 +17,7 @@ are visited once for both (`SumCore`).
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +55,16 @@ class SumCore(ABC):
         logits: Float[Tensor, "..."],
         target: Float[Tensor, "..."],
         *,
-        axes: tuple[int, ...],
+        axes: tuple[int, ...] | None = None,
         valid: Tensor | None = None,
         from_logits: bool = True,
+        **others: object,
     ) -> Float[Tensor, "..."]:
-        """The loss of each region: `logits` and `target` reduced over `axes`, every other axis kept."""
+        """The loss of each region: `logits` and `target` reduced over `axes`, every other axis kept.
+
+        TypeError without `axes`, or with an argument of the losses of images, such as `mask`: cores have none of it.
+        """
+        axes = axes_of(self, axes, others)
         return self.from_sums(*self.sums(logits, target, axes=axes, valid=valid, from_logits=from_logits))
 
 
@@ -166,6 +172,18 @@ class Dice(SumCore):
         tp, p, y = sums
         above, below = 2 * tp + self.smooth, p + y + self.smooth
         return 1 - (above / below if self.smooth else ratio(above, below))
+
+
+def axes_of(core: object, axes: tuple[int, ...] | None, others: Collection[str] = ()) -> tuple[int, ...]:
+    """The axes that a core was told to reduce. TypeError where it was called as if it were a loss of images."""
+    if axes is None or others:
+        what = f"does not know {', '.join(others)}" if others else "has to be told which axes to reduce"
+        raise TypeError(
+            f"{type(core).__name__} is a core loss, core(logits, target, axes=..., valid=..., from_logits=...), and "
+            f"{what}; the loss of images is WholeImageLoss({core!r})(logits, target), or one by name, as "
+            "LOSSES['dice']()(logits, target)"
+        )
+    return axes
 
 
 def pixel_count(like: Tensor, pixels: Tensor, axes: tuple[int, ...], valid: Tensor | None = None) -> Tensor:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .base import SumCore, Sums, overlap_sums, pixel_count, ratio, region_sum, require_number
+from .base import SumCore, Sums, axes_of, overlap_sums, pixel_count, ratio, region_sum, require_number
 
 LEAST = 1e-7  # below a root or a power smaller than 1, whose slope at 0 has no end
 
@@ -318,11 +318,16 @@ class TopKBCE:
         logits: Float[Tensor, "..."],
         target: Float[Tensor, "..."],
         *,
-        axes: tuple[int, ...],
+        axes: tuple[int, ...] | None = None,
         valid: Tensor | None = None,
         from_logits: bool = True,
+        **others: object,
     ) -> Float[Tensor, "..."]:
-        """The loss of each region: `logits` and `target` reduced over `axes`, every other axis kept."""
+        """The loss of each region: `logits` and `target` reduced over `axes`, every other axis kept.
+
+        TypeError as in `SumCore`.
+        """
+        axes = axes_of(self, axes, others)
         log_p, log_q = logarithms(logits, from_logits)
         pixels = -target * log_p - (1 - target) * log_q
         if valid is not None:

@@ -46,6 +46,31 @@ class GridLoss(ImageLoss):
     rule: GridRule  # how the grid follows from the truth
     by_distance: bool  # whether the loss needs the distance of each cell from the masses
 
+    @property
+    def cell_size(self) -> tuple[int, ...] | None:
+        """The fixed sides of the cells in pixels, or None where they follow from the masses."""
+        return self.rule.cell_size
+
+    @property
+    def cell_statistic(self) -> str:
+        """Of the masses' heights and widths."""
+        return self.rule.statistic
+
+    @property
+    def cell_rounding(self) -> str:
+        """To the nearest power of two, or the next up or down."""
+        return self.rule.rounding
+
+    @property
+    def min_cell(self) -> int:
+        """The lower bound of the cell sides in pixels."""
+        return self.rule.min_cell
+
+    @property
+    def distance_unit(self) -> str:
+        """In which the distances of cells are measured."""
+        return self.rule.distance_unit
+
     @abstractmethod
     def of_images(self, images: Images) -> Tensor:
         """(N,): the loss of every image."""

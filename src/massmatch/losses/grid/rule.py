@@ -5,13 +5,14 @@ Measured on the CPU, by labelling, so that a loader can do it and the training s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import one_of
+from ..checks import one_of, require_whole
 from ..facts import Facts
 from .geometry import ROUNDINGS, STATISTICS, cell_max, cell_size, cut, distance_to_mass, grid_shape, power_of_two
 
@@ -45,7 +46,7 @@ class GridRule:
             None if cell_size is None else whole_sides("cell_size", cell_size),
             one_of("cell_statistic", statistic, tuple(STATISTICS)),
             one_of("cell_rounding", rounding, ROUNDINGS),
-            whole_sides("min_cell", min_cell)[0],
+            require_whole("min_cell", min_cell, 1),
             one_of("distance_unit", distance_unit, DISTANCE_UNITS),
         )
 
@@ -120,6 +121,8 @@ def filled(grids: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
 def whole_sides(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     """One or several whole numbers of at least 1 as a tuple."""
     sides = tuple(value) if isinstance(value, Sequence) else (value,)
-    if not sides or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 1 for s in sides):
-        raise ValueError(f"{name} must be a whole number of pixels of at least 1, or one per axis, not {value!r}")
-    return sides
+    if not sides or not all(isinstance(s, Integral) and not isinstance(s, bool) and s >= 1 for s in sides):
+        raise ValueError(
+            f"{name} must be a whole number of pixels of at least 1, or one per axis such as (8, 16), but is {value!r}"
+        )
+    return tuple(int(side) for side in sides)

@@ -13,7 +13,8 @@ import scipy  # loads its parts when they are used
 import torch
 from torch import Tensor, nn
 
-from ..base import Facts, ImageLoss, one_of
+from ..base import Facts, ImageLoss
+from ..checks import one_of, require_whole
 from ..cores.base import BCE, Dice
 from .region import pixel_entropy, probabilities, refuse_mask, structural_loss, structure_of, structures
 
@@ -43,9 +44,7 @@ class AdaptiveSampleLoss(ImageLoss):
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         self.strategy = one_of("strategy", strategy, STRATEGIES)
-        if groups < 2:
-            raise ValueError(f"groups must be at least 2, but is {groups!r}")
-        self.groups = groups
+        self.groups = require_whole("groups", groups, 2)
         if strategy == "learned":
             self.scale = nn.Parameter(torch.zeros(2))  # s of Dice and of BCE for a mass of 0.3 % of the image
             self.slope = nn.Parameter(torch.zeros(2))  # per factor of ten in size

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..base import Facts, ImageLoss
+from ..checks import require_whole
 from ..cores.adaptive import AdaptiveTversky
 from ..cores.base import region_sum
 from ..grid.geometry import cell_axes, cut
@@ -50,9 +51,9 @@ class AdaptiveRegionLoss(ImageLoss):
         from_logits: bool = True,
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
-        if isinstance(regions, bool) or not isinstance(regions, int) or regions < 1:
-            raise ValueError(f"regions must be a whole number of at least 1 along each axis, but is {regions!r}")
-        self.regions, self.core = regions, AdaptiveTversky(low, high, smooth)
+        self.regions = require_whole("regions", regions, 1)
+        self.core = AdaptiveTversky(low, high, smooth)
+        self.low, self.high, self.smooth = low, high, smooth
 
     def per_image(
         self,

@@ -124,7 +124,7 @@ class BoundaryLoss(MeasuredLoss):
         super().__init__(reduction=reduction, from_logits=from_logits)
         for label, value in (("start", start), ("step", step)):
             require_number(label, value)
-        self.start, self.step, self.dice = start, step, Dice(smooth)
+        self.start, self.step, self.smooth, self.dice = start, step, smooth, Dice(smooth)
         self.alpha = min(start, 0.99)
 
     def set_epoch(self, epoch: int, of: int) -> None:
@@ -159,7 +159,7 @@ class HausdorffDT(MeasuredLoss):
 
     def __init__(self, *, smooth: float | int = 1.0, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
-        self.dice = Dice(smooth)
+        self.smooth, self.dice = smooth, Dice(smooth)
 
     def per_image(
         self,
@@ -196,7 +196,7 @@ class GeneralisedSurface(MeasuredLoss):
 
     def __init__(self, *, smooth: float | int = 1.0, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
-        self.dice, self.alpha = Dice(smooth), 1.0
+        self.smooth, self.dice, self.alpha = smooth, Dice(smooth), 1.0
 
     def set_epoch(self, epoch: int, of: int) -> None:
         """The weight of Dice + BCE in this epoch, from 0."""

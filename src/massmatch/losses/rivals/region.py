@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..base import Facts, ImageLoss
-from ..cores.base import require_number
+from ..checks import require_number, require_whole
 
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -59,7 +59,7 @@ class SSIM(ImageLoss):
         self, *, side: int = 11, sigma: float | int = 1.5, reduction: str = "mean", from_logits: bool = True
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
-        if side < 1 or side % 2 == 0:
+        if require_whole("side", side, 1) % 2 == 0:
             raise ValueError(f"side must be an odd number of pixels, but is {side!r}")
         require_number("sigma", sigma)
         self.side, self.sigma = side, sigma

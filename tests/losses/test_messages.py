@@ -1,0 +1,235 @@
+"""Every refusal at the border of a loss says what to do, and `repr` makes the same loss again."""
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+import massmatch.losses
+from massmatch.losses import (
+    BCE,
+    LOSSES,
+    Dice,
+    SoftMatchingLoss,
+    SpatialMatchingLoss,
+    TopKBCE,
+    WholeImageLoss,
+    make_loss,
+)
+
+LOGITS = torch.linspace(-3, 3, 512).reshape(2, 1, 16, 16)
+TRUTH = torch.zeros(2, 1, 16, 16)
+TRUTH[..., 4:9, 5:12] = 1
+LOSS = SpatialMatchingLoss("tversky")
+
+
+@pytest.fixture(autouse=True)
+def as_users_have_it():
+    """Without the type checks of this suite, which would refuse wrong types before the losses do."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("core", [Dice(), BCE(), TopKBCE()])
+def test_a_core_that_is_called_as_a_loss_of_images_says_how_to_make_one(core):
+    with pytest.raises(TypeError, match=r"WholeImageLoss\(.*LOSSES\['dice'\]\(\)") as refusal:
+        core(LOGITS, TRUTH)
+    advice = str(refusal.value).partition("the loss of images is ")[2].partition("(logits, target)")[0]
+    loss = eval(advice, vars(massmatch.losses))
+    assert loss(LOGITS, TRUTH) == WholeImageLoss(core)(LOGITS, TRUTH)
+    with pytest.raises(TypeError, match="does not know mask"):
+        core(LOGITS, TRUTH, axes=(-2, -1), mask=TRUTH)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 16, 16), (2, 16, 16), (2, 3, 16, 16)])
+def test_class_indices_under_several_channels_want_one_channel_each(shape):
+    indices = torch.arange(np.prod(shape)).reshape(shape) % 3
+    with pytest.raises(ValueError, match=r"one-hot, MONAI's to_onehot_y\), 3 here"):
+        LOSS(torch.zeros(2, 3, 16, 16), indices)
+
+
+@pytest.mark.parametrize(
+    ("truth", "advice"),
+    [
+        (2 * TRUTH, "a mask of 0 and 2 wants `mask > 0`"),
+        (3 * TRUTH.long(), "a mask of 0 and 3 wants `mask > 0`"),
+        (255 * TRUTH, "`mask > 127`"),
+        ((255 * TRUTH).to(torch.uint8), "`mask > 127`"),
+        (TRUTH * torch.arange(1.0, 257).reshape(16, 16), "`labels > 0` as the target and the labels as `instances`"),
+        (1.5 * TRUTH, "divide by the largest value"),
+        (2 * TRUTH - 1, "a truth of -1 and 1 wants `target > 0`"),
+        (LOGITS, "these look like logits or a normalised image"),
+        (TRUTH / 0, "holds NaN"),
+    ],
+)
+def test_a_truth_outside_0_and_1_is_told_what_its_values_want(truth, advice):
+    with pytest.raises(ValueError, match="target must lie in") as refusal:
+        LOSS(LOGITS, truth)
+    assert advice in str(refusal.value)
+    assert advice == "`mask > 127`" or "127" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("swapped", [TRUTH, TRUTH.bool(), TRUTH.long()])
+def test_swapped_arguments_are_told_so(swapped):
+    with pytest.raises((TypeError, ValueError), match=r"logits lie in .* may be swapped|logits must be floating point"):
+        LOSS(swapped, LOGITS)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([1, 0], "mask must be a torch.Tensor, but is a list; torch.as_tensor"),
+        (torch.ones(2, 16, 16), r"mask\.unsqueeze\(1\)"),
+        (torch.ones(16, 16), r"mask\[None, None\]"),
+        (torch.ones(2, 1, 8, 16), r"must broadcast to the shape of logits, \(2, 1, 16, 16\), but has \(2, 1, 8, 16\)"),
+        (255 * TRUTH, "ranges from 0 to 255; a mask of 0 and 255 wants `mask > 127`"),
+        (0.5 * TRUTH, "ranges from 0 to 0.5; weights of images go to sample_weight"),
+        (TRUTH / 0, "mask must hold 0 and 1 only"),
+    ],
+)
+def test_a_wrong_mask_says_what_a_mask_is(mask, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        LOSS(LOGITS, TRUTH, mask=mask)
+
+
+@pytest.mark.parametrize("loss", [SpatialMatchingLoss, SoftMatchingLoss])
+@pytest.mark.parametrize("size", [2.5, (2.5, 8), "8", 0, (), True, np.array([8, 8]), torch.tensor([8, 8])])
+def test_a_cell_size_that_is_none_says_what_one_is(loss, size):
+    with pytest.raises(ValueError, match=r"cell_size must be a whole number of pixels .* such as \(8, 16\), but is"):
+        loss(cell_size=size)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    eight = np.int64(8)
+    assert SpatialMatchingLoss(cell_size=(eight, eight), min_cell=eight)(LOGITS, TRUTH) == SpatialMatchingLoss(
+        cell_size=8, min_cell=8
+    )(LOGITS, TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sm-tversky-b-a:min_cell=2.5", "min_cell must be a whole number of at least 1, but is 2.5"),
+        ("sm-tversky-b-a:min_cell=4x8", r"min_cell must be a whole number of at least 1, but is \(4, 8\)"),
+        ("soft-sm:levels=1.5", "levels must be a whole number of at least 1"),
+        ("soft-sm:levels=9", "levels must be at most 8"),
+        ("asp-q:groups=2.5", "groups must be a whole number of at least 2"),
+        ("ssim:side=5.0", "side must be a whole number of at least 1"),
+        ("arsl:regions=0", "regions must be a whole number of at least 1"),
+        ("nope", "unknown loss 'nope'; did you mean '.*'. `massmatch losses` lists all"),
+        ("focal:gama=1", "loss focal has no option 'gama'; did you mean 'gamma'. It has alpha, gamma"),
+        ("dice:from_logits=no", "from_logits must be True or False, but is 'no'"),
+    ],
+)
+def test_wrong_names_and_options_in_a_text_say_what_is_right(text, message):
+    with pytest.raises(ValueError, match=message):
+        make_loss(text)
+
+
+@pytest.mark.parametrize(
+    ("core", "message"),
+    [
+        ("dice", r"but is 'dice'; by its name: LOSSES\['dice'\]\(\)"),
+        (Dice, r"is the class Dice: make one, Dice\(\.\.\.\)"),
+        (LOSSES["dice"](), "is WholeImageLoss, a loss of images; the cores are"),
+        (torch.nn.BCEWithLogitsLoss(), r"BCEWithLogitsLoss takes no argument 'axes': wrap .* AdaptedLoss\(core\)"),
+        (None, r"such as Dice\(\), but is None"),
+        (3, r"such as Dice\(\), but is an int"),
+    ],
+)
+def test_what_is_no_core_says_what_is(core, message):
+    for kind in (WholeImageLoss, SpatialMatchingLoss, SoftMatchingLoss)[: None if core != "dice" else 1]:
+        with pytest.raises(TypeError, match=message):
+            kind(core)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, 2.0], "sample_weight must be a torch.Tensor, but is a list; torch.as_tensor"),
+        (np.ones(2), "sample_weight must be a torch.Tensor, but is a ndarray; torch.as_tensor"),
+        (torch.ones(3), r"sample_weight must have the shape \(B,\) or \(B, C\), \(2, 1\) here, but has \(3,\)"),
+        (torch.tensor([1, float("nan")]), "sample_weight must hold finite numbers"),
+    ],
+)
+def test_wrong_sample_weights_say_what_they_are(weights, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        LOSS(LOGITS, TRUTH, sample_weight=weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts: [{k: v.numpy() for k, v in fact.items()} for fact in facts], "torch.as_tensor"),
+        (lambda facts: [None, None], r"facts\[0\] must be a dict of tensors, as facts\(\) gives it, but is None"),
+        (lambda facts: facts[0], r"the dict of one image: give \[facts\]"),
+        (lambda facts: facts[:1], "one dict per image, 2 here, but holds 1"),
+        (lambda facts: "facts", "must be a list of one dict per image, .* but is a str"),
+    ],
+)
+def test_facts_that_are_none_say_what_facts_are(change, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        LOSS(LOGITS, TRUTH, facts=change(LOSS.facts(TRUTH)))
+
+
+def test_what_is_no_tensor_is_named():
+    for given in (TRUTH.numpy(), [1], None):
+        with pytest.raises(TypeError, match=r"target must be a torch\.Tensor, but is "):
+            LOSS(LOGITS, given)
+        with pytest.raises(TypeError, match=r"target must be a torch\.Tensor, but is "):
+            LOSS.facts(given)
+    for instances in ([1], TRUTH.numpy()):
+        with pytest.raises(TypeError, match=r"instances must be a torch\.Tensor"):
+            LOSS(LOGITS, TRUTH, instances=instances)
+    with pytest.raises(ValueError, match="instances must hold whole numbers"):
+        LOSS(LOGITS, TRUTH, instances=0.5 * TRUTH)
+
+
+OTHER = {
+    "core": "focal",
+    "threshold": 0.25,
+    "numerator": "all",
+    "matched_weight": 0.75,
+    "combination": "product",
+    "distance_unit": "pixel",
+    "rescale": "direct",
+    "cell_statistic": "max",
+    "cell_rounding": "up",
+    "cell_size": (8, 4),
+    "min_cell": 8,
+    "grid_weight": 0.5,
+    "normalise": "kept",
+    "random_phase": True,
+    "distance": False,
+    "squared": True,
+    "side": 5,
+    "groups": 3,
+    "levels": 2,
+    "regions": 4,
+    "low": 0.2,
+    "high": 0.9,
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_repr_makes_the_same_loss_again_with_every_option_changed(name):
+    chosen = {option.name: OTHER.get(option.name, 0.375) for option in LOSSES[name].options()}
+    plain = LOSSES[name]()
+    loss = LOSSES[name](**chosen, reduction="none", from_logits=False)
+    again = eval(repr(loss), vars(massmatch.losses))
+    assert repr(again) == repr(loss) != repr(plain)
+    assert all(f"{option}={value!r}" in repr(loss) for option, value in chosen.items() if option != "core")
+    truth = TRUTH.repeat(4, 1, 1, 1)
+    truth[::2, :, 3:6, 2:4] = 1
+    for n, image in enumerate(truth):
+        image[:, 12:, : 2 * n + 1] = 1  # of as many sizes as there are images, to learn groups from
+    p = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    values = []
+    for each in (loss, again):
+        each.fit(truth, [1, 2, 3, 4] * 2)
+        each.set_epoch(1, 4)
+        torch.manual_seed(0)  # a random phase
+        values.append(each(p, truth, facts=each.facts(truth, density=[1, 2, 3, 4] * 2)))
+    assert values[0].shape == (8, 1)
+    assert torch.equal(*values)
