@@ -12,6 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from massmatch.cli import app
+from massmatch.losses import LOSSES, LossSpec
 from massmatch.losses.conformance.check import PROBES, check
 from massmatch.losses.own import Called
 
@@ -148,6 +149,17 @@ def broken(probe):
         def values(self, logits, target):
             return super().values(logits, target.expand_as(logits))
 
+    class Multiplies(Good):
+        def forward(self, logits, target, mask):
+            return super().forward(logits * mask, target * mask)
+
+    class Trusts(Good):
+        def facts(self, target):
+            return [{"mass": image.mean()} for image in target]
+
+        def forward(self, logits, target, facts):
+            return super().forward(logits, target) * torch.stack([fact["mass"] for fact in facts]).mean()
+
     class Hoards(Good):
         def values(self, logits, target):
             extra = sum((logits * (1 + k)).exp().mul(1e-12).flatten(2).mean(-1) for k in range(120))
@@ -177,6 +189,8 @@ def broken(probe):
         "strides": Views,
         "inputs kept": InPlace,
         "wrong shape": Broadcasts,
+        "mask": Multiplies,
+        "foreign facts": Trusts,
         "memory": Hoards,
     }[probe]
 
@@ -226,6 +240,20 @@ def test_refusing_every_truth_is_no_refusal_of_a_wrong_shape():
 
     (result,) = check(Refuses, ["wrong shape"])
     assert result.status == "fail"
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "soft-sm:random_phase=true"])
+def test_nothing_behind_a_mask_and_no_facts_of_another_image_reach_any_of_our_losses(name):
+    spec = LossSpec.parse(name)
+    results = check(lambda reduction="mean": spec.make(reduction=reduction), ["mask", "foreign facts"])
+    assert [result for result in results if result.status != "pass"] == []
+    unmasked = {"ssim", "ssl", "rmi", "density-asp"}  # which look at neighbourhoods
+    assert results[0].detail == ("refused: ValueError" if name in unmasked else "")
+
+
+def test_a_loss_of_others_that_takes_no_mask_and_no_facts_is_told_to():
+    details = [result.detail for result in check(Good, ["mask", "foreign facts"])]
+    assert details == ["takes none", "takes none"]
 
 
 def test_time_is_told():

@@ -110,10 +110,10 @@ def test_whole_numbers_of_numpy_are_whole_numbers():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sm-tversky-b-a:min_cell=2.5", "min_cell must be a whole number of at least 1, but is 2.5"),
-        ("sm-tversky-b-a:min_cell=4x8", r"min_cell must be a whole number of at least 1, but is \(4, 8\)"),
-        ("soft-sm:levels=1.5", "levels must be a whole number of at least 1"),
-        ("soft-sm:levels=9", "levels must be at most 8"),
+        ("sm-tversky-b-a:min_cell=2.5", "min_cell must be a whole number of pixels of at least 1, but is 2.5"),
+        ("sm-tversky-b-a:min_cell=4x8", r"min_cell must be a whole number of pixels of at least 1, but is \(4, 8\)"),
+        ("soft-sm:levels=1.5", "levels must be a whole number from 1 to 8, but is 1.5"),
+        ("soft-sm:levels=9", "levels must be a whole number from 1 to 8, but is 9"),
         ("asp-q:groups=2.5", "groups must be a whole number of at least 2"),
         ("ssim:side=5.0", "side must be a whole number of at least 1"),
         ("arsl:regions=0", "regions must be a whole number of at least 1"),
@@ -134,8 +134,8 @@ def test_wrong_names_and_options_in_a_text_say_what_is_right(text, message):
         (Dice, r"is the class Dice: make one, Dice\(\.\.\.\)"),
         (LOSSES["dice"](), "is WholeImageLoss, a loss of images; the cores are"),
         (torch.nn.BCEWithLogitsLoss(), r"BCEWithLogitsLoss takes no argument 'axes': wrap .* AdaptedLoss\(core\)"),
-        (None, r"such as Dice\(\), but is None"),
-        (3, r"such as Dice\(\), but is an int"),
+        (None, r"(such as Dice\(\)|or callable), but is None"),
+        (3, r"(such as Dice\(\)|or callable), but is an int"),
     ],
 )
 def test_what_is_no_core_says_what_is(core, message):

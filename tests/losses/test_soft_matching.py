@@ -314,7 +314,7 @@ for make, words in [
     (lambda: SoftMatchingLoss(random_phase=1), "random_phase must be True or False, but is 1"),
     (lambda: SpatialMatchingLoss(scale="false"), "scale must be True or False, but is 'false'"),
     (lambda: Dice(squared="no"), "Dice(squared) must be True or False, but is 'no'"),
-    (lambda: SoftMatchingLoss(3), "or callable, but is a int"),
+    (lambda: SoftMatchingLoss(3), "or callable, but is an int"),
     (lambda: SpatialMatchingLoss(torch.nn.BCEWithLogitsLoss()), "BCEWithLogitsLoss takes no argument 'axes': wrap it"),
 ]:
     try:

@@ -190,11 +190,13 @@ def one_of(name: str, value: str, allowed: Collection[str]) -> str:
     raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but is {value!r}{hint}")
 
 
-def require_whole(name: str, value: object, least: int) -> int:
-    """`value` as an int. ValueError unless it is a whole number of at least `least`; NumPy's are whole numbers too."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, but is {value!r}")
-    return int(value)
+def require_whole(name: str, value: object, least: int, most: int | None = None, *, unit: str = "") -> int:
+    """`value` as an int. ValueError unless it is a whole number in these bounds; NumPy's are whole numbers too."""
+    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else least - 1
+    if whole < least or (most is not None and whole > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a whole number {f'of {unit} ' if unit else ''}{bounds}, but is {value!r}")
+    return whole
 
 
 def require_number(name: str, value: object) -> None:

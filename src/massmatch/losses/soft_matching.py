@@ -156,11 +156,9 @@ class SoftMatchingLoss(GridLoss):
             require_number(name, value)
         require_switch("distance", distance)
         require_switch("random_phase", random_phase)
-        if require_whole("levels", levels, 1) > 8:
-            raise ValueError(f"levels must be at most 8, but is {levels!r}")
+        self.levels, self.random_phase = require_whole("levels", levels, 1, 8), random_phase
         self.found, self.stray, self.count = float(found), float(stray), float(count)
         self.distance = self.by_distance = distance
-        self.levels, self.random_phase = int(levels), random_phase
         self.normalise = one_of("normalise", normalise, ("true", "kept"))
         self.rule = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .base import checked_core
-from .checks import one_of, require_number, require_switch
+from .checks import article, one_of, require_number, require_switch
 from .cores.base import SumCore, Sums, pixel_count
 from .cores.catalogue import CORES
 from .grid.geometry import any_cell, cell_axes, cell_max
@@ -35,6 +35,8 @@ def core_of(core: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The core of that name, or the callable itself. ValueError for another name, TypeError for what cannot be one."""
     if isinstance(core, str):
         return CORES[one_of("core", core, CORES)]()
+    if not callable(core):
+        raise TypeError(f"core must be one of {', '.join(CORES)} or callable, but is {article(core)}")
     return checked_core(core)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..base import ImageLoss
 from ..checks import accepts
-from .border import bool_target, inputs_kept, wrong_shape
+from .border import bool_target, foreign_facts, hidden_by_mask, inputs_kept, wrong_shape
 from .trial import HALF, SIDE, Failed, Make, applied, close, images, require, value_and_gradient
 
 # Each probe takes a factory and returns a few words, or raises Failed.
@@ -290,6 +290,8 @@ PROBES: dict[str, Callable[[Make], str]] = {
     "strides": strides,
     "inputs kept": inputs_kept,
     "wrong shape": wrong_shape,
+    "mask": hidden_by_mask,
+    "foreign facts": foreign_facts,
     "memory": memory,
     "time": duration,
 }

@@ -46,7 +46,7 @@ class GridRule:
             None if cell_size is None else whole_sides("cell_size", cell_size),
             one_of("cell_statistic", statistic, tuple(STATISTICS)),
             one_of("cell_rounding", rounding, ROUNDINGS),
-            require_whole("min_cell", min_cell, 1),
+            require_whole("min_cell", min_cell, 1, unit="pixels"),
             one_of("distance_unit", distance_unit, DISTANCE_UNITS),
         )
 
