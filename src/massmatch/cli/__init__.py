@@ -11,6 +11,7 @@ from massmatch.cli.datasets import check, export_nnunet, prepare
 from massmatch.cli.demo import demo, phantom
 from massmatch.cli.evaluate import evaluate
 from massmatch.cli.explain import explain
+from massmatch.cli.export import export
 from massmatch.cli.extras import needs
 from massmatch.cli.losses import losses
 from massmatch.cli.models import models
@@ -61,6 +62,7 @@ app.command(cls=ManyValues)(needs("train")(sweep))
 app.command()(needs("train")(status))
 app.command()(needs("train")(evaluate))
 app.command()(needs("train")(predict))
+app.command()(needs("train")(export))
 app.command()(needs("report")(compare))
 app.command()(needs("report")(report))
 app.command()(needs("report")(explain))

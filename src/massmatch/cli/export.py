@@ -1,0 +1,41 @@
+"""The command `export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from massmatch.cli.arguments import present
+from massmatch.cli.screen import screen, told
+
+
+def export(
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a run, or a weights file.", callback=present("run or weights"))
+    ],
+    to: Annotated[str, typer.Option(help="onnx, for onnxruntime and others; or torch, for torch.export.load.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The file. [default: beside the weights, with the ending .onnx or .pt2]")
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Images, or folders of them, to check it on, such as COHORT/images. [default: made-up]"),
+    ] = None,
+    own_network: Annotated[
+        list[str] | None, typer.Option(help="A network of one's own, module:Class, that the weights may be of.")
+    ] = None,
+) -> None:
+    """Write a network as a file that runs without massmatch, and check that it answers as the network does.
+
+    Its input is grey levels of a prepared image, its output probabilities; preparation, threshold and orientation
+    stand in its metadata. A file that differs by more than 0.0001 of a probability is not written.
+    """
+    with told():
+        from massmatch.inference.export.file import TOLERANCE, export
+
+        done = export(run, to, out=out, images=images or (), own=own_network or ())
+        text = (
+            f"{done.path}: on {done.images} images no probability differs by more than {done.difference:.1e} "
+            f"({TOLERANCE:.0e} is allowed), and {done.differing} pixels cross the threshold"
+        )
+        screen.print(text, markup=False, highlight=False, soft_wrap=True)

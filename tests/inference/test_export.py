@@ -1,0 +1,115 @@
+"""Exported files answer as the network does, in any batch, and run where massmatch is not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from massmatch.cli import app
+from massmatch.data.images import read_grey
+from massmatch.errors import RunError, UsageError
+from massmatch.inference.export import file as export_file
+from massmatch.inference.export import onnx
+from massmatch.inference.export.file import FromGrey, export
+from massmatch.runs.weights import load_weights
+from massmatch.training.batches import normalised
+from massmatch.training.evaluate import probabilities
+
+EXAMPLE = Path(__file__).parents[2] / "examples/onnx_without_massmatch.py"
+ALONE = """
+import runpy, sys
+for absent in ("massmatch", "torch", "scipy"):
+    sys.modules[absent] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(trained, cohort, tmp_path_factory):
+    """An ONNX file of the trained run, checked on images of its cohort."""
+    out = tmp_path_factory.mktemp("exported") / "network.onnx"
+    return export(trained, "onnx", out=out, images=[cohort.root / "images"])
+
+
+def test_an_onnx_file_answers_as_the_network_alone_and_in_a_batch(exported, trained, cohort):
+    assert exported.images == len(cohort.ids)
+    assert exported.difference < 1e-5
+    model, facts = load_weights(trained / "best.safetensors")
+    images = np.stack([cohort.load(id).image for id in cohort.ids[:3]]).astype(np.float32)[:, None]
+    session = onnxruntime.InferenceSession(exported.path)
+    (found,) = session.run(["probability"], {"image": images})
+    for one, image in zip(found, images, strict=True):
+        expected = probabilities(model.cpu(), image[0], facts["normalise"])
+        np.testing.assert_allclose(one[0], expected, atol=1e-5)
+
+
+def test_the_metadata_say_how_the_file_is_used(exported, trained):
+    _, facts = load_weights(trained / "best.safetensors")
+    said = json.loads(onnxruntime.InferenceSession(exported.path).get_modelmeta().custom_metadata_map["massmatch"])
+    for name in ("model", "threshold", "orientation", "preprocessing", "normalise"):
+        assert said[name] == facts[name]
+    assert said["size"] == list(facts["size"])
+    assert "not for diagnosis" in said["use"]
+
+
+def test_the_example_runs_without_massmatch_and_without_pytorch(exported, trained, cohort, tmp_path):
+    source = cohort.root / "images" / f"{cohort.ids[0]}.png"
+    command = [sys.executable, "-c", ALONE, EXAMPLE, exported.path, source, tmp_path / "mask.png"]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    model, facts = load_weights(trained / "best.safetensors")
+    expected = probabilities(model.cpu(), read_grey(source.parent, source.name), facts["normalise"])
+    mask = np.asarray(Image.open(tmp_path / "mask.png"))
+    np.testing.assert_array_equal(mask > 0, expected > facts["threshold"])
+    assert 10 <= len(EXAMPLE.read_text().splitlines()) <= 30
+
+
+def test_a_program_of_torch_answers_as_the_network(weights, tmp_path):
+    done = export(weights, "torch", out=tmp_path / "deep/network.pt2")
+    assert done.images > 3
+    assert done.difference < 1e-5
+    extra = {"massmatch.json": ""}
+    program = torch.export.load(done.path, extra_files=extra).module()
+    assert json.loads(extra["massmatch.json"])["preprocessing"]["crop"] == "breast"
+    assert program(torch.rand(5, 1, 64, 64)).shape == (5, 1, 64, 64)
+
+
+@pytest.mark.parametrize("how", ["min-max", "z-score"])
+def test_levels_are_scaled_as_in_training(how):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, top, (8, 9)).astype(np.uint16) for top in (2, 200, 65535)] + [np.full((8, 9), 7)]
+    expected = torch.stack([torch.sigmoid(normalised(image, how)) for image in images])
+    batch = torch.from_numpy(np.stack(images).astype(np.float32))[:, None]
+    torch.testing.assert_close(FromGrey(torch.nn.Identity(), how)(batch), expected, atol=1e-6, rtol=0)
+
+
+def test_a_file_that_differs_from_the_network_is_not_written(trained, tmp_path, monkeypatch):
+    wrong = lambda image: np.full_like(image, 0.5)  # noqa: E731
+    monkeypatch.setattr(export_file, "_written", lambda *_: (b"wrong", wrong))
+    with pytest.raises(RunError, match=r"a\.onnx: differs from the network by .* and is not written"):
+        export(trained, "onnx", out=tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_and_an_unknown_kind_are_named(trained, monkeypatch):
+    with pytest.raises(UsageError, match="--to: must be one of onnx, torch, but is keras"):
+        export(trained, "keras")
+    monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == "onnxscript" else 1)
+    with pytest.raises(UsageError, match=r"needs onnxscript, .* pip install 'massmatch\[onnx\]'"):
+        export(trained, "onnx")
+
+
+def test_the_command_prints_the_largest_difference(weights):
+    done = CliRunner().invoke(app, ["export", str(weights), "--to", "torch"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert weights.with_suffix(".pt2").is_file()
+    assert "w.pt2: on " in done.output
+    assert "0 pixels cross the threshold" in done.output
