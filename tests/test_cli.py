@@ -87,7 +87,7 @@ def test_predict_needs_nothing_but_the_weights_and_any_image(trained, tmp_path):
     weights.write_bytes((trained / "best.safetensors").read_bytes())
     wide = np.random.default_rng(0).integers(0, 65535, (90, 151), dtype=np.uint16)
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    done = asked("predict", weights, tmp_path / "wide.png", "--out", tmp_path / "out")
+    done = asked("predict", tmp_path / "wide.png", "--weights", weights, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     mask = np.asarray(Image.open(tmp_path / "out/wide_mask.png"))
     assert mask.shape == (90, 151)
@@ -131,12 +131,12 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
         (("train", "{tmp}/nowhere"), 2, "no such folder: {tmp}/nowhere"),
         (("train", "{tmp}"), 3, "images/: no such folder in {tmp}"),
         (
-            ("predict", "{tmp}/no.safetensors", "x.png", "--out", "{tmp}/o"),
+            ("predict", "{tmp}", "--weights", "{tmp}/no.safetensors", "--out", "{tmp}/o"),
             2,
-            "no such run or weights: {tmp}/no.safetensors",
+            "no such weights: {tmp}/no.safetensors",
         ),
-        (("predict", "{run}", "{tmp}/no.png", "--out", "{tmp}/o"), 2, "no such image: {tmp}/no.png"),
-        (("predict", "{run}/rows.csv", "{tmp}", "--out", "{tmp}/o"), 2, "holds no weights of massmatch"),
+        (("predict", "{tmp}/no.png", "--run", "{run}", "--out", "{tmp}/o"), 2, "no such image: {tmp}/no.png"),
+        (("predict", "{tmp}", "--weights", "{run}/rows.csv", "--out", "{tmp}/o"), 2, "holds no weights of massmatch"),
         (("compare", "{cohort}", "{tmp}"), 2, "holds no run"),
         (
             ("evaluate", "{run}/best.safetensors", "{cohort}"),

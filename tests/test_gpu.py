@@ -142,7 +142,17 @@ def test_more_devices_than_there_are_is_refused(cohort, tmp_path):
 def test_what_a_gpu_trained_opens_on_a_machine_without(trained, cohort, tmp_path):
     image = cohort.root / "images" / f"{cohort.ids[0]}.png"
     weights = trained / "best.safetensors"
-    command = [sys.executable, "-m", "massmatch", "predict", str(weights), str(image), "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "massmatch",
+        "predict",
+        str(image),
+        "--weights",
+        str(weights),
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / f"{cohort.ids[0]}_mask.png").is_file()

@@ -45,7 +45,7 @@ def test_row_51_no_name_in_any_output(prepared, trained):
     for name in ("inbreast", "cbis"):
         said += massmatch("check", out / name, code=3)  # five patients are too few for five folds
         said += massmatch("check", out / name, "--json", code=3)
-    said += massmatch("predict", trained, root / "in/AllDICOMs", "--out", out / "predicted")
+    said += massmatch("predict", root / "in/AllDICOMs", "--run", trained, "--out", out / "predicted")
     assert "12 of 12 images segmented" in said
     assert len(list((out / "predicted").iterdir())) == 12 * 3 + 2  # findings.csv and index.csv
     for text in (said, everything_in(out)):

@@ -15,7 +15,8 @@ def massmatch(*arguments, stdout, **environment):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("losses",), ("predict", "{run}", "{images}", "--out", "{tmp}/out"), ("status", "{runs}", "--json")]
+    "arguments",
+    [("losses",), ("predict", "{images}", "--run", "{run}", "--out", "{tmp}/out"), ("status", "{runs}", "--json")],
 )
 def test_row_59_a_command_whose_reader_has_gone_ends_quietly(arguments, trained, cohort, tmp_path):
     known = {"run": trained, "images": cohort.root / "images", "tmp": tmp_path, "runs": trained.parent.parent}

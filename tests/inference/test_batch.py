@@ -27,7 +27,7 @@ def test_row_52_only_the_index_carries_the_names_of_dicom_files(weights, tmp_pat
     (tmp_path / "in").mkdir()
     image, _ = marked("left")
     write_dicom(tmp_path / "in/SENTINEL_Jane.dcm", image)
-    predict_all(weights, [tmp_path / "in"], tmp_path / "out")
+    predict_all([tmp_path / "in"], tmp_path / "out", weights=[weights])
     written = {p.name: p for p in (tmp_path / "out").iterdir()}
     index = pd.read_csv(written.pop("index.csv"))
     (id,), (series,) = index["id"], index["series"]
@@ -38,14 +38,14 @@ def test_row_52_only_the_index_carries_the_names_of_dicom_files(weights, tmp_pat
     everything = capsys.readouterr().out + "".join(p.read_bytes().decode("latin1") for p in written.values())
     assert "SENTINEL" not in everything
     assert NAME not in everything
-    predict_all(weights, [tmp_path / "in"], tmp_path / "kept", keep_names=True)
+    predict_all([tmp_path / "in"], tmp_path / "kept", keep_names=True, weights=[weights])
     assert (tmp_path / "kept/SENTINEL_Jane_mask.png").is_file()
 
 
 def test_the_tree_is_kept_and_the_index_is_the_key(weights, tmp_path):
     for name in ("a/img.png", "b/img.png", "b/img.tif", "[red]x[/red] :mammoth:.png"):
         grey(tmp_path / "in" / name)
-    batch = predict(weights, tmp_path / "in", tmp_path / "in/out", probabilities=True)
+    batch = predict(tmp_path / "in", tmp_path / "in/out", probabilities=True, weights=weights)
     index = pd.read_csv(tmp_path / "in/out/index.csv").set_index("source")["id"].to_dict()
     assert index == {
         "[red]x[/red] :mammoth:.png": "[red]x[/red] :mammoth:",
@@ -63,7 +63,8 @@ def test_the_tree_is_kept_and_the_index_is_the_key(weights, tmp_path):
         assert len(told["findings"]) == sum(row["id"] == id for row in batch.findings)
     listed = pd.read_csv(tmp_path / "in/out/findings.csv")
     assert len(listed) == len(batch.findings)
-    predict(weights, tmp_path / "in", tmp_path / "in/out")  # the results of the first time are no images of the second
+    # the results of the first time are no images of the second
+    predict(tmp_path / "in", tmp_path / "in/out", weights=weights)
     assert len(pd.read_csv(tmp_path / "in/out/index.csv")) == 4
 
 
@@ -77,7 +78,7 @@ def test_brackets_and_colons_in_names_reach_the_screen(weights, tmp_path, capsys
     grey(tmp_path / "[bold]x[/nope] :mammoth:.png")
     grey(tmp_path / "[bold]y[/nope] :mammoth:.png").write_text("no image")
     with pytest.raises(SystemExit):
-        predict_all(weights, [tmp_path], tmp_path / "out")
+        predict_all([tmp_path], tmp_path / "out", weights=[weights])
     told = capsys.readouterr()
     assert "[bold]x[/nope] :mammoth:: " in told.out
     assert "[bold]y[/nope] :mammoth:.png: cannot be read as an image" in told.err
@@ -85,11 +86,11 @@ def test_brackets_and_colons_in_names_reach_the_screen(weights, tmp_path, capsys
 
 def test_a_threshold_of_ones_own(weights, tmp_path):
     grey(tmp_path / "a.png")
-    batch = predict(weights, tmp_path / "a.png", tmp_path / "out", threshold=0.3, probabilities=True)
+    batch = predict(tmp_path / "a.png", tmp_path / "out", threshold=0.3, probabilities=True, weights=weights)
     stored = np.asarray(Image.open(tmp_path / "out/a_probability.png")) / 65535
     assert batch.index[0]["area_px"] == (stored > 0.3).sum() != (stored > 0.5).sum()
     with pytest.raises(ValueError, match="--threshold: must be a probability"):
-        predict(weights, tmp_path / "a.png", tmp_path / "out", threshold=1.5)
+        predict(tmp_path / "a.png", tmp_path / "out", threshold=1.5, weights=weights)
 
 
 def test_row_45_a_broken_file_does_not_stop_the_others(weights, tmp_path, capsys):
@@ -102,7 +103,7 @@ def test_row_45_a_broken_file_does_not_stop_the_others(weights, tmp_path, capsys
     (tmp_path / "in/._a.dcm").write_text("what a Mac leaves behind")
     Image.fromarray(image).save(tmp_path / "in/deep/e.png")
     with pytest.raises(SystemExit) as stopped:
-        predict_all(weights, [tmp_path / "in"], tmp_path / "out")
+        predict_all([tmp_path / "in"], tmp_path / "out", weights=[weights])
     assert stopped.value.code == 3
     assert len(list((tmp_path / "out").rglob("*_mask.png"))) == 3
     assert (tmp_path / "out/deep/e_mask.png").is_file()
@@ -119,7 +120,7 @@ def test_row_60_of_many_files_only_the_broken_one_is_missing(trained, cohort, tm
         content = whole if number != 30 else whole[: len(whole) // 2]  # as after a copy that was cut off
         (tmp_path / f"in/{number:02}.png").write_bytes(content)
     with pytest.raises(SystemExit) as stopped:
-        predict_all(trained, [tmp_path / "in"], tmp_path / "out")
+        predict_all([tmp_path / "in"], tmp_path / "out", weights=[trained])
     assert stopped.value.code == 3
     index = pd.read_csv(tmp_path / "out/index.csv", dtype=str)
     assert len(index) == 60
@@ -138,7 +139,7 @@ def test_the_same_image_is_not_written_twice(weights, tmp_path, capsys):
     for name in ("a.dcm", "b.dcm"):
         write_dicom(tmp_path / name, marked("left")[0], SOPInstanceUID="1.2.3")
     with pytest.raises(SystemExit):
-        predict_all(weights, [tmp_path], tmp_path / "out")
+        predict_all([tmp_path], tmp_path / "out", weights=[weights])
     assert "b.dcm: is the same image as a.dcm" in capsys.readouterr().err
 
 
@@ -151,6 +152,6 @@ def test_files_and_folders(tmp_path):
 
 def test_digitised_film_in_dicom_is_taken_when_it_is_asked_for(weights, tmp_path):
     film = write_dicom(tmp_path / "film.dcm", marked("left")[0], Modality="RG")
-    (error,) = predict(weights, film, tmp_path / "refused").failed.values()
+    (error,) = predict(film, tmp_path / "refused", weights=weights).failed.values()
     assert "--modality any" in error
-    assert not predict(weights, film, tmp_path / "taken", modality="any").failed
+    assert not predict(film, tmp_path / "taken", modality="any", weights=weights).failed

@@ -192,7 +192,7 @@ def test_the_objects_belong_to_the_patient_and_study_of_the_image(tmp_path):
 def test_names_stand_in_the_objects_and_nowhere_else(weights, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     write_dicom(tmp_path / "in/SENTINEL_Jane.dcm", marked("left")[0], ImagerPixelSpacing=[0.1, 0.1])
-    predict_all(weights, [tmp_path / "in"], tmp_path / "out", dicom=True, nrrd=True)
+    predict_all([tmp_path / "in"], tmp_path / "out", weights=[weights], dicom=True, nrrd=True)
     written = {path.name.split("_", 1)[-1]: path for path in (tmp_path / "out").iterdir() if path.name != "index.csv"}
     assert "sr.dcm" in written
     for name, path in written.items():
@@ -206,7 +206,7 @@ def test_files_that_no_object_can_be_made_of_are_rows_with_an_error(weights, tmp
     Image.fromarray(image).save(tmp_path / "a.png")
     write_dicom(tmp_path / "b.dcm", image, remove=("StudyInstanceUID",))
     write_dicom(tmp_path / "c.dcm", image)
-    failed = predict(weights, tmp_path, tmp_path / "out", dicom=True).failed
+    failed = predict(tmp_path, tmp_path / "out", weights=weights, dicom=True).failed
     assert set(failed) == {"a.png", "b.dcm"}
     assert failed["a.png"] == "a.png: must be DICOM for --dicom, but is not: leave the file or the option out"
     assert failed["b.dcm"].startswith("b.dcm: has no StudyInstanceUID")
@@ -229,7 +229,7 @@ def test_a_header_that_highdicom_refuses_is_an_error_without_its_values(tmp_path
 def test_a_missing_package_is_named_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"--dicom needs highdicom.*massmatch\[dicom\]"):
-        predict(tmp_path / "nowhere", tmp_path, tmp_path / "out", dicom=True)
+        predict(tmp_path, tmp_path / "out", weights=tmp_path / "nowhere", dicom=True)
 
 
 def test_many_findings_are_as_many_segments(tmp_path):

@@ -77,7 +77,7 @@ def test_a_batch_says_it_per_image(weights, tmp_path, capsys):
     write_dicom(tmp_path / "a.dcm", image, ImagerPixelSpacing=[0.1, 0.1])
     Image.fromarray(image).save(tmp_path / "b.png")
     with pytest.raises(SystemExit):
-        predict_all(weights, [tmp_path], tmp_path / "out", least_area="1000mm2", device="cpu")
+        predict_all([tmp_path], tmp_path / "out", weights=[weights], least_area="1000mm2", device="cpu")
     index = pd.read_csv(tmp_path / "out/index.csv").set_index("source")
     assert index.loc["a.dcm", "findings"] == 0
     left_out = int(index.loc["a.dcm", "left_out"])
@@ -92,4 +92,4 @@ def test_a_device_that_does_not_work_is_named(weights, tmp_path):
     Image.fromarray(marked("left")[0]).save(tmp_path / "b.png")
     for name in ("cuda:99", "abacus"):
         with pytest.raises(UsageError, match=f"--device: .* {name} does not"):
-            predict(weights, tmp_path, tmp_path / "out", device=name)
+            predict(tmp_path, tmp_path / "out", weights=weights, device=name)

@@ -97,11 +97,11 @@ def test_row_56_without_memory_on_the_accelerator_evaluation_goes_on_on_the_cpu(
 
 def test_row_56_without_memory_on_the_accelerator_prediction_goes_on_on_the_cpu(trained, cohort, tmp_path, monkeypatch):
     images = [cohort.root / "images" / f"{id}.png" for id in cohort.ids[:2]]
-    predict_all(trained, images, tmp_path / "plain")
+    predict_all(images, tmp_path / "plain", weights=[trained])
     crowded, facts = load_weights(trained / "best.safetensors")
-    monkeypatch.setattr("massmatch.inference.batch.load_network", lambda path, own: (Crowded(crowded), facts))
+    monkeypatch.setattr("massmatch.inference.batch.load_ensemble", lambda paths, own: (Crowded(crowded), facts))
     with pytest.warns(RuntimeWarning, match="going on on the CPU") as said:
-        predict_all(trained, images, tmp_path / "crowded")
+        predict_all(images, tmp_path / "crowded", weights=[trained])
     assert len(said) == 1
     for id in cohort.ids[:2]:
         masks = [np.asarray(Image.open(tmp_path / kind / f"{id}_mask.png")) for kind in ("plain", "crowded")]

@@ -231,7 +231,7 @@ def test_row_7_nor_as_a_weights_file(cohort, tmp_path):
         weights = tmp_path / f"{number}.safetensors"
         weights.write_bytes(content)
         for command in (
-            ("predict", weights, cohort.root / "images", "--out", tmp_path / "out"),
+            ("predict", cohort.root / "images", "--weights", weights, "--out", tmp_path / "out"),
             ("evaluate", weights, cohort.root, "--out", tmp_path / "out"),
         ):
             result = CliRunner().invoke(app, list(map(str, command)))

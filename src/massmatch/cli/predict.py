@@ -10,9 +10,6 @@ from massmatch.cli.screen import told
 
 
 def predict(
-    run: Annotated[
-        Path, typer.Argument(help="The folder of a run, or a weights file.", callback=present("run or weights"))
-    ],
     images: Annotated[
         list[Path],
         typer.Argument(
@@ -20,6 +17,22 @@ def predict(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for masks, pictures, findings.csv and index.csv.")],
+    run: Annotated[
+        Path | None, typer.Option(help="The folder of a run, whose network is taken.", callback=present("run"))
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A weights file, whose network is taken.", callback=present("weights"))
+    ] = None,
+    ensemble: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Runs or weights files, such as the folds of one run: the mean of their probabilities.",
+            callback=present("run or weights"),
+        ),
+    ] = None,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Mean over each image and its mirror image, in twice the time.")
+    ] = False,
     threshold: Annotated[
         float | None, typer.Option(help="A pixel is mass above this probability. [default: the one of the weights]")
     ] = None,
@@ -56,16 +69,18 @@ def predict(
 ) -> None:
     """Segment mammograms: for each a mask, a picture with contours, and its findings, in the stored pixels.
 
+    By default with the network in this package, which was trained on film scans (docs/model_card.md).
     findings.csv lists all findings; index.csv says which result belongs to which file. A file that cannot be segmented
     is named at the end, the others are done, and the exit code is 3.
     """
     with told():
-        from massmatch.cli.predicting import predict_all
+        from massmatch.cli.predicting import chosen_weights, predict_all
 
         predict_all(
-            run,
             images,
             out,
+            weights=chosen_weights(run, weights, ensemble or []),
+            tta=tta,
             threshold=threshold,
             probabilities=probabilities,
             dicom=dicom,

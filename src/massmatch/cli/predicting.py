@@ -5,16 +5,38 @@ from pathlib import Path
 from typing import Any
 
 from massmatch.cli.screen import DATA, errors, screen
+from massmatch.errors import UsageError
 from massmatch.inference.batch import predict
 from massmatch.inference.findings import USE
+from massmatch.inference.packaged import ABOUT, PACKAGED
 
 
-def predict_all(run: Path, images: list[Path], out: Path, **options: Any) -> None:
+def chosen_weights(run: Path | None, weights: Path | None, ensemble: list[Path]) -> list[Path]:
+    """The networks that were asked for; by default the packaged one, of which it is said what it is.
+
+    Raises UsageError for more than one of --run, --weights and --ensemble, and for a file where a folder was asked for.
+    """
+    given = [name for name, value in (("--run", run), ("--weights", weights), ("--ensemble", ensemble)) if value]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)}: give one of them")
+    if run is not None and run.is_file():
+        raise UsageError(f"--run: must be the folder of a run, but {run} is a file: give it as --weights")
+    if weights is not None and weights.is_dir():
+        raise UsageError(f"--weights: must be a file, but {weights} is a folder: give it as --run")
+    if given:
+        return [path for path in (run, weights, *ensemble) if path is not None]
+    _say(f"with {ABOUT}")
+    return [PACKAGED]
+
+
+def predict_all(images: list[Path], out: Path, *, weights: list[Path], **options: Any) -> None:
     """Run `inference.batch.predict` with these options, a line per image; exit with 3 at the end if some failed.
 
     Raises what `predict` raises.
     """
-    batch = predict(run, images, out, watch=_tell, **options)
+    batch = predict(images, out, weights=weights, watch=_tell, **options)
+    if len(weights) > 1 and options.get("threshold") is None:
+        _say(f"{len(weights)} networks, threshold {batch.threshold:g}, the mean of theirs")
     for text in batch.failed.values():
         errors.print(f"massmatch: {text}", style="red", markup=False, highlight=False)
     done = len(batch.index) - len(batch.failed)

@@ -15,7 +15,7 @@ from massmatch.errors import UsageError
 from massmatch.runs.options import TrainingOptions
 
 SWEPT = ("loss", "model", "folds", "seed")  # options of `train` of which a sweep has many
-MANY = ("--losses", "--models", "--folds", "--seeds")
+MANY = ("--losses", "--models", "--folds", "--seeds", "--ensemble")
 RUNS_FAILED = 4
 
 

@@ -14,11 +14,13 @@ from massmatch.data.errors import CohortError
 from massmatch.errors import UsageError
 from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
+from massmatch.inference.ensemble import load_ensemble, mirrored
 from massmatch.inference.findings import Prediction, described
 from massmatch.inference.images import ImageFile, digest, image_files, read_image
 from massmatch.inference.least_area import LeastArea
-from massmatch.inference.network import load_network, segment, settle_orientation
+from massmatch.inference.network import segment, settle_orientation
 from massmatch.inference.nrrd import seg_nrrd
+from massmatch.inference.packaged import PACKAGED
 from massmatch.inference.picture import contour_picture
 from massmatch.runs.weights import usable_device
 from massmatch.training.thresholds import as_stored
@@ -38,6 +40,7 @@ Row = dict[str, Any]
 class Batch:
     """What a batch came to: the rows of index.csv (one per file) and of findings.csv (one per finding)."""
 
+    threshold: float  # a pixel with a higher probability is mass
     index: list[Row] = field(default_factory=list)
     findings: list[Row] = field(default_factory=list)
 
@@ -61,10 +64,11 @@ class Options:
 
 
 def predict(
-    run: Path | str,
     images: Sequence[Path | str] | Path | str,
     out: Path | str,
     *,
+    weights: Sequence[Path | str] | Path | str = PACKAGED,
+    tta: bool = False,
     threshold: float | None = None,
     chest_wall: str | None = None,
     keep_names: bool = False,
@@ -86,10 +90,13 @@ def predict(
     ids to files, and the only result with their names.
 
     Args:
-        run: the folder of a run, or a weights file.
         images: DICOM, or grey PNG, TIFF or JPEG; or folders of them.
         out: where results are written; what an earlier batch wrote under the same names is replaced.
-        threshold: a pixel is mass above this probability; by default above the one stored with the weights.
+        weights: the folder of a run, or a weights file; several are an ensemble, whose probability is their mean. By
+            default the network in this package, trained on film scans of CBIS-DDSM.
+        tta: take the mean over each image and its mirror image (test-time augmentation), in twice the time.
+        threshold: a pixel is mass above this probability; by default above the one stored with the weights (the mean
+            of those of an ensemble).
         chest_wall: on which side the training images showed the chest wall, for weights that do not say it.
         keep_names: call results of DICOM files after the file, which may hold the patient's name.
         allow_for_processing: take raw detector data (DICOM FOR PROCESSING).
@@ -109,15 +116,17 @@ def predict(
     Raises UsageError for what is not there, for a threshold outside of 0 to 1 and for a package that is missing,
     ValueError for damaged weights, CohortError for a folder without images, OSError where `out` cannot be written.
 
-    Example: `predict("runs/.../fold0", "images", "results").findings` lists the findings as dictionaries.
+    Example: `predict("images", "results").findings` lists the findings as dictionaries.
     """
     least = None if least_area is None else LeastArea.parse(least_area)
     if dicom:
         require_highdicom()
-    model, facts = load_network(Path(run), own)
+    paths = [weights] if isinstance(weights, (str, Path)) else weights
+    model, facts = load_ensemble([Path(path) for path in paths], own)
     if device is not None:
         model.to(usable_device(device))
     facts = settle_orientation(facts, chest_wall)
+    model = mirrored(model, facts) if tta else model
     if threshold is not None:
         if not 0 <= threshold < 1:
             raise UsageError(f"--threshold: must be a probability from 0 to below 1, but is {threshold}")
@@ -139,7 +148,7 @@ def _predict_all(
 ) -> Batch:
     """Rows are written as soon as they are known, so that a batch that is stopped leaves its index."""
     out.mkdir(parents=True, exist_ok=True)
-    batch = Batch()
+    batch = Batch(facts["threshold"])
     ids: dict[str, str] = {}
     with (
         (out / "index.csv").open("w", encoding="utf-8", newline="") as index,

@@ -37,8 +37,26 @@ def save_weights(
         "experiment": experiment.model_dump(),
         "data_licence": cohort.licence,
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_weights(path, {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, facts)
+
+
+def write_weights(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+    """Tensors and facts as one file that `load_weights` reads: whole or not at all."""
     write_atomic(path, save(tensors, {"massmatch": json.dumps(facts), "sha256": digest(tensors)}))
+
+
+def halve(source: Path, target: Path, **more: Any) -> None:
+    """Write a weights file again in float16, which takes half the bytes; `more` joins its facts.
+
+    It is computed with in float32 all the same: the weights are rounded (to about 3 digits), the arithmetic is not.
+
+    Raises ValueError as `read_weights` does, and for weights beyond the range of float16 (65504).
+    """
+    facts, tensors = read_weights(source)
+    small = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+    if (name := first_unfinite(small)) is not None:
+        raise UsageError(f"{source}: {name} is beyond the range of float16: keep the file as it is")
+    write_weights(target, small, {**facts, **more})
 
 
 def digest(tensors: dict[str, torch.Tensor]) -> str:
@@ -60,6 +78,23 @@ def load_weights(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict
     Raises FileNotFoundError, or ValueError for a file that is damaged, has weights that are no numbers or of another
     network, was not written by massmatch, or is of a network of one's own that `own` does not name.
     """
+    facts, tensors = read_weights(path)
+    if LossSpec.parse(facts["model"]).is_own and facts["model"] not in own:
+        raise UsageError(
+            f"{path} is of {facts['model']}, which is code of its author's own and is not run on a file's word: if you "
+            f"trust it, give --own-network {facts['model']}, or in Python own=[{facts['model']!r}]"
+        )
+    model = make_model(facts["model"], facts["width"])
+    fit_into(model, tensors, str(path))
+    return model.to(best_device()).eval(), facts
+
+
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The facts and the tensors of a weights file, in the number format of the file.
+
+    Raises ValueError for a file that is not there, is damaged, has weights that are no numbers, or was not written by
+    massmatch.
+    """
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
     try:
@@ -75,14 +110,7 @@ def load_weights(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict
         raise UsageError(f"{path} is damaged: its weights have another SHA-256 than the file says")
     if (name := first_unfinite(tensors)) is not None:
         raise UsageError(f"{path} is refused: {name} is not finite")
-    if LossSpec.parse(facts["model"]).is_own and facts["model"] not in own:
-        raise UsageError(
-            f"{path} is of {facts['model']}, which is code of its author's own and is not run on a file's word: if you "
-            f"trust it, give --own-network {facts['model']}, or in Python own=[{facts['model']!r}]"
-        )
-    model = make_model(facts["model"], facts["width"])
-    fit_into(model, tensors, str(path))
-    return model.to(best_device()).eval(), facts
+    return facts, tensors
 
 
 def best_device() -> torch.device:

@@ -1,0 +1,98 @@
+"""Several networks and mirrored images: the mean of probabilities, with one threshold that is told."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from massmatch.cli import app
+from massmatch.inference.ensemble import Mean, Mirrored, load_ensemble, mean_logit, mirrored
+from massmatch.inference.network import load_network
+from massmatch.runs.weights import read_weights, write_weights
+from massmatch.training.evaluate import probabilities
+
+
+class Shifted(nn.Module):
+    """Adds a number to the image."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.by = nn.Parameter(torch.tensor(float(by)))
+
+    def forward(self, images):
+        return images + self.by
+
+
+def test_the_mean_is_that_of_the_probabilities():
+    logits = [torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(n)) for n in range(3)]
+    expected = torch.stack([each.double().sigmoid() for each in logits]).mean(0)
+    torch.testing.assert_close(mean_logit(logits).double().sigmoid(), expected, atol=1e-6, rtol=0)
+
+
+def test_certain_networks_leave_finite_numbers():
+    found = mean_logit([torch.tensor([200.0, -200.0, 200.0]), torch.tensor([300.0, -300.0, -200.0])])
+    torch.testing.assert_close(found, torch.tensor([200.693, -200.693, 0.0]), atol=1e-3, rtol=0)
+
+
+def test_an_ensemble_of_one_and_of_equals_is_the_one():
+    images = torch.randn(1, 1, 8, 8)
+    for count in (1, 3):
+        torch.testing.assert_close(Mean([Shifted(1)] * count)(images), images + 1, atol=1e-5, rtol=0)
+
+
+def test_a_mirrored_image_gives_the_mirrored_answer():
+    network = Mirrored(nn.Conv2d(1, 1, 3, padding=1)).eval()
+    images = torch.randn(1, 1, 8, 8)
+    torch.testing.assert_close(network(images.flip(-1)), network(images).flip(-1))
+    symmetric = images + images.flip(-1)
+    torch.testing.assert_close(network(symmetric), network(symmetric).flip(-1))
+
+
+def rewritten(path, source, **facts):
+    known, tensors = read_weights(source)
+    write_weights(path, tensors, {**known, **facts})
+    return path
+
+
+def test_the_threshold_is_the_mean_and_what_is_prepared_otherwise_is_refused(trained, tmp_path):
+    weights = trained / "best.safetensors"
+    low, high = (rewritten(tmp_path / f"{t}.safetensors", weights, threshold=t) for t in (0.2, 0.6))
+    network, facts = load_ensemble([low, high])
+    assert facts["threshold"] == pytest.approx(0.4)
+    alone, _ = load_network(trained)
+    image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    found, one = (probabilities(each, image, "min-max") for each in (network, alone))
+    np.testing.assert_allclose(found, one, atol=1e-5)
+    assert type(load_ensemble([trained])[0]) is type(alone)
+    other = rewritten(tmp_path / "other.safetensors", weights, normalise="z-score")
+    with pytest.raises(ValueError, match=r"--ensemble: .*other\.safetensors has normalise z-score, but .* has min-max"):
+        load_ensemble([low, other])
+
+
+def test_a_network_that_never_saw_a_mirrored_image_is_asked_about_none():
+    one_way = {"orientation": "left", "experiment": {}}
+    with pytest.raises(ValueError, match="has only seen images with the chest wall on the left"):
+        mirrored(Shifted(0), one_way)
+    for fine in ({**one_way, "orientation": "mixed"}, {**one_way, "experiment": {"augment": "flips"}}):
+        assert isinstance(mirrored(Shifted(0), fine), Mirrored)
+
+
+def test_predict_takes_one_network_or_several_and_says_the_threshold(trained, cohort, tmp_path):
+    image = cohort.root / "images" / f"{cohort.ids[0]}.png"
+
+    def asked(*arguments):
+        return CliRunner().invoke(app, ["predict", str(image), *map(str, arguments), "--out", str(tmp_path / "out")])
+
+    weights = rewritten(tmp_path / "a.safetensors", trained / "best.safetensors", threshold=0.3)
+    done = asked("--ensemble", trained, weights)
+    assert done.exit_code == 0, done.output
+    assert "2 networks, threshold 0.4, the mean of theirs" in " ".join(done.output.split())
+    for wrong, message in (
+        (("--run", trained, "--weights", weights), "--run and --weights: give one of them"),
+        (("--run", weights), "--run: must be the folder of a run"),
+        (("--weights", trained), "--weights: must be a file"),
+    ):
+        done = asked(*wrong)
+        assert done.exit_code == 2
+        assert message in done.output
