@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ENV := .venv/.installed
 IN := .venv/bin
 
-.PHONY: demo test test-long test-nnunet test-gpu lint bench clean
+.PHONY: demo test test-long test-nnunet test-gpu lint docs bench clean
 
 demo: $(ENV)  ## made-up mammograms, two trained networks, one page
 	$(IN)/massmatch demo
@@ -25,6 +25,9 @@ lint: $(ENV)
 	$(IN)/ruff format --check .
 	$(IN)/mypy
 
+docs: $(ENV)  ## the site, in docs/_build
+	$(IN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+
 bench: $(ENV)  ## how fast the losses are, side by side
 	$(IN)/python benchmarks/losses.py
 
@@ -42,4 +45,4 @@ $(ENV): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-nnunet demo runs
+	rm -rf .venv .venv-nnunet demo runs docs/_build

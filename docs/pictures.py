@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from made-up mammograms: python docs/pictures.py"""
+"""Makes the pictures of the README and of the page on the loss from made-up mammograms: python docs/pictures.py"""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from scipy import ndimage
 from scipy.special import expit
 
 from massmatch.data import phantoms
-from massmatch.explanations.figure import draw
-from massmatch.explanations.ledger import ledger
+from massmatch.explanations.figure import draw_cells, draw_summary
+from massmatch.explanations.ledger import Ledger, ledger
 from massmatch.explanations.subject import Subject
 from massmatch.losses import LOSSES
 
@@ -30,11 +30,21 @@ def example() -> Subject:
     return Subject("A made-up mammogram", sample.image, sample.instances, probability, "probabilities")
 
 
+def ledger_of(subject: Subject, name: str) -> Ledger:
+    """What the cells of the example add to a loss of the catalogue."""
+    return ledger(LOSSES[name](from_logits=False), subject.probability, subject.instances, name)
+
+
 def grid_picture(path: Path) -> None:
-    """What the loss sees: cells by kind, their weights and losses, and their shares of loss and gradient."""
-    subject, name = example(), "sm-tversky-sd-nz"
-    terms = ledger(LOSSES[name](from_logits=False), subject.probability, subject.instances, name)
-    draw(subject, terms).savefig(path, dpi=85)
+    """What the loss sees: the masses, the cells with their weights, and their shares of the loss."""
+    subject = example()
+    draw_summary(subject, ledger_of(subject, "sm-tversky-sd-nz")).savefig(path, dpi=85)
+
+
+def variants_picture(path: Path) -> None:
+    """The same prediction in the eyes of four variants."""
+    subject, names = example(), ("sm-tversky-b-a", "sm-tversky-b-nz", "sm-tversky-d-nz", "sm-tversky-sd-nz")
+    draw_cells(subject, [ledger_of(subject, name) for name in names]).savefig(path, dpi=70)
 
 
 def phantoms_picture(path: Path) -> None:
@@ -47,4 +57,5 @@ def phantoms_picture(path: Path) -> None:
 if __name__ == "__main__":
     HERE.mkdir(exist_ok=True)
     grid_picture(HERE / "grid.png")
+    variants_picture(HERE / "variants.png")
     phantoms_picture(HERE / "phantoms.png")

@@ -1,6 +1,6 @@
 """The paper's Figure 2 for one image: its grid, which cells count, their terms, and where loss and gradient lie."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -104,6 +104,27 @@ def draw(subject: Subject, ledger: Ledger) -> Figure:
     _kinds(axes[1], subject, ledger, view)
     for axis, panel in zip(axes[2:], panels, strict=True):
         _paint(axis, subject, ledger, view, panel)
+    return figure
+
+
+def draw_summary(subject: Subject, ledger: Ledger) -> Figure:
+    """Three panels in a row, for a page: the masses, the cells with their weights, and their shares of the loss."""
+    figure = Figure(figsize=(15.9, 5.8), layout="compressed")
+    figure.suptitle(headline(ledger), fontsize=15)
+    overview, kinds, shares = figure.subplots(1, 3)
+    view = window(ledger)
+    _overview(overview, subject, ledger, view)
+    _kinds(kinds, subject, ledger, view)
+    _paint(shares, subject, ledger, view, _panels(ledger)[1])
+    return figure
+
+
+def draw_cells(subject: Subject, ledgers: Sequence[Ledger]) -> Figure:
+    """A panel for each loss, side by side: which cells of the same image it keeps, and with what weight."""
+    figure = Figure(figsize=(5.3 * len(ledgers), 6.2), layout="compressed")
+    for axis, ledger in zip(figure.subplots(1, len(ledgers), squeeze=False)[0], ledgers, strict=True):
+        _kinds(axis, subject, ledger, window(ledger))
+        axis.set_title(f"{ledger.name}\n{axis.get_title()}", fontsize=11)
     return figure
 
 

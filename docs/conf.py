@@ -1,0 +1,41 @@
+"""How Sphinx builds the site: `make docs`. The pages are plain Markdown, which reads well without it, too."""
+
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
+from massmatch import __version__
+
+project = "massmatch"
+author = copyright = "The massmatch developers"
+release = version = __version__
+html_title = f"massmatch {version}"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_math_renderer = "mathml"
+exclude_patterns = ["_build", "studies"]
+nitpicky = False
+myst_heading_anchors = 4
+myst_enable_extensions = ["dollarmath"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_format = "short"
+
+
+def write_formula(self: Any, node: nodes.math | nodes.math_block) -> None:
+    """A formula as MathML, which browsers draw themselves: no script and no font comes from elsewhere."""
+    self.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
+def escape_stars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are plain text: a star is a product or an axis, (B, C, *spatial), and never emphasis."""
+    lines[:] = [line.replace("*", "\\*") for line in lines]
+
+
+def setup(app: Any) -> None:
+    """What Sphinx calls before it builds."""
+    app.connect("autodoc-process-docstring", escape_stars)
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
