@@ -120,9 +120,10 @@ def draw_summary(subject: Subject, ledger: Ledger) -> Figure:
 
 
 def draw_cells(subject: Subject, ledgers: Sequence[Ledger]) -> Figure:
-    """A panel for each loss, side by side: which cells of the same image it keeps, and with what weight."""
-    figure = Figure(figsize=(5.3 * len(ledgers), 6.2), layout="compressed")
-    for axis, ledger in zip(figure.subplots(1, len(ledgers), squeeze=False)[0], ledgers, strict=True):
+    """A panel for each loss, two in a row: which cells of the same image it keeps, and with what weight."""
+    rows = -(-len(ledgers) // 2)
+    figure = Figure(figsize=(10.6, 6 * rows), layout="compressed")
+    for axis, ledger in zip(figure.subplots(rows, 2, squeeze=False).flat, ledgers, strict=False):
         _kinds(axis, subject, ledger, window(ledger))
         axis.set_title(f"{ledger.name}\n{axis.get_title()}", fontsize=11)
     return figure
