@@ -28,8 +28,8 @@ lint: $(ENV)
 docs: $(ENV)  ## the site, in docs/_build
 	$(IN)/sphinx-build -W --keep-going -q -b html docs docs/_build
 
-bench: $(ENV)  ## how fast the losses are, side by side
-	$(IN)/python benchmarks/losses.py
+bench: $(ENV)  ## how fast everything is, beside others: writes docs/benchmarks.md, about ten minutes
+	$(IN)/python benchmarks/write.py
 
 $(ENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
