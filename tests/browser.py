@@ -58,8 +58,8 @@ class View:
 
 
 @contextmanager
-def opened(path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, media: str = "screen"):
-    """A View of a local HTML file; the browser is gone afterwards."""
+def opened(path: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False, media: str = "screen"):
+    """A View of a local HTML file, or of a page of a server on loopback; the browser is gone afterwards."""
     if (why := lacking()) is not None:
         pytest.fail(why)
     from playwright.sync_api import sync_playwright
@@ -76,18 +76,29 @@ def opened(path: Path, *, width: int = 1280, height: int = 900, dark: bool = Fal
             browser.close()
 
 
-def _watched(page: Any, path: Path) -> View:
+def _watched(page: Any, path: Path | str) -> View:
+    address = path if isinstance(path, str) else path.resolve().as_uri()
+    own = OWN if isinstance(path, Path) else (*OWN, "/".join(address.split("/")[:3]) + "/")
     view = View(page)
     page.on("console", lambda said: view.errors.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: view.errors.append(str(error)))
-    page.route(lambda url: not url.startswith(OWN), lambda route: _blocked(view, route))
-    page.goto(path.resolve().as_uri())
+    page.route(lambda url: not url.startswith(own), lambda route: _blocked(view, route))
+    page.goto(address)
     return view
 
 
 def _blocked(view: View, route: Any) -> None:
     view.fetched.append(route.request.url)
     route.abort()
+
+
+def until(view: View, condition: str, arg: Any = None) -> None:
+    """Wait for a function of JavaScript to be true: Playwright's own way is refused by pages that allow no eval."""
+    for _ in range(400):
+        if view.page.evaluate(condition, arg):
+            return
+        view.page.wait_for_timeout(50)
+    pytest.fail(f"still not so after 20 s: {condition} {view.errors}")
 
 
 CONTRAST = """() => {

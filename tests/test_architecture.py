@@ -14,6 +14,7 @@ SOURCE = Path(massmatch.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
+    {"app"},
     {"reports", "explanations", "inference", "integrations"},
     {"sweeps"},
     {"training"},

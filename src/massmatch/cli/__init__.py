@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from massmatch import __version__
+from massmatch.cli.app import app as pages
 from massmatch.cli.augment import augment
 from massmatch.cli.compare import compare
 from massmatch.cli.datasets import check, export_nnunet, prepare
@@ -63,6 +64,7 @@ app.command()(needs("train")(status))
 app.command()(needs("train")(evaluate))
 app.command(cls=ManyValues)(needs("train")(predict))
 app.command()(needs("train")(export))
+app.command("app")(needs("app")(pages))
 app.command()(needs("report")(compare))
 app.command()(needs("report")(report))
 app.command()(needs("report")(explain))

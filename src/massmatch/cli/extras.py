@@ -14,8 +14,13 @@ T = TypeVar("T")
 # The packages of an extra of pyproject.toml and of the extras that it includes, by the names under which they are
 # imported.
 DATA = ("PIL", "pydantic", "sklearn", "filelock", "python_calamine")
-TRAIN = (*DATA, "lightning_fabric", "safetensors", "yaml")
-PACKAGES = {"data": DATA, "train": TRAIN, "report": (*TRAIN, "matplotlib", "jinja2")}
+TRAIN = (*DATA, "lightning_fabric", "safetensors", "yaml", "contourpy")
+PACKAGES = {
+    "data": DATA,
+    "train": TRAIN,
+    "report": (*TRAIN, "matplotlib", "jinja2"),
+    "app": (*TRAIN, "starlette", "uvicorn"),
+}
 
 
 def needs(extra: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

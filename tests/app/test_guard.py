@@ -1,0 +1,53 @@
+"""The pages belong to this machine: no other host, no other site, nothing from outside."""
+
+import re
+
+import pytest
+
+from massmatch.app import server
+from massmatch.app.server import PAGES, build
+from serving import client
+
+PATHS = ["/bench", "/pages/bench.js", "/pages/app.css", "/api/losses", "/api/presets", "/nothing"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_answer_keeps_to_itself(path):
+    answer = client(build()).get(path)
+    assert answer.status_code == (404 if path == "/nothing" else 200)
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "192.168.0.1"])
+def test_another_host_is_refused(host):
+    assert client(build()).get("/bench", headers={"host": host}).status_code == 400
+
+
+def test_another_site_is_refused_and_the_own_one_is_not():
+    ask = client(build())
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:9999", "https://127.0.0.1"):
+        assert ask.get("/api/losses", headers={"origin": origin}).status_code == 403
+    assert ask.get("/api/losses", headers={"origin": "http://127.0.0.1"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/pages/../server.py", "/pages/%2e%2e/server.py", "/pages//etc/passwd"])
+def test_nothing_else_of_the_disk_is_served(path):
+    assert client(build()).get(path).status_code == 404
+
+
+def test_the_pages_ask_for_nothing_outside_and_hold_no_scripts_of_their_own():
+    for page in PAGES.iterdir():
+        text = page.read_text()
+        assert not re.search(r"https?://|//[a-z]+\.", text), page.name
+        if page.suffix == ".html":
+            assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", text), page.name
+    assert server.HOST == "127.0.0.1"
+
+
+def test_the_first_page_is_the_bench():
+    answer = client(build()).get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/bench")
