@@ -1,6 +1,7 @@
 """The native frame: what the preparation did is undone before masks are compared."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,13 @@ from typer.testing import CliRunner
 from conftest import tiny
 from mammograms import mammogram
 from massmatch.cli import app
+from massmatch.cli.evaluate import in_mm, show_native
 from massmatch.data import CohortError, Sample, open_cohort
 from massmatch.data.preparation.process import prepare
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.listing import Item, Listing
 from massmatch.metrics import image_metrics
-from massmatch.training.evaluate import evaluate, evaluate_native
+from massmatch.training.evaluate import evaluate, evaluate_native, measure
 from massmatch.training.run import run
 
 SPACING = (0.1, 0.2)
@@ -158,3 +160,16 @@ def test_the_command_says_in_one_line_that_there_is_no_native_frame(trained, coh
     assert done.exit_code == 3
     assert "tiny was not prepared by massmatch" in " ".join(done.output.split())
     assert not (trained / "rows_native.csv").exists()
+
+
+def test_distances_that_no_image_has_are_a_word(cohort, capsys):
+    sample = next(each for each in map(cohort.load, cohort.ids) if each.mask.any())
+    found = np.where(np.roll(sample.mask, sample.mask.shape[0] // 2, 0) & ~sample.mask, 1.0, 0.0)  # beside the mass
+    assert found.any()
+    for probability, told in ((0 * found, "none of them is a hit"), (found, "HAU")):
+        show_native(pd.DataFrame([measure(sample, probability, sample.instances, (0.1, 0.1), 0.5)]), Path("rows.csv"))
+        said = " ".join(capsys.readouterr().out.split())
+        assert "nan" not in said
+        assert told in said
+    assert in_mm(float("nan")) == "undefined"
+    assert in_mm(1.234) == "1.23 mm"

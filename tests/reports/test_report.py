@@ -231,6 +231,11 @@ def test_with_another_cohort_the_report_has_no_pictures_and_names_both(small, co
     page = report(small, tmp_path, other)
     assert "<image" not in page
     assert f"{other.fingerprint}, but the runs were trained on {cohort.fingerprint}" in page
+    arguments = ["report", small, "--cohort", other.root, "--out", tmp_path / "none"]
+    refused = CliRunner().invoke(app, list(map(str, arguments)))  # whoever gives a cohort wants its pictures
+    assert refused.exit_code == 3
+    assert f"but the runs were trained on {cohort.fingerprint}" in " ".join(refused.output.split())
+    assert not (tmp_path / "none").exists()
 
 
 def test_hostile_names_stay_text(cohort, tmp_path):

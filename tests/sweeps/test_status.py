@@ -235,6 +235,18 @@ def test_a_table_that_is_longer_than_the_terminal_counts_what_is_done_or_waits(t
     assert "41 runs: 20 done, 1 running, 20 never started" in terminal.getvalue()
 
 
+def test_on_a_terminal_the_table_says_what_failed_and_why(terminal):
+    failed = [replace(made_up("failed", 2, reason=f"[red]no memory {n}[/]"), fold=n) for n in range(5)]
+    terminal_table = board.table([made_up("running", 1), *failed], None)
+    board.screen.print(terminal_table)
+    lines = [" ".join(line.split()) for line in terminal.getvalue().splitlines()]
+    for n in range(5):
+        assert f"BCE, fold {n}, seed 0: [red]no memory {n}[/]" in lines
+        assert any(re.fullmatch(rf"BCE {n} 0 failed 2/10 .*", line) for line in lines)
+    board.screen.print(board.table([made_up("running", 1), *failed], None, 6))  # one that must fit tells the first
+    assert terminal.getvalue().count("no memory 4") == 1
+
+
 def test_row_59_without_a_terminal_each_change_is_a_line(capsys, monkeypatch):
     monkeypatch.setattr(board, "screen", Console(width=40))
     running = made_up("running", 2, epoch_seconds=1.0, seconds_left=8.0)

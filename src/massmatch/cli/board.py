@@ -23,6 +23,7 @@ COLOURS = {
     "never started": "dim",
 }
 UNKNOWN = "–"
+MOST_REASONS = 3  # of failures below a table that must fit a terminal
 
 
 def duration(seconds: float | None) -> str:
@@ -67,7 +68,10 @@ def table(states: Sequence["Status"], left: float | None, rows: int | None = Non
     if rows is not None and len(states) > rows:
         shown = [each for each in states if each.state not in ("done", "never started")][:rows]
     columns = ("run", "fold", "seed", "state", "epoch", "val. DSC", "per epoch", "left")
-    drawn = Table(*columns, box=None, pad_edge=False, caption=summary(states, left), caption_justify="left")
+    failed = [each for each in states if each.state in ("failed", "damaged")]
+    reasons = [f"{name_of(each)}: {each.reason}" for each in failed[: MOST_REASONS if rows is not None else None]]
+    caption = Text("\n".join([summary(states, left), *reasons]))  # a Text is no markup
+    drawn = Table(*columns, box=None, pad_edge=False, caption=caption, caption_justify="left")
     for each in shown:
         drawn.add_row(
             Text(each.label),

@@ -1,5 +1,6 @@
 """The command `evaluate`."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,6 +86,11 @@ def evaluate(
             show([out or run])
 
 
+def in_mm(distance: float) -> str:
+    """A distance, or the word for one that no image has."""
+    return "undefined" if math.isnan(distance) else f"{distance:.2f} mm"
+
+
 def show_native(rows: "pd.DataFrame", path: Path) -> None:
     """The table of rows in the native frame, and their distances in mm where spacings are known."""
     from massmatch.metrics import summary
@@ -97,10 +103,11 @@ def show_native(rows: "pd.DataFrame", path: Path) -> None:
     screen.print(table)
     line = summary(rows)
     if known := int(line["hau_mm_n"]):
+        hits = f"on the {line['hits_mm_n']} hits among them {in_mm(line['hau_mm_hits'])} and "
+        hits = f"{hits}{in_mm(line['hau95_mm_hits'])}" if line["hits_mm_n"] else "none of them is a hit"
         screen.print(
-            f"HAU {line['hau_mm']:.2f} mm, HAU95 {line['hau95_mm']:.2f} mm over the {known} images of known spacing; "
-            f"on the {line['hits_mm_n']} hits among them {line['hau_mm_hits']:.2f} mm and "
-            f"{line['hau95_mm_hits']:.2f} mm",
+            f"HAU {in_mm(line['hau_mm'])}, HAU95 {in_mm(line['hau95_mm'])} over the {known} images of known spacing; "
+            f"{hits}",
             soft_wrap=True,
         )
     else:

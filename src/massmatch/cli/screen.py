@@ -88,13 +88,13 @@ def watching(title: str) -> Iterator["Callable[[Progress], None]"]:
 
         def watch(now: "Progress") -> None:
             dsc = "–" if math.isnan(now.dsc) else f"{100 * now.dsc:.1f} %"
-            state = f"epoch {now.epoch}/{now.epochs}  loss {now.loss:.4f}  validation DSC {dsc}"
+            state = f"epoch {now.epoch}/{now.epochs}  loss {now.loss:.4f}  best validation DSC {dsc}"
             state = "measuring the test images" if now.phase == "test" else state
             bar.update(task, completed=now.done, total=now.of, state=state)
             if not screen.is_terminal and now.phase == "train" and now.epoch != last[0]:
                 last[0] = now.epoch
                 screen.print(
-                    f"{title}: epoch {now.epoch}/{now.epochs} begins, validation DSC so far {dsc}",
+                    f"{title}: epoch {now.epoch}/{now.epochs} begins, best validation DSC so far {dsc}",
                     soft_wrap=True,
                 )
 

@@ -235,6 +235,3 @@ def show_all(states: Sequence[Status], left: float | None) -> None:
         plainly(summary(states, left))
         return
     screen.print(table(states, left))
-    for each in states:
-        if each.state in ("failed", "damaged"):
-            screen.print(f"{name_of(each)}: {each.reason}", style="red", markup=False, highlight=False, soft_wrap=True)

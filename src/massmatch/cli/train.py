@@ -7,7 +7,7 @@ import typer
 
 from massmatch.cli.arguments import CohortArgument, Runs, StrictResume, Track, Workers
 from massmatch.cli.options import given, options_of
-from massmatch.cli.screen import screen, show, told, watching
+from massmatch.cli.screen import errors, screen, show, told, watching
 from massmatch.runs.options import TrainingOptions
 
 
@@ -37,11 +37,15 @@ def train(
     with told():
         from massmatch.data import open_cohort
         from massmatch.runs.experiment import experiment_on
+        from massmatch.runs.record import relatives
         from massmatch.training.distributed.launch import Processes
         from massmatch.training.run import run
 
         opened = open_cohort(cohort)
         experiment = experiment_on(opened, **given(context, options))
+        if not experiment.folder(out, fold).exists():
+            for folder, differs in relatives(experiment, out, fold).items():
+                errors.print(f"begins anew, in a folder of its own: {folder} has {differs}", style="yellow")
         with watching(experiment.loss) as watch:
             folder = run(
                 experiment,

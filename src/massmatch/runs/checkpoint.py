@@ -35,7 +35,8 @@ def save_checkpoint(path: Path, state: dict[str, Any], about: Mapping[str, Any])
     Raises RunError for weights that are no numbers, or where the disk is full: the old file stays.
     """
     if (name := _bad_weight(state)) is not None:
-        raise RunError(f"{name} is no longer finite: {path.name} still holds the epoch before")
+        kept = f"{path.name} still holds the epoch before" if path.is_file() else "no epoch before it was finished"
+        raise RunError(f"{name} is no longer finite: {kept}")
     buffer = io.BytesIO()
     torch.save(state, buffer)
     header = json.dumps({"format": FORMAT, "version": VERSION, **about}).encode() + b"\n"

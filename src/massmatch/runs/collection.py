@@ -105,6 +105,11 @@ def collect(*roots: Path) -> Collection:
     return Collection(finished, [each for each in read if isinstance(each, Unfinished)])
 
 
+def fingerprints(collection: Collection) -> list[str]:
+    """Of the cohorts on which the finished runs were trained, each once."""
+    return list(dict.fromkeys(str(run.experiment["fingerprint"]) for run in collection.finished))
+
+
 def _read(path: Path) -> Run | Unfinished:
     """A finished run, or why there is none."""
     folder = RunFolder(path)

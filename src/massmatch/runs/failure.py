@@ -2,12 +2,31 @@
 
 import json
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from massmatch.errors import MassmatchError
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.folder import FAILED
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong in one line; with its kind where that is not for users."""
+    text = " ".join(str(error).split()) or "no message"
+    return text if isinstance(error, (MassmatchError, OSError)) else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def failures_written(folder: Path) -> Iterator[None]:
+    """Write down why the run in a folder failed, whatever it was but an interruption, and let the error pass."""
+    try:
+        yield
+    except Exception as error:
+        write_failure(folder, reason_of(error), error)
+        raise
 
 
 class Outcome(NamedTuple):

@@ -30,6 +30,7 @@ LOG = "log.txt"  # what a run of a sweep has printed
 State = Literal["done", "running", "interrupted", "failed", "damaged", "never started"]
 STATES: tuple[State, ...] = ("done", "running", "interrupted", "failed", "damaged", "never started")
 NEEDED_ROWS = ("id", "patient", "dsc", "tp", "fp", "fn", "tn", "truth_empty", "prediction_empty", "missed")
+NEEDED_CANDIDATES = ("id", "score")
 NEEDED_EXPERIMENT = ("loss", "model", "width", "seed", "fold", "fingerprint")
 TEXT = {"id": str, "patient": str}  # columns in which numbers and "NA" are names
 SHOWN = 4  # runs in one message
@@ -140,7 +141,7 @@ class RunFolder:
     def candidates(self) -> "pd.DataFrame | None":
         """A row per predicted piece; None where the run wrote none. Raises RunError for a damaged file."""
         path = self / CANDIDATES
-        return read_table(path, ("id",), may_be_empty=True) if path.is_file() else None
+        return read_table(path, NEEDED_CANDIDATES, may_be_empty=True) if path.is_file() else None
 
     def epochs_done(self) -> int:
         """How many epochs the history tells of; 0 where it cannot be read."""

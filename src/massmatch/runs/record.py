@@ -1,6 +1,7 @@
 """experiment.yaml: what a run is, and what was decided when it began."""
 
 import platform
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import yaml
 from torch import nn
 
 from massmatch.data import Split
-from massmatch.errors import UsageError
+from massmatch.errors import RunError, UsageError
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import differences
 from massmatch.runs.experiment import Experiment
@@ -60,6 +61,25 @@ def recorded(
     facts = {**experiment.model_dump(), "fold": fold, "resolved": resolved}
     write_atomic(run / EXPERIMENT, yaml.safe_dump(facts, sort_keys=False).encode())
     return Recorded(speed, threads)
+
+
+def relatives(experiment: Experiment, runs: Path, fold: int) -> dict[Path, str]:
+    """Runs of the same cohort, network, loss, seed and fold with other settings, by folder: what differs in them."""
+    own = experiment.folder(runs, fold)
+    named = own.parent.name.removesuffix(experiment.digest)
+    found: dict[Path, str] = {}
+    for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
+        path = folder / own.name
+        if folder == own.parent or not folder.name.startswith(named) or not (path / EXPERIMENT).is_file():
+            continue
+        with suppress(RunError):
+            known = {k: v for k, v in RunFolder(path).experiment().items() if k not in ("resolved", "fold")}
+            found[path] = ", ".join(
+                f"{name} {known[name]} instead of {asked}"
+                for name, asked in experiment.model_dump().items()
+                if name in known and known[name] != asked
+            )
+    return found
 
 
 def refuse_another(out: Path, experiment: Experiment, fold: int) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import nn
 
 from massmatch.data import Cohort
-from massmatch.errors import UsageError
+from massmatch.errors import RunError, UsageError
 from massmatch.losses import LossSpec
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import first_unfinite, fit_into
@@ -24,7 +24,10 @@ from massmatch.runs.experiment import Experiment, make_model
 def save_weights(
     path: Path, model: nn.Module, experiment: Experiment, threshold: float, size: tuple[int, int], cohort: Cohort
 ) -> None:
-    """Write the weights with all that `load_weights` needs, and what they came from, in the metadata."""
+    """Write the weights with all that `load_weights` needs, and what they came from, in the metadata.
+
+    Raises RunError, and leaves the file that was there, for weights that are no numbers.
+    """
     facts = {
         "format": "massmatch-1",
         "model": experiment.model,
@@ -41,7 +44,12 @@ def save_weights(
 
 
 def write_weights(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-    """Tensors and facts as one file that `load_weights` reads: whole or not at all."""
+    """Tensors and facts as one file that `load_weights` reads: whole or not at all.
+
+    Raises RunError, and leaves the file that was there, for weights that are no numbers.
+    """
+    if (name := first_unfinite(tensors)) is not None:
+        raise RunError(f"{path} is not written: {name} is not finite")
     write_atomic(path, save(tensors, {"massmatch": json.dumps(facts), "sha256": digest(tensors)}))
 
 

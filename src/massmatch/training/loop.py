@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from massmatch.data import Cohort, CohortError
 from massmatch.errors import RunError
 from massmatch.losses import ImageLoss, make_loss
+from massmatch.runs.checkpoint import first_unfinite
 from massmatch.runs.experiment import Experiment, make_model, parts_of
 from massmatch.runs.folder import CHECKPOINT, WEIGHTS
 from massmatch.runs.history import Row, best_so_far, write_history
@@ -136,7 +137,8 @@ def one_epoch(
     step.loss.set_epoch(epoch, epochs)
     step.skipped = 0
     total, seen = 0.0, 0.0
-    dsc = history[-1]["val_dsc_pooled"] if history else math.nan
+    best = best_so_far(history)
+    dsc = best if math.isfinite(best) else math.nan
     for number, batch in enumerate(loader.epoch(epoch), start=1):
         own = len(batch.ids) if batch.weight else 0
         value, images, signum = summed(step.fabric, (step(batch, epoch) * own, own, stop.signum))
@@ -145,6 +147,8 @@ def one_epoch(
             raise StoppedError(stop.signum or signal.SIGTERM)
         done = epoch * per_epoch + number
         watch(Progress("train", done, per_epoch * epochs, epoch + 1, epochs, total / seen, dsc))
+    if (name := first_unfinite(step.network.module.state_dict())) is not None:
+        raise RunError(f"{name} is no longer finite after the last step in epoch {epoch + 1} on the images {batch.ids}")
     return {"epoch": epoch + 1, "loss": total / seen, "start": start}
 
 

@@ -13,7 +13,7 @@ class Progress(NamedTuple):
     epoch: int
     epochs: int
     loss: float
-    dsc: float  # pooled, on the validation part; NaN before the first
+    dsc: float  # pooled, on the validation part, the best so far; NaN before the first
 
 
 Watch = Callable[[Progress], None]

@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import make_loss
 from massmatch.runs.atomic import need_space, remove_leftovers
 from massmatch.runs.experiment import Experiment, own_code, parts_of
-from massmatch.runs.folder import DONE, EXPERIMENT, FAILED, PREDICTIONS
+from massmatch.runs.failure import failures_written
+from massmatch.runs.folder import CHECKPOINT, DONE, EXPERIMENT, FAILED, PREDICTIONS, RunFolder
 from massmatch.runs.lock import locked
 from massmatch.runs.precision import Speed
 from massmatch.runs.record import recorded, refuse_another
@@ -61,15 +63,22 @@ def run(
 
     Raises UsageError for unknown names, an impossible fold, other data than the experiment's, a speed that is not the
     experiment's, or a folder of another run; HeldError for one in which another process writes;
-    RunError (with the ids of the batch) when loss or gradient are no longer numbers; RunError for a batch
-    that is too large for the device; OSError when the disk is full; StoppedError after SIGTERM or Ctrl-C. In all
-    of these `last.ckpt` holds the last finished epoch, and the same call goes on from there.
+    RunError (with the ids of the batch) when loss, gradient or weights are no longer numbers; RunError for a batch
+    that is too large for the device; OSError when the disk is full; StoppedError after SIGTERM or Ctrl-C. After any of
+    these `last.ckpt` holds the last finished epoch, if there is one, and the same call goes on from there; FAILED.json
+    says why, except after StoppedError.
+
+    A run that is done and whose tables are damaged is measured again with its weights, with a warning; RunError where
+    its last.ckpt is gone.
     """
     out, processes, device = experiment.folder(runs, fold), Processes(devices, nodes), best_device()
     refuse_another(out, experiment, fold)
     if (out / DONE).is_file():
-        forget_failure(out)
-        return out
+        if not (fault := RunFolder(out).fault()):
+            forget_failure(out)
+            return out
+        announce_mending(out, fault)
+        strict_resume = True
     check(experiment, cohort, speed)
     check_trackers(track)
     processes.check(experiment.batch_size, device)
@@ -151,7 +160,19 @@ def prepared(out: Path) -> Iterator[None]:
     with locked(out):
         remove_leftovers(out)
         forget_failure(out)
-        yield
+        (out / DONE).unlink(missing_ok=True)  # of a run that is mended
+        with failures_written(out):
+            yield
+
+
+def announce_mending(out: Path, fault: str) -> None:
+    """Warn that the tables of a run that is done are written again. RunError where it has nothing to do so from."""
+    if not (out / CHECKPOINT).is_file():
+        raise RunError(
+            f"{out} is done, but {fault}; without its {CHECKPOINT} it cannot be mended: remove the folder to start "
+            "this run again"
+        )
+    warnings.warn(f"{out} is done, but {fault}: its tables are written again", stacklevel=3)
 
 
 def forget_failure(out: Path) -> None:

@@ -11,8 +11,8 @@ import threading
 import time
 
 from massmatch.data import open_cohort
-from massmatch.errors import MassmatchError, UsageError
-from massmatch.runs.failure import write_failure
+from massmatch.errors import UsageError
+from massmatch.runs.failure import reason_of, write_failure
 from massmatch.runs.lock import HeldError
 from massmatch.sweeps.job import Job
 from massmatch.training.progress import Progress
@@ -43,7 +43,7 @@ def work(job: Job) -> int:
         say(str(error))
         return HELD
     except Exception as error:
-        say(write_failure(job.folder, in_one_line(error), error).reason)
+        say(write_failure(job.folder, reason_of(error), error).reason)
         return FAILURE
     say("done")
     return DONE
@@ -53,12 +53,6 @@ def stop_with_stdin() -> None:
     """Interrupt the main thread when stdin ends."""
     sys.stdin.read()
     _thread.interrupt_main()
-
-
-def in_one_line(error: Exception) -> str:
-    """What went wrong; with its kind where that is not for users."""
-    text = " ".join(str(error).split()) or "no message"
-    return text if isinstance(error, (MassmatchError, OSError)) else f"{type(error).__name__}: {text}"
 
 
 class Log:
@@ -71,7 +65,7 @@ class Log:
         if (now.phase, now.epoch) != self.last:
             self.last = (now.phase, now.epoch)
             epoch = f": epoch {now.epoch} of {now.epochs}" if now.phase == "train" else ""
-            dsc = "" if not epoch or math.isnan(now.dsc) else f", validation DSC so far {now.dsc:.4f}"
+            dsc = "" if not epoch or math.isnan(now.dsc) else f", best validation DSC so far {now.dsc:.4f}"
             say(now.phase + epoch + dsc)
 
 
