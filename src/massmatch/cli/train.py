@@ -9,6 +9,7 @@ from massmatch.cli.arguments import CohortArgument, Runs, StrictResume, Track, W
 from massmatch.cli.options import given, options_of
 from massmatch.cli.screen import errors, screen, show, told, watching
 from massmatch.runs.options import TrainingOptions
+from massmatch.runs.recipes import RECIPES, Recipe
 
 
 @options_of(TrainingOptions)
@@ -16,6 +17,13 @@ def train(
     context: typer.Context,
     cohort: CohortArgument,
     fold: Annotated[int, typer.Option(help="Which fold, from 0.")] = 0,
+    recipe: Annotated[
+        Recipe,
+        typer.Option(
+            help="Defaults of the options: paper, or strong: what the network in this package was trained with. "
+            "Options that are given win."
+        ),
+    ] = "paper",
     workers: Workers = 0,
     devices: Annotated[
         int,
@@ -42,7 +50,7 @@ def train(
         from massmatch.training.run import run
 
         opened = open_cohort(cohort)
-        experiment = experiment_on(opened, **given(context, options))
+        experiment = experiment_on(opened, **{**RECIPES[recipe], **given(context, options)})
         if not experiment.folder(out, fold).exists():
             for folder, differs in relatives(experiment, out, fold).items():
                 errors.print(f"begins anew, in a folder of its own: {folder} has {differs}", style="yellow")

@@ -27,6 +27,7 @@ from massmatch.runs.precision import LAYOUTS, arranged
 from massmatch.runs.record import Recorded
 from massmatch.runs.weights import save_weights
 from massmatch.training.adversary import make_adversary
+from massmatch.training.average import averaging
 from massmatch.training.batches import Loader, Samples, workers_that_fit
 from massmatch.training.distributed.collectives import share_statistics, summed
 from massmatch.training.distributed.share import Share
@@ -79,7 +80,8 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
     with closing(loader), worker_deaths(loader, stop), curves as trackers:
         for epoch in range(len(history), experiment.epochs):
             row = one_epoch(step, loader, epoch, history, job, watch, stop)
-            row |= validated(fabric, step.network, validation, experiment.threshold)
+            shown = step.network if state.average is None else state.kept
+            row |= validated(fabric, shown, validation, experiment.threshold)
             row |= {"learning_rate": step.optimizer.param_groups[0]["lr"], "skipped_steps": step.skipped}
             row["seconds"] = round(time.perf_counter() - row.pop("start"), 2)
             history.append(row)
@@ -87,7 +89,7 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
                 best = row["val_dsc_pooled"]
                 if share.leads:
                     size = train.samples[0].image.shape
-                    save_weights(out / WEIGHTS, state.model, experiment, row["val_threshold"], size, job.cohort)
+                    save_weights(out / WEIGHTS, state.kept, experiment, row["val_threshold"], size, job.cohort)
             state.save(out / CHECKPOINT, history)
             if share.leads:
                 write_history(out, history)
@@ -117,9 +119,12 @@ def moving(fabric: Fabric, job: Job, loss: ImageLoss, train: Samples, steps: int
     network, optimizer = fabric.setup(model, optimizer)
     loss.to(fabric.device)
     adversary = make_adversary(experiment, fabric.device)
-    critics = (None, None) if adversary is None else (adversary.critics, adversary.optimizer)
-    step = Step(fabric, network, loss, optimizer, schedule, adversary, LAYOUTS[job.recorded.speed.memory])
-    return step, Progressed(fabric, what(job), model, loss, optimizer, schedule, *critics)
+    critics, critic_optimizer = (None, None) if adversary is None else (adversary.critics, adversary.optimizer)
+    average = averaging(model, experiment.ema)
+    layout = LAYOUTS[job.recorded.speed.memory]
+    step = Step(fabric, network, loss, optimizer, schedule, adversary, layout, average, experiment.clip)
+    moved = (model, loss, optimizer, schedule, critics, critic_optimizer, average)
+    return step, Progressed(fabric, what(job), *moved)
 
 
 def what(job: Job) -> dict[str, Any]:

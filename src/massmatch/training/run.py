@@ -85,7 +85,7 @@ def run(
     parts = parts_of(experiment, cohort, fold)
     with prepared(out) if processes.leads else awaited(out):
         model = seeded_model(experiment)
-        need_space(out, space(cohort, parts, model))
+        need_space(out, space(cohort, parts, model, averaged=experiment.ema > 0))
         used: dict[str, int | str] = {"workers": workers, "processes": processes.total}
         used["cohort_path"] = str(cohort.root.resolve())  # so that later commands need not be told
         decided = recorded(out, experiment, fold, parts, model, device, speed, **used)
@@ -193,11 +193,12 @@ def awaited(out: Path) -> Iterator[None]:
     yield
 
 
-def space(cohort: Cohort, parts: Split, model: nn.Module) -> int:
-    """Bytes that a run fills at most: three checkpoints with Adam's two moments, the weights twice, 16-bit pictures."""
+def space(cohort: Cohort, parts: Split, model: nn.Module, *, averaged: bool = False) -> int:
+    """Bytes that a run fills at most: three checkpoints with Adam's two moments (and the average of the weights, where
+    there is one), the weights twice, 16-bit pictures."""
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     image = cohort.load(parts.test[0]).image
-    return weights * (3 * 3 + 2) + len(parts.test) * image.size * 2
+    return weights * (3 * (3 + averaged) + 2) + len(parts.test) * image.size * 2
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from massmatch.errors import UsageError
 from massmatch.runs.checkpoint import DamagedError, fit_into, load_checkpoint, previous_of, save_checkpoint
@@ -29,6 +30,12 @@ class Progressed(NamedTuple):
     schedule: LRScheduler | None
     critics: nn.Module | None = None
     critic_optimizer: torch.optim.Optimizer | None = None
+    average: AveragedModel | None = None
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and written: the average of the weights, or the network itself."""
+        return self.model if self.average is None else self.average.module
 
     @property
     def parts(self) -> dict[str, Any]:

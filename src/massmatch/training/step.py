@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from massmatch.errors import RunError
 from massmatch.losses import ImageLoss
@@ -30,9 +31,12 @@ class Step:
         schedule: LRScheduler | None,
         adversary: Adversary | None,
         layout: torch.memory_format,
+        average: AveragedModel | None = None,
+        clip: float = 0.0,
     ) -> None:
         self.fabric, self.network, self.loss, self.optimizer = fabric, network, loss, optimizer
         self.schedule, self.adversary, self.layout = schedule, adversary, layout
+        self.average, self.clip = average, clip
         self.learned = [p for p in loss.parameters() if p.requires_grad]
         self.skipped = 0  # steps of this epoch whose gradient overflowed in float16
         self.hopeless = 0  # steps in a row with a scale below SMALLEST_SCALE
@@ -80,8 +84,12 @@ class Step:
         finite = self.gradient_is_finite()
         if not finite and self.scaler is None:
             raise RunError(f"the gradient of {self.first_bad_gradient()} is not finite {where}")
+        if finite and self.clip:  # not Fabric's, which would unscale once more
+            nn.utils.clip_grad_norm_([*self.network.parameters(), *self.learned], self.clip)
         self.optimizer.step()  # which the scaler leaves out itself
         self.skipped += not finite
+        if finite and self.average is not None:
+            self.average.update_parameters(self.network.module)
         if self.schedule is not None and finite:
             self.schedule.step()
         if self.scaler is not None:

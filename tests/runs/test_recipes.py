@@ -1,0 +1,45 @@
+"""Recipes: known fields, options that are given win, and the strong one is that of the packaged network."""
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from massmatch.cli import app
+from massmatch.inference.packaged import PACKAGED
+from massmatch.runs.experiment import Experiment, experiment_on
+from massmatch.runs.options import TrainingOptions
+from massmatch.runs.recipes import RECIPES
+from massmatch.runs.weights import read_weights
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_an_experiment_that_can_be(name, cohort):
+    assert RECIPES[name].keys() <= TrainingOptions.__annotations__.keys()
+    experiment = experiment_on(cohort, **RECIPES[name])
+    assert {field: getattr(experiment, field) for field in RECIPES[name]} == RECIPES[name]
+
+
+def test_the_papers_changes_nothing(cohort):
+    assert experiment_on(cohort, **RECIPES["paper"]) == experiment_on(cohort)
+
+
+def test_the_strong_one_is_what_the_packaged_network_was_trained_with():
+    facts, _ = read_weights(PACKAGED)
+    packaged = Experiment(**facts["experiment"])
+    free = {"cohort", "fingerprint", "precision", "memory", "threads"}  # these say where it was trained, not how
+    asked = Experiment(cohort="", fingerprint="", **RECIPES["strong"])
+    assert packaged.model_dump(exclude=free) == asked.model_dump(exclude=free)
+
+
+def test_options_that_are_given_win(cohort, tmp_path):
+    given = ("--width", "2", "--epochs", "1", "--scheme", "split", "--threads", "1", "--precision", "float32")
+    done = CliRunner().invoke(
+        app,
+        ["train", str(cohort.root), "--recipe", "strong", *given, "--memory", "contiguous", "--out", str(tmp_path)],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0, done.output
+    (found,) = tmp_path.glob("*/fold0/experiment.yaml")
+    facts = yaml.safe_load(found.read_text())
+    assert (facts["width"], facts["epochs"]) == (2, 1)
+    assert (facts["optimizer"], facts["schedule"], facts["learning_rate"]) == ("adamw", "one-cycle", 5e-4)
