@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from conftest import tiny
-from massmatch.cli import sweeping
 from massmatch.errors import UsageError
 from massmatch.runs import precision
 from massmatch.runs.failure import Outcome
@@ -15,6 +14,7 @@ from massmatch.sweeps.engines import worker
 from massmatch.sweeps.engines.local import Local
 from massmatch.sweeps.engines.ray import timed
 from massmatch.sweeps.job import Job
+from massmatch.sweeps.machines import Machines
 from massmatch.sweeps.speeds import measured
 from massmatch.sweeps.tables import Planned
 from sweeps.conftest import asked
@@ -68,7 +68,7 @@ def timings(monkeypatch):
 
 def swept(monkeypatch, cohort, runs, *more, engine=None, what=OPEN):
     runs.mkdir(exist_ok=True)
-    monkeypatch.setattr(sweeping.Where, "opened", lambda *_: engine or InThisProcess())
+    monkeypatch.setattr(Machines, "opened", lambda *_: engine or InThisProcess())
     return asked("sweep", cohort.root, *what, *more, "--out", runs)
 
 

@@ -19,12 +19,12 @@ from rich.console import Console
 
 from conftest import tiny
 from made_up_runs import write_run
-from massmatch.cli import board, sweeping
+from massmatch.cli import board
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.experiment import make_model
 from massmatch.runs.failure import Outcome, write_failure
 from massmatch.runs.folder import RunFolder
-from massmatch.sweeps import cost
+from massmatch.sweeps import cost, machines
 from massmatch.sweeps.engines import drive
 from massmatch.sweeps.status import Status, all_statuses, record_of, status_of, time_left
 from massmatch.sweeps.tables import Planned
@@ -322,8 +322,8 @@ def test_costs_come_from_the_epochs_of_like_runs_where_there_are_any(cohort, tra
     ],
 )
 def test_runs_that_share_a_gpu_are_counted(monkeypatch, engine, jobs, share, there, runs, expected):
-    monkeypatch.setattr(sweeping, "visible_gpus", lambda: there)
-    assert sweeping.Where(engine, jobs, "auto", 1, share, 16).per_gpu(runs) == expected
+    monkeypatch.setattr(machines, "visible_gpus", lambda: there)
+    assert machines.Machines(engine, jobs, "auto", 1, share).per_gpu(runs) == expected
 
 
 def test_an_epoch_is_timed_within_a_factor_of_five_of_what_it_takes(cohort, trained):

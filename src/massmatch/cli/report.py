@@ -28,26 +28,7 @@ def report(
 ) -> None:
     """Write a page about runs, with statistics, charts and contours, and its tables as Markdown, LaTeX and CSV."""
     with told():
-        from massmatch.data import open_cohort
-        from massmatch.errors import DataError
-        from massmatch.reports.page import write_report
-        from massmatch.runs.collection import collect, fingerprints
+        from massmatch.reports.page import report as write
 
-        opened, collection = None if cohort is None else open_cohort(cohort), collect(*runs)
-        if opened is not None and opened.fingerprint not in (known := fingerprints(collection)):
-            raise DataError(
-                f"{cohort}: its fingerprint is {opened.fingerprint}, but the runs were trained on "
-                f"{', '.join(known) or 'none that is finished'}: give the cohort of the runs, or leave --cohort away"
-            )
-        page = out / "report.html"
-        write_report(
-            page,
-            collection,
-            opened,
-            title=title,
-            baseline=baseline,
-            pictures=pictures,
-            draws=draws,
-            tables_in=out / "tables",
-        )
+        page = write(runs, cohort=cohort, out=out, title=title, baseline=baseline, pictures=pictures, draws=draws)
         screen.print(f"{page}", soft_wrap=True)

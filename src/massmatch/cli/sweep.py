@@ -93,21 +93,25 @@ def sweep(
     """
     with told("checkpoint of each run"):
         from massmatch.cli import figures, sweeping
-        from massmatch.sweeps.engines.local import cores
+        from massmatch.data import open_cohort
+        from massmatch.sweeps.machines import Machines
+        from massmatch.sweeps.plan import combined
+        from massmatch.sweeps.sweep import Sweep
 
         if figure == "1":
             figures.show_figure_1(out)
             return
         if figure in figures.ELSEWHERE:
             raise UsageError(figures.ELSEWHERE[figure])
-        fields = given(ctx, training)
         chosen = {"table": table, "figure": figure, "losses": losses, "models": models, "folds": folds, "seeds": seeds}
         chosen |= {"protocol": protocol, "letter": letter}
-        content = given(ctx, chosen)
-        fields |= {"folds": of} if given(ctx, {"of": of}) else {}
-        where = sweeping.Where(engine, jobs, address, cpus_per_run, gpus_per_run, cores())
+        fields = given(ctx, training) | ({"folds": of} if given(ctx, {"of": of}) else {})
+        asked = combined(plan, given(ctx, chosen), fields)
+        machines = Machines(engine, jobs, address, cpus_per_run, gpus_per_run)
         others = given(ctx, {"workers": workers, "track": track, "strict_resume": strict_resume})
-        failed = sweeping.sweep(cohort, plan, content, fields, where, others, out, dry_run=dry_run)
+        runs = Sweep.planned_on(open_cohort(cohort), asked, out, machines, others)
+        threads_given = asked.training.get("threads") is not None
+        failed = sweeping.show_sweep(runs, dry_run=dry_run, threads_given=threads_given)
     if failed:
         sys.exit(RUNS_FAILED)
 

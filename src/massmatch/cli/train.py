@@ -46,28 +46,28 @@ def train(
         from massmatch.data import open_cohort
         from massmatch.runs.experiment import experiment_on
         from massmatch.runs.record import relatives
+        from massmatch.training import entry
         from massmatch.training.distributed.launch import Processes
-        from massmatch.training.run import run
 
-        opened = open_cohort(cohort)
-        experiment = experiment_on(opened, **{**RECIPES[recipe], **given(context, options)})
+        opened, chosen = open_cohort(cohort), {**RECIPES[recipe], **given(context, options)}
+        experiment = experiment_on(opened, **chosen)
         if not experiment.folder(out, fold).exists():
             for folder, differs in relatives(experiment, out, fold).items():
                 errors.print(f"begins anew, in a folder of its own: {folder} has {differs}", style="yellow")
         with watching(experiment.loss) as watch:
-            folder = run(
-                experiment,
+            run = entry.train(
                 opened,
-                fold,
-                out,
-                watch,
+                fold=fold,
+                out=out,
                 devices=devices,
                 nodes=nodes,
                 workers=workers,
-                track=tuple(track or ()),
+                track=track or (),
                 strict_resume=strict_resume,
+                watch=watch,
+                **chosen,
             )
         if not Processes(devices, nodes).leads:
             return
-        show([folder])
-        screen.print(f"{folder}", soft_wrap=True)
+        show([run.path])
+        screen.print(f"{run.path}", soft_wrap=True)

@@ -160,13 +160,17 @@ class Cohort:
         return digest.hexdigest()[:16]
 
 
-def open_cohort(path: Path | str) -> Cohort:
+def open_cohort(path: Cohort | Path | str) -> Cohort:
     """The cohort in a folder: a prepared one, or else any pair of folders as `read_folder` describes.
+
+    A cohort that is open already is given back.
 
     Raises FileNotFoundError for a missing folder, CohortError for one that is not as it must be.
     """
     from massmatch.data.folder import read_folder, read_table  # it needs the Cohort of this module
 
+    if isinstance(path, Cohort):
+        return path
     root = Path(path)
     if not root.is_dir():
         raise UsageError(f"no such folder: {root}")

@@ -1,12 +1,14 @@
 """`massmatch report`: one self-contained page about a collection of runs, and its tables as files."""
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from massmatch.data import Cohort
+from massmatch.data import Cohort, open_cohort
+from massmatch.errors import DataError
 from massmatch.reports import charts, tables
 from massmatch.reports.blocks import Block, Heading, Section, Table, mammograms
 from massmatch.reports.blocks import tables as all_tables
@@ -19,7 +21,8 @@ from massmatch.reports.subject import Subject, count, subject
 from massmatch.reports.summary import licence, methods, summary
 from massmatch.reports.training import training
 from massmatch.runs.atomic import write_atomic
-from massmatch.runs.collection import Collection
+from massmatch.runs.collection import Collection, collect, fingerprints
+from massmatch.runs.folder import RunFolder
 from massmatch.statistics.intervals import DRAWS
 
 PICTURES = 2  # images of each kind; ours
@@ -31,6 +34,53 @@ FRAME = {
     "top": charts.TOP,
     "bottom": charts.BOTTOM,
 }
+
+
+def report(
+    runs: Collection | Sequence[Path | str | RunFolder] | Path | str | RunFolder,
+    *,
+    cohort: Cohort | Path | str | None = None,
+    out: Path | str = "report",
+    title: str = "",
+    baseline: str | None = None,
+    pictures: int = PICTURES,
+    draws: int = DRAWS,
+) -> Path:
+    """Write a page about runs, with statistics, charts and contours, and its tables as Markdown, LaTeX and CSV.
+
+    Args:
+        runs: what `sweep` gives, or folders of runs, or folders that hold such folders.
+        cohort: the cohort of the runs, or its folder; without it the report has no pictures.
+        out: the folder for `report.html` and `tables/`.
+        title: above the page; by default after the cohort.
+        baseline: the loss that all are compared with; by default hybrid, or another plain one.
+        pictures: images of each kind (best, median, worst, ...).
+        draws: of the bootstrap over patients.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageError: where a folder is missing, no run is finished, or the baseline is not among them.
+        DataError: where the cohort is not the one that the runs were trained on.
+
+    Example:
+        massmatch.report("runs", cohort="cohort")
+    """
+    if not isinstance(runs, Collection):
+        folders = [runs] if isinstance(runs, (str, Path, RunFolder)) else runs
+        runs = collect(*map(Path, folders))
+    page, opened = Path(out) / "report.html", None if cohort is None else open_cohort(cohort)
+    if opened is not None and opened.fingerprint not in (known := fingerprints(runs)):
+        raise DataError(
+            f"{opened.root}: its fingerprint is {opened.fingerprint}, but the runs were trained on "
+            f"{', '.join(known) or 'none that is finished'}: give the cohort of the runs, or leave --cohort away"
+        )
+    tables_in = page.with_name("tables")
+    write_report(
+        page, runs, opened, title=title, baseline=baseline, pictures=pictures, draws=draws, tables_in=tables_in
+    )
+    return page
 
 
 def write_report(

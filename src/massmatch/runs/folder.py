@@ -60,6 +60,10 @@ class RunFolder:
         names = ", ".join(str(each) for each in found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
         raise UsageError(f"{path} holds {len(found)} runs: give one of them ({names})")
 
+    def __fspath__(self) -> str:
+        """The path, so that a run may stand wherever a path may."""
+        return str(self.path)
+
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 

@@ -86,6 +86,17 @@ def checked(content: dict[str, Any], source: str = COMMAND_LINE) -> Plan:
     return plan
 
 
+def combined(file: Path | None, content: dict[str, Any], training: dict[str, Any]) -> Plan:
+    """The plan of a file, if there is one, with what the command line says in the place of what the file says.
+
+    Raises UsageError with a line for each mistake in either.
+    """
+    from_file = read_plan(file) if file else {}
+    if file:
+        checked(from_file, str(file))
+    return checked({**from_file, **content, "training": {**from_file.get("training", {}), **training}})
+
+
 def _as_in_protocol(protocol: str, training: dict[str, Any], source: str) -> dict[str, Any]:
     """The settings with those of the protocol. ValueError for one that contradicts it."""
     if wrong := contradiction(protocol, training):

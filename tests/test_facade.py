@@ -1,0 +1,77 @@
+"""What `import massmatch` gives: one documented call for each thing, and nothing loaded before it is used."""
+
+import subprocess
+import sys
+
+import pytest
+
+import massmatch
+from conftest import tiny
+from massmatch import UsageError
+
+TOY = {"width": 2, "scheme": "split", "epochs": 1, "threads": 1, "precision": "float32", "memory": "contiguous"}
+
+
+def test_importing_it_loads_nothing_heavy():
+    code = "import sys, massmatch\nprint([m for m in ('torch', 'numpy', 'pandas', 'pydantic') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", [name for name in massmatch.__all__ if name != "__version__"])
+def test_every_name_is_there_and_documented(name):
+    assert getattr(massmatch, name).__doc__
+    assert name in dir(massmatch)
+
+
+def test_the_names_for_type_checkers_are_those_that_are_loaded():
+    import ast
+    from pathlib import Path
+
+    tree = ast.parse(Path(massmatch.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    homes = {alias.name: each.module for each in block.body for alias in each.names}
+    assert {*homes, "__version__"} == set(massmatch.__all__)
+    for name, home in homes.items():
+        assert getattr(massmatch, name) is getattr(sys.modules[home], name)
+
+
+def test_an_unknown_name_is_an_attribute_error_and_rooms_can_still_be_imported():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = massmatch.nothing
+    code = "import massmatch.losses, massmatch.metrics, massmatch.data; massmatch.losses.LOSSES['bce']()"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_train_gives_the_run_and_does_nothing_the_second_time(cohort, tmp_path):
+    for _ in range(2):
+        run = massmatch.train(cohort, loss="bce", out=tmp_path, **TOY)
+    assert run.state == "done"
+    assert run.path == tiny(cohort, loss="bce", epochs=1, learning_rate=1e-4).folder(tmp_path, 0)
+    assert set(run.rows().columns) >= {"id", "dsc"}
+    index = massmatch.predict(run, cohort.root / "images" / f"{cohort.ids[0]}.png", tmp_path / "out").index
+    assert [row["id"] for row in index] == [cohort.ids[0]]
+
+
+def test_sweep_gives_runs_that_report_takes(cohort, tmp_path):
+    runs = massmatch.sweep(cohort.root, losses=["bce", "dice"], folds=[0], out=tmp_path / "runs", **TOY)
+    assert [run.loss for run in runs.finished] == ["bce", "dice"]
+    assert runs.unfinished == []
+    page = massmatch.report(runs, cohort=cohort, out=tmp_path / "report", draws=100)
+    again = massmatch.report(tmp_path / "runs", cohort=cohort.root, out=tmp_path / "again", draws=100)
+    assert page.read_bytes() == again.read_bytes()
+    assert (tmp_path / "report/tables").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"lerning_rate": 1}, "unknown option 'lerning_rate'; did you mean 'learning_rate'"),
+        ({"loss": "dise"}, "did you mean 'dice'"),
+        ({"model": "aunett"}, "did you mean 'aunet'"),
+        ({"epochs": 0, "width": 0}, "epochs: Input should be greater than or equal to 1, but is 0"),
+        ({"scheme": "random"}, "scheme: Input should be 'kfold', 'paper', 'split' or 'official'"),
+    ],
+)
+def test_what_train_does_not_know_is_a_usage_error(options, told, cohort, tmp_path):
+    with pytest.raises(UsageError, match=told):
+        massmatch.train(cohort, out=tmp_path, **options)
