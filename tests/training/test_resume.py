@@ -1,8 +1,6 @@
 """Runs that are interrupted, begun twice, asked for something else, or kept in odd folders."""
 
 import errno
-import hashlib
-import io
 import json
 import multiprocessing
 import os
@@ -307,25 +305,6 @@ def test_runs_of_the_first_version_are_found_again(cohort, tmp_path):
     how = {"optimizer": "adamw", "schedule": "one-cycle", "learning_rate": 0.002}
     old = Experiment(**fields, **how, precision="bfloat16", memory="channels-last", threads=1)
     assert old.digest == "7ee5e044"
-
-
-def as_the_first_version(path):
-    """A checkpoint as massmatch wrote it at first: no header, PyTorch's random state only, no scaler."""
-    state = load_checkpoint(path)
-    del state["scaler"]
-    state["rng"] = state["rng"][0]["torch"]
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    path.write_bytes(hashlib.sha256(buffer.getvalue()).hexdigest().encode() + b"\n" + buffer.getvalue())
-
-
-def test_runs_of_the_first_version_go_on_to_the_same_bits(cohort, tmp_path):
-    experiment = tiny(cohort, epochs=3, schedule="one-cycle", precision="bfloat16")
-    whole = fit.run(experiment, cohort, 0, tmp_path / "whole")
-    with pytest.raises(CutOffError):
-        fit.run(experiment, cohort, 0, tmp_path / "cut", cut_at(3, 2))
-    as_the_first_version(experiment.folder(tmp_path / "cut", 0) / "last.ckpt")
-    ends_alike(whole, fit.run(experiment, cohort, 0, tmp_path / "cut"))
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """Checkpoints: the state of a run after an epoch, in a file that proves itself before anything of it is used.
 
-    line 1    SHA-256 of all that follows, in hex
-    line 2    JSON: format, version, and what the state belongs to (network, loss, epochs done, versions)
-    then      the state as torch.save writes it: tensors, numbers, text, lists and dicts only
-
-The first runs of massmatch wrote no line 2: that is version 1, and is still read.
+line 1    SHA-256 of all that follows, in hex
+line 2    JSON: format, version, and what the state belongs to (network, loss, epochs done, versions)
+then      the state as torch.save writes it: tensors, numbers, text, lists and dicts only
 """
 
 import hashlib
@@ -63,7 +61,7 @@ def load_checkpoint(path: Path, about: Mapping[str, Any] | None = None) -> dict[
         raise DamagedError(f"{path} is damaged: its {len(rest)} bytes have another SHA-256 than its first line says")
     header, content = _parted(path, rest)
     differing = differences(about or {}, {key: value for key, value in header.items() if key in (about or {})})
-    if header and differing:
+    if differing:
         raise UsageError(f"{path} belongs to another run: {differing}")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -79,8 +77,6 @@ def load_checkpoint(path: Path, about: Mapping[str, Any] | None = None) -> dict[
 
 def _parted(path: Path, rest: bytes) -> tuple[dict[str, Any], bytes]:
     """Header and state. ValueError for a version that this one does not know."""
-    if rest.startswith(b"PK"):  # version 1: a ZIP file follows at once
-        return {}, rest
     line, _, content = rest.partition(b"\n")
     try:
         header = json.loads(line)
@@ -90,7 +86,7 @@ def _parted(path: Path, rest: bytes) -> tuple[dict[str, Any], bytes]:
         raise DamagedError(f"{path} is no checkpoint of massmatch: its second line names no format {FORMAT!r}")
     if header.get("version") != VERSION:
         raise UsageError(
-            f"{path} has version {header.get('version')} of the format, this massmatch reads 1 to {VERSION}: "
+            f"{path} has version {header.get('version')} of the format, this massmatch reads {VERSION}: "
             "go on with the version that wrote it"
         )
     return header, content

@@ -114,7 +114,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise UsageError(
             f"{path} holds no weights of massmatch ({type(error).__name__}): give a best.safetensors"
         ) from None
-    if "sha256" in said and said["sha256"] != digest(tensors):  # the first runs did not write it
+    if said.get("sha256") != digest(tensors):
         raise UsageError(f"{path} is damaged: its weights have another SHA-256 than the file says")
     if (name := first_unfinite(tensors)) is not None:
         raise UsageError(f"{path} is refused: {name} is not finite")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
@@ -66,7 +66,7 @@ class Progressed(NamedTuple):
         for name, part in self.parts.items():
             if name not in ("model", "critics"):
                 part.load_state_dict(state[name])
-        self.fabric.strategy.precision.load_state_dict(state.get("scaler", {}))
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])
         set_random_state(state["rng"], self.fabric.global_rank)
         return state["history"]
 
@@ -115,11 +115,8 @@ def random_state() -> dict[str, Any]:
     }
 
 
-def set_random_state(states: Tensor | list[dict[str, Any]], rank: int) -> None:
-    """Of this process. Version 1 of the checkpoints knew PyTorch's only."""
-    if isinstance(states, Tensor):
-        torch.set_rng_state(states)
-        return
+def set_random_state(states: list[dict[str, Any]], rank: int) -> None:
+    """Give the random generators of this process, which has this rank, the state that they had."""
     state = states[rank % len(states)]
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
