@@ -291,6 +291,7 @@ KNOWN = {  # docs/systems.md says why
     "instance": GRAPH,
     "blob": {"export"},
     "cc-dice-bce": {"export"},
+    "catmil": {"export"},
     "hausdorff-dt": {*GRAPH, "gradient", "second"},
     "ssl": {"gradient", "second", "order"},
     "density-asp": {"gradient", "second", "order"},

@@ -110,7 +110,7 @@ def test_region_wise_is_its_formula():
     torch.testing.assert_close(RegionWise(reduction="none")(x, y), (torch.sigmoid(x) * z).mean(AXES))
 
 
-NAMES = ["boundary", "hausdorff-dt", "generalised-surface", "region-wise", "blob", "cc-dice-bce", "instance"]
+NAMES = ["boundary", "hausdorff-dt", "generalised-surface", "region-wise", "blob", "cc-dice-bce", "catmil", "instance"]
 
 
 @pytest.mark.parametrize("name", NAMES)

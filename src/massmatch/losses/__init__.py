@@ -17,6 +17,7 @@ from .entry import Entry, VariantName
 from .own import AdaptedLoss
 from .rivals.adaptive import AdaptiveSampleLoss, DensityASP
 from .rivals.adaptive_region import AdaptiveRegionLoss
+from .rivals.catmil import CATMIL
 from .rivals.distance import BoundaryLoss, GeneralisedSurface, HausdorffDT, RegionWise
 from .rivals.instance import BlobLoss, CCDiceBCE, InstanceLoss
 from .rivals.region import RMI, SSIM, SSL
@@ -26,6 +27,7 @@ from .spec import LossSpec, make_loss, text_of
 
 __all__ = [
     "BCE",
+    "CATMIL",
     "CORES",
     "LOSSES",
     "RMI",

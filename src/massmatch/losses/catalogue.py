@@ -9,6 +9,7 @@ from .cores.catalogue import ENTRIES as CORE_ENTRIES
 from .entry import Catalogue, Entry, VariantName
 from .rivals.adaptive import AdaptiveSampleLoss, DensityASP
 from .rivals.adaptive_region import AdaptiveRegionLoss
+from .rivals.catmil import CATMIL
 from .rivals.distance import BoundaryLoss, GeneralisedSurface, HausdorffDT, RegionWise
 from .rivals.instance import BlobLoss, CCDiceBCE, InstanceLoss
 from .rivals.region import RMI, SSIM, SSL
@@ -141,6 +142,13 @@ ENTRIES: list[Entry] = [
         "Bouteille et al. 2025 (CC-DiceCE)",
         "adapted: weights of 1 and 1 are ours",
         "mean over the masses of Dice + BCE in each one's Voronoi region",
+    ),
+    Entry(
+        "catmil",
+        CATMIL,
+        "Luu et al. 2026 (arXiv 2604.08015)",
+        "adapted: each image by itself, where theirs takes the masses of a batch together",
+        "Dice + BCE, a Tversky loss in which each mass weighs about the same, and -log max p of each mass",
     ),
     Entry(
         "instance",
