@@ -23,8 +23,8 @@ class CATMIL(InstanceWise):
         CAT = 1 - (TP + s) / (TP + 0.3 FP + 0.7 FN + s)
         MIL = -mean_k log max(p over mass k)
 
-    where in CAT a pixel of mass k weighs 1 / (n_k + offset), n_k its number of pixels, and any other pixel `background`.
-    Both terms are 0 without mass (Luu et al. 2026, arXiv 2604.08015; all constants are theirs). Ours: each image by
+    where in CAT a pixel of mass k weighs 1 / (n_k + offset), n_k its number of pixels, and any other `background`. Both
+    terms are 0 without mass (Luu et al. 2026, arXiv 2604.08015; all constants are theirs). Ours: each image by
     itself, where they take the masses of a batch together; masses that touch by corners are one. Until `set_epoch` is
     called the weight of CAT is the full one.
 
