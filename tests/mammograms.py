@@ -9,7 +9,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from massmatch.data import CohortError, DataWarning, Sample
+from massmatch.data import DataError, DataWarning, Sample
 from massmatch.data.dicom import read_dicom
 from massmatch.data.readers.listing import Item, Listing
 
@@ -95,7 +95,7 @@ def listing(root, count, *, faulty=(), write=True):
 def read_item(root, n, is_faulty):
     """One drawn image with one mass of 10 x 8 pixels."""
     if is_faulty:
-        raise CohortError(f"{n}.dcm: must hold a breast, but holds none: replace it")
+        raise DataError(f"{n}.dcm: must hold a breast, but holds none: replace it")
     found = read_dicom(root, f"{n}.dcm")
     if n == 1:
         warnings.warn("1.dcm: something to know", DataWarning, stacklevel=2)

@@ -58,6 +58,39 @@ def test_imports_go_down_only(path):
             assert there == here or floor(there) > floor(here), f"{path.name} imports {module}"
 
 
+def modules_needed(path, known):
+    """The modules of ours that a file imports when it is loaded or used, but for those of type checkers."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = [ast.Pass()]
+    here = ["massmatch", *path.relative_to(SOURCE).with_suffix("").parts]
+    package = here[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            inner = [f"{base}.{alias.name}" for alias in node.names]
+            yield from (name for name in inner if name in known)
+            if base in known and not all(name in known for name in inner):
+                yield base
+
+
+def test_no_module_needs_itself_through_others():
+    """Each is taken away once all that it needs has been; what is left then goes round in a circle."""
+    names = {path: ".".join(["massmatch", *path.relative_to(SOURCE).with_suffix("").parts]) for path in FILES}
+    names = {path: name.removesuffix(".__init__") for path, name in names.items()}
+    known = set(names.values())
+    needs = {name: set(modules_needed(path, known)) - {name} for path, name in names.items()}
+    assert "massmatch.data.cohort" in needs["massmatch.data.open"]
+    while free := [name for name, needed in needs.items() if not needed & needs.keys()]:
+        for name in free:
+            del needs[name]
+    assert needs == {}
+
+
 def test_the_losses_need_torch_numpy_and_scipy_only():
     allowed = {"torch", "numpy", "scipy", "jaxtyping", "massmatch"} | sys.stdlib_module_names
     for path in (SOURCE / "losses").rglob("*.py"):

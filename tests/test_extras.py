@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from licences import PROJECT, required
 from massmatch.cli import app, extras
-from massmatch.data import CohortError, dicom
+from massmatch.data import DataError, dicom
 
 LIGHT = {"losses", "models", "nnunet"}
 
@@ -75,5 +75,5 @@ def test_the_version_is_printed():
 
 def test_a_dicom_file_names_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(dicom, "find_spec", lambda name: None)
-    with pytest.raises(CohortError, match=r"a\.dcm: .* pip install 'massmatch\[dicom\]'"):
+    with pytest.raises(DataError, match=r"a\.dcm: .* pip install 'massmatch\[dicom\]'"):
         dicom.read_dicom(tmp_path, "a.dcm")

@@ -7,7 +7,7 @@ import sys
 import pydicom
 import pytest
 
-from massmatch.data import CohortError
+from massmatch.data import DataError
 from massmatch.data.dicom import read_dicom
 from twins import cbis_ddsm, inbreast
 
@@ -84,7 +84,7 @@ def test_row_53_a_header_is_never_turned_into_text(tmp_path, monkeypatch):
     data = path.read_bytes()
     for length in range(140, len(data), 997):
         path.write_bytes(data[:length])
-        with pytest.raises(CohortError) as caught:
+        with pytest.raises(DataError) as caught:
             read_dicom(tmp_path, file)
         assert "SENTINEL" not in str(caught.value)
         assert caught.value.__cause__ is None

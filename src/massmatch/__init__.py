@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from massmatch.lazy import importer
 
 if TYPE_CHECKING:
-    from massmatch.data.cohort import Cohort, open_cohort
+    from massmatch.data.cohort import Cohort
+    from massmatch.data.open import open_cohort
     from massmatch.data.phantom import phantoms
     from massmatch.errors import DataError, MassmatchError, RunError, UsageError
     from massmatch.inference.batch import predict
@@ -56,7 +57,7 @@ __getattr__ = importer(
     __name__,
     {
         "Cohort": "data.cohort",
-        "open_cohort": "data.cohort",
+        "open_cohort": "data.open",
         "phantoms": "data.phantom",
         "DataError": "errors",
         "MassmatchError": "errors",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mammograms import mammogram, write_dicom
-from massmatch.data import CohortError, DataWarning
+from massmatch.data import DataError, DataWarning
 from massmatch.data.readers.cbis_ddsm.reader import LICENCE, cbis_ddsm, mask_of
 from massmatch.errors import UsageError
 from twins import cbis_ddsm as twin
@@ -128,14 +128,14 @@ def test_row_42_a_series_without_mask(root):
         write_dicom(path, mammogram(*twin.SIZE))
     (item,) = (item for item in cbis_ddsm(root).items if item.id == name)
     with pytest.raises(
-        CohortError, match=rf"^CBIS-DDSM/{name}_1/.*1-1\.dcm, .*1-2\.dcm: one of them must be a mask.*but 0"
+        DataError, match=rf"^CBIS-DDSM/{name}_1/.*1-1\.dcm, .*1-2\.dcm: one of them must be a mask.*but 0"
     ):
         item.read()
 
 
 def test_an_empty_mask_is_a_fault(tmp_path):
     write_dicom(tmp_path / "m.dcm", np.zeros((60, 40), np.uint8))
-    with pytest.raises(CohortError, match=r"^m\.dcm: .*empty"):
+    with pytest.raises(DataError, match=r"^m\.dcm: .*empty"):
         mask_of(tmp_path, ["m.dcm"], (60, 40))
 
 
@@ -180,7 +180,7 @@ def test_row_41_as_it_was_saved(root, change):
 def test_row_41_a_table_that_is_wrong(root, change, told):
     table = "mass_case_description_train_set.csv"
     (root / table).write_text(change(twin.csv_text(twin.HEADER, twin.TRAIN)), newline="")
-    with pytest.raises(CohortError, match=f"^{table}: .*{told}"):
+    with pytest.raises(DataError, match=f"^{table}: .*{told}"):
         cbis_ddsm(root)
 
 
@@ -188,7 +188,7 @@ def test_what_is_no_download(tmp_path, root):
     with pytest.raises(UsageError, match="no such folder"):
         cbis_ddsm(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CohortError, match=r"^mass_case_description_train_set\.csv: no such file"):
+    with pytest.raises(DataError, match=r"^mass_case_description_train_set\.csv: no such file"):
         cbis_ddsm(tmp_path / "empty")
     with pytest.raises(ValueError, match="--abnormality: must be mass, calc or both, but is 'lump'"):
         cbis_ddsm(root, abnormality="lump")

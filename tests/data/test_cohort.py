@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from massmatch.data import CohortError, Sample, open_cohort, phantoms, write_cohort
+from massmatch.data import DataError, Sample, open_cohort, phantoms, write_cohort
 from massmatch.errors import UsageError
 from started import started
 
@@ -161,7 +161,7 @@ def test_an_empty_folder_is_filled_and_missing_ones_are_made(tmp_path):
 
 @pytest.mark.parametrize("id", ["", " a", "a/b", "../a", ".a", "a\\b", "a\nb", "a.png"])
 def test_an_id_must_be_a_file_name(tmp_path, id):
-    with pytest.raises(CohortError, match="an id must be a file name without ending, but is"):
+    with pytest.raises(DataError, match="an id must be a file name without ending, but is"):
         write([named(id)], tmp_path / "c")
 
 
@@ -177,7 +177,7 @@ def test_an_id_must_be_a_file_name(tmp_path, id):
     ],
 )
 def test_what_would_not_come_back_is_refused_and_leaves_nothing(tmp_path, samples, message):
-    with pytest.raises(CohortError, match=message):
+    with pytest.raises(DataError, match=message):
         write(samples, tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
 
@@ -224,7 +224,7 @@ def test_a_killed_writer_leaves_nothing_under_the_cohorts_name(killed):
 def test_what_a_killed_writer_leaves_is_not_opened(killed):
     (left,) = killed.glob("c.part")
     assert len(list((left / "images").iterdir())) == 3  # a whole pair of folders, were it not for the sign
-    with pytest.raises(CohortError, match=r"UNFINISHED: the writing of .* was interrupted .*remove the folder"):
+    with pytest.raises(DataError, match=r"UNFINISHED: the writing of .* was interrupted .*remove the folder"):
         open_cohort(left)
 
 
@@ -251,32 +251,32 @@ def prepared(tmp_path):
 )
 def test_a_lost_file_is_named(prepared, lost, message):
     (prepared / lost).unlink()
-    with pytest.raises(CohortError, match=message):
+    with pytest.raises(DataError, match=message):
         open_cohort(prepared)
 
 
 def test_a_lost_image_with_its_mask_is_named(prepared):
     (prepared / "images/a.png").unlink()
     (prepared / "masks/a.png").unlink()
-    with pytest.raises(CohortError, match=r"samples.csv: rows without a file in images/: a: add it, or drop the row"):
+    with pytest.raises(DataError, match=r"samples.csv: rows without a file in images/: a: add it, or drop the row"):
         open_cohort(prepared)
 
 
 def test_a_lost_row_is_named(prepared):
     table = pd.read_csv(prepared / "samples.csv")
     table[1:].to_csv(prepared / "samples.csv", index=False)
-    with pytest.raises(CohortError, match=r"images/a.png: no row in samples.csv"):
+    with pytest.raises(DataError, match=r"images/a.png: no row in samples.csv"):
         open_cohort(prepared)
     for kind in ("images", "masks"):
         (prepared / kind / "a.png").unlink()
-    with pytest.raises(CohortError, match=r"samples.csv: must have the 3 rows of cohort.json, but has 2"):
+    with pytest.raises(DataError, match=r"samples.csv: must have the 3 rows of cohort.json, but has 2"):
         open_cohort(prepared)
 
 
 def test_nothing_outside_the_cohort_is_read(prepared):
     text = (prepared / "samples.csv").read_text()
     (prepared / "samples.csv").write_text(text.replace("\na,", "\n../../a,"))
-    with pytest.raises(CohortError, match=r"images/a.png: no row in samples.csv"):
+    with pytest.raises(DataError, match=r"images/a.png: no row in samples.csv"):
         open_cohort(prepared)
 
 
@@ -290,16 +290,16 @@ def test_nothing_outside_the_cohort_is_read(prepared):
 )
 def test_a_damaged_cohort_json_is_named(prepared, text, message):
     (prepared / "cohort.json").write_text(text)
-    with pytest.raises(CohortError, match=message):
+    with pytest.raises(DataError, match=message):
         open_cohort(prepared)
-    with pytest.raises(CohortError, match=message):
+    with pytest.raises(DataError, match=message):
         write(never(), prepared)
 
 
 def test_an_unknown_kind_of_masks_is_named(prepared):
     facts = json.loads((prepared / "cohort.json").read_text())
     (prepared / "cohort.json").write_text(json.dumps({**facts, "masks": "greys"}))
-    with pytest.raises(CohortError, match=r"cohort.json: masks must be 'instances' or 'binary', but is 'greys'"):
+    with pytest.raises(DataError, match=r"cohort.json: masks must be 'instances' or 'binary', but is 'greys'"):
         open_cohort(prepared)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from massmatch.data import CohortError
+from massmatch.data import DataError
 from massmatch.data.readers.monai import monai
 from massmatch.errors import UsageError
 
@@ -83,12 +83,12 @@ def test_entries_that_are_none(root):
 )
 def test_what_is_no_datalist(root, text, told):
     (root / "list.json").write_text(text)
-    with pytest.raises(CohortError, match=rf"^list\.json: {told}"):
+    with pytest.raises(DataError, match=rf"^list\.json: {told}"):
         monai(root)
     with pytest.raises(UsageError):
         monai(root / "nowhere")
     (root / "other.json").write_text("{}")
-    with pytest.raises(CohortError, match="has 2 json files: name the file itself"):
+    with pytest.raises(DataError, match="has 2 json files: name the file itself"):
         monai(root)
 
 
@@ -140,11 +140,11 @@ def test_of_several_labels_one_is_the_mass(root):
     named = {"0": "background", "1": "mass", "2": "calcification"}
     assert area(named) == 50
     assert area(named, label="calcification") == 25
-    with pytest.raises(CohortError, match=r"^list\.json: which label is the mass\? Give --label one of left, right"):
+    with pytest.raises(DataError, match=r"^list\.json: which label is the mass\? Give --label one of left, right"):
         area({"0": "background", "1": "left", "2": "right"})
-    with pytest.raises(CohortError, match=r"^a_label\.png: holds the values \[2\], which list\.json does not declare"):
+    with pytest.raises(DataError, match=r"^a_label\.png: holds the values \[2\], which list\.json does not declare"):
         area({"0": "background", "1": "mass"})
     (item,) = monai(write(root, training=[entry("a")])).items  # without names, 1, 2, ... number the masses
     assert item.read().instances.max() == 2
-    with pytest.raises(CohortError, match="so --label mass names none"):
+    with pytest.raises(DataError, match="so --label mass names none"):
         monai(root / "list.json", label="mass")

@@ -9,7 +9,7 @@ import pytest
 from pydicom import uid
 
 from mammograms import mammogram, sequence, write_dicom
-from massmatch.data import CohortError
+from massmatch.data import DataError
 from massmatch.data.dicom import is_dicom, names_patient, patient_key, read_dicom, read_header
 
 RAMP = np.array([[0, 10, 20], [30, 40, 50]], np.uint16)
@@ -85,7 +85,7 @@ def test_row_43_overlays_above_the_stored_bits_are_left_out(tmp_path):
 @pytest.mark.parametrize("pixels", [RAMP * 100, np.array([[-900, 5], [7, 8]], np.int16)])
 def test_more_bits_than_the_header_says_are_refused(tmp_path, pixels):
     """They would be cut off, so that bright tissue turns dark."""
-    with pytest.raises(CohortError, match=r"^a\.dcm: its pixels have \d+ bits, but its header says 10 \(BitsStored\)"):
+    with pytest.raises(DataError, match=r"^a\.dcm: its pixels have \d+ bits, but its header says 10 \(BitsStored\)"):
         read(tmp_path, pixels, BitsStored=10)
 
 
@@ -114,7 +114,7 @@ def test_padding_of_the_other_sign_is_air(tmp_path, pixels, padding, bits):
 
 @pytest.mark.parametrize("modality", ["RG", "CR", "DX", "OT"])
 def test_digitised_film_is_taken_when_it_is_asked_for(tmp_path, modality):
-    with pytest.raises(CohortError, match=f"has the modality {modality}: .*--modality any"):
+    with pytest.raises(DataError, match=f"has the modality {modality}: .*--modality any"):
         read(tmp_path, Modality=modality)
     assert read_dicom(tmp_path, "a.dcm", modality="any").pixels.tolist() == RAMP.tolist()
 
@@ -127,7 +127,7 @@ def test_jpeg_extended_of_12_bits_is_named_with_the_way_out(tmp_path):
     file["PixelData"].VR = "OB"
     file["PixelData"].is_undefined_length = True
     file.save_as(tmp_path / "a.dcm")
-    with pytest.raises(CohortError, match=r"^a\.dcm: JPEG Extended of 12 bits needs a decoder .*dcmdjpeg"):
+    with pytest.raises(DataError, match=r"^a\.dcm: JPEG Extended of 12 bits needs a decoder .*dcmdjpeg"):
         read_dicom(tmp_path, "a.dcm")
 
 
@@ -177,7 +177,7 @@ def test_eight_bits(tmp_path):
     ],
 )
 def test_row_43_refused_by_name(tmp_path, tags, what):
-    with pytest.raises(CohortError, match=rf"^a\.dcm: .*({what})"):
+    with pytest.raises(DataError, match=rf"^a\.dcm: .*({what})"):
         read(tmp_path, **tags)
 
 
@@ -194,7 +194,7 @@ def test_row_45_cut_off(tmp_path):
     whole = path.read_bytes()
     for length in (0, 100, 140, 300, 700, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(CohortError, match=r"^a\.dcm: "):
+        with pytest.raises(DataError, match=r"^a\.dcm: "):
             read_dicom(tmp_path, "a.dcm")
 
 
@@ -202,12 +202,12 @@ def test_row_45_no_dicom_and_no_preamble(tmp_path):
     (tmp_path / "a.dcm").write_text("<html>not found</html>")
     (tmp_path / "b.dcm").write_bytes(write_dicom(tmp_path / "c.dcm", RAMP).read_bytes()[132:])
     for name in ("a.dcm", "b.dcm"):
-        with pytest.raises(CohortError, match=rf"^{name}: is no DICOM file"):
+        with pytest.raises(DataError, match=rf"^{name}: is no DICOM file"):
             read_dicom(tmp_path, name)
 
 
 def test_row_45_a_dicomdir(tmp_path):
-    with pytest.raises(CohortError, match="is a DICOMDIR, a table of contents"):
+    with pytest.raises(DataError, match="is a DICOMDIR, a table of contents"):
         read(tmp_path, SOPClassUID="1.2.840.10008.1.3.10")
 
 
@@ -221,7 +221,7 @@ def test_row_45_flipped_bytes_never_give_a_traceback(tmp_path, seed):
     path.write_bytes(data)
     try:
         read_dicom(tmp_path, "a.dcm")
-    except CohortError as error:
+    except DataError as error:
         told = str(error)
     else:
         told = "a.dcm: "
@@ -230,12 +230,12 @@ def test_row_45_flipped_bytes_never_give_a_traceback(tmp_path, seed):
 
 
 def test_no_such_file_and_no_right(tmp_path):
-    with pytest.raises(CohortError, match=r"^a\.dcm: no such file"):
+    with pytest.raises(DataError, match=r"^a\.dcm: no such file"):
         read_dicom(tmp_path, "a.dcm")
     path = write_dicom(tmp_path / "b.dcm", RAMP)
     path.chmod(0)
     if not os.access(path, os.R_OK):
-        with pytest.raises(CohortError, match=r"^b\.dcm: may not be read"):
+        with pytest.raises(DataError, match=r"^b\.dcm: may not be read"):
             read_dicom(tmp_path, "b.dcm")
 
 
@@ -284,19 +284,19 @@ def test_row_44_a_missing_decoder_is_named(tmp_path, monkeypatch):
     write_dicom(tmp_path / "a.dcm", mammogram(64, 48), syntax=uid.JPEG2000Lossless)
     decoder = pydicom.pixels.get_decoder(uid.JPEG2000Lossless)
     monkeypatch.setattr(decoder, "_available", {})
-    with pytest.raises(CohortError, match=r"^a\.dcm: JPEG 2000 .* needs a decoder: pip install pylibjpeg-openjpeg"):
+    with pytest.raises(DataError, match=r"^a\.dcm: JPEG 2000 .* needs a decoder: pip install pylibjpeg-openjpeg"):
         read_dicom(tmp_path, "a.dcm")
 
 
 def test_row_44_video_is_no_mammogram(tmp_path):
-    with pytest.raises(CohortError, match=r"^a\.dcm: holds no still image|damaged"):
+    with pytest.raises(DataError, match=r"^a\.dcm: holds no still image|damaged"):
         read(tmp_path, syntax=uid.MPEG2MPML, encode=False, PixelData=pydicom.encaps.encapsulate([b"x" * 64]))
 
 
 def test_row_45_cut_off_compressed_pixels(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", mammogram(64, 48), syntax=uid.JPEG2000Lossless)
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(CohortError, match=r"^a\.dcm: .*(damaged|no pixels)"):
+    with pytest.raises(DataError, match=r"^a\.dcm: .*(damaged|no pixels)"):
         read_dicom(tmp_path, "a.dcm")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from massmatch.data import CohortError, open_cohort
+from massmatch.data import DataError, open_cohort
 from massmatch.data.images import levels, read_grey, read_labels
 
 REAL = Path(os.environ.get("MASSMATCH_REAL_COHORT", Path(__file__).parents[2] / "../shared/data/cbis_ddsm_mass_256"))
@@ -156,7 +156,7 @@ def test_a_palette_colours_labels_without_changing_them(folder):
     assert np.array_equal(read_labels(folder, "masks/a.png"), np.eye(16, dtype=np.uint8))
     painted.putpalette([0, 0, 0, 255, 0, 0, *[255] * 762])
     put(folder / "images/a.png", painted)
-    with pytest.raises(CohortError, match=r"images/a.png: must be grey, but is in colour"):
+    with pytest.raises(DataError, match=r"images/a.png: must be grey, but is in colour"):
         read_grey(folder, "images/a.png")
 
 
@@ -204,19 +204,19 @@ def cut(path):
 def test_pixels_that_would_change_in_silence_are_refused(folder, name, make, message):
     (folder / "images/a.png").unlink()
     make(folder / "images" / name)
-    with pytest.raises(CohortError, match=f"images/{name}: .*{message}"):
+    with pytest.raises(DataError, match=f"images/{name}: .*{message}"):
         read_grey(folder, f"images/{name}")
 
 
 def test_a_picture_of_a_billion_pixels_is_refused_unread(folder, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(CohortError, match=r"images/a.png: cannot be read as an image \(DecompressionBombError\)"):
+    with pytest.raises(DataError, match=r"images/a.png: cannot be read as an image \(DecompressionBombError\)"):
         open_cohort(folder)
 
 
 def test_broken_files_are_named_when_the_cohort_is_opened(folder):
     (folder / "masks/b.png").write_bytes(b"no image")
-    with pytest.raises(CohortError, match=r"masks/b.png: cannot be read as an image"):
+    with pytest.raises(DataError, match=r"masks/b.png: cannot be read as an image"):
         open_cohort(folder)
 
 
@@ -252,7 +252,7 @@ def test_one_value_is_binary_whatever_it_is(folder, value):
 def test_smoothed_masks_are_refused_not_thresholded_in_silence(folder):
     put(folder / "masks/b.png", labels(255, 255, 90, 17))
     with pytest.raises(
-        CohortError,
+        DataError,
         match=r"masks/b.png: a mask must hold 0 and one other value.*holds 4 values up to 255.*threshold it",
     ):
         open_cohort(folder)
@@ -260,19 +260,17 @@ def test_smoothed_masks_are_refused_not_thresholded_in_silence(folder):
 
 def test_labels_and_binary_masks_do_not_mix(folder):
     put(folder / "masks/a.png", labels(1, 2))  # and b holds 255
-    with pytest.raises(CohortError, match=r"masks/b.png: other masks hold labels 1, 2, ..., but this one 255 alone"):
+    with pytest.raises(DataError, match=r"masks/b.png: other masks hold labels 1, 2, ..., but this one 255 alone"):
         open_cohort(folder)
 
 
 def test_a_mask_that_changed_after_opening_is_named(folder):
     cohort = open_cohort(folder)
     put(folder / "masks/a.png", labels(255, 90))
-    with pytest.raises(
-        CohortError, match=r"masks/a.png: the cohort's masks hold 0 and one other value.*\[0, 90, 255\]"
-    ):
+    with pytest.raises(DataError, match=r"masks/a.png: the cohort's masks hold 0 and one other value.*\[0, 90, 255\]"):
         cohort.load("a")
     put(folder / "masks/b.png", np.zeros((16, 8), np.uint8))
-    with pytest.raises(CohortError, match=r"masks/b.png: the mask must have the size of its image, \(16, 16\)"):
+    with pytest.raises(DataError, match=r"masks/b.png: the mask must have the size of its image, \(16, 16\)"):
         cohort.load("b")
 
 
@@ -283,7 +281,7 @@ def test_images_without_mask_are_named_five_and_counted(folder):
     for n in range(7):
         put(folder / f"images/x{n}.png", np.zeros((16, 16), np.uint8))
     with pytest.raises(
-        CohortError,
+        DataError,
         match=r"^images/x0.png, images/x1.png, images/x2.png, images/x3.png, images/x4.png and 2 more \(7 in all\): "
         r"no mask of this name in masks/ \(one without mass is all black\): add it, or move the file away$",
     ):
@@ -292,25 +290,25 @@ def test_images_without_mask_are_named_five_and_counted(folder):
 
 def test_masks_without_image_are_named(folder):
     put(folder / "masks/c.png", two_masses())
-    with pytest.raises(CohortError, match=r"masks/c.png: no image of this name in images/"):
+    with pytest.raises(DataError, match=r"masks/c.png: no image of this name in images/"):
         open_cohort(folder)
 
 
 def test_images_without_row_and_rows_without_image_are_named(folder):
     add(folder, "c")
-    with pytest.raises(CohortError, match=r"images/c.png: no row in facts.csv, whose `id` is a file's name"):
+    with pytest.raises(DataError, match=r"images/c.png: no row in facts.csv, whose `id` is a file's name"):
         open_cohort(folder)
     (folder / "facts.csv").write_text("id,patient\na,1\nb,1\nc,2\nd,2\ne,2\n")
-    with pytest.raises(CohortError, match=r"facts.csv: rows without a file in images/: d, e: add it, or drop the row"):
+    with pytest.raises(DataError, match=r"facts.csv: rows without a file in images/: d, e: add it, or drop the row"):
         open_cohort(folder)
 
 
 def test_masks_of_another_size_are_named_with_both_sizes(folder):
     put(folder / "images/a.png", np.zeros((16, 8), np.uint8))
-    with pytest.raises(CohortError, match=r"masks/a.png: .* size of its image, \(16, 8\) .* but has \(16, 16\): make"):
+    with pytest.raises(DataError, match=r"masks/a.png: .* size of its image, \(16, 8\) .* but has \(16, 16\): make"):
         open_cohort(folder)
     put(folder / "masks/a.png", np.zeros((8, 16), np.uint8))
-    with pytest.raises(CohortError, match=r"masks/a.png: .* but has \(8, 16\); it looks transposed"):
+    with pytest.raises(DataError, match=r"masks/a.png: .* but has \(8, 16\); it looks transposed"):
         open_cohort(folder)
 
 
@@ -325,16 +323,16 @@ def test_masks_of_another_size_are_named_with_both_sizes(folder):
 )
 def test_a_file_that_should_not_be_there_is_named(folder, name, message):
     (folder / name).write_bytes(b"")
-    with pytest.raises(CohortError, match=message):
+    with pytest.raises(DataError, match=message):
         open_cohort(folder)
 
 
 def test_a_missing_or_empty_folder_is_named(folder):
-    with pytest.raises(CohortError, match=r"images/: no such folder in .*; a cohort has images/ and masks/"):
+    with pytest.raises(DataError, match=r"images/: no such folder in .*; a cohort has images/ and masks/"):
         open_cohort(folder / "images")
     for path in (folder / "images").iterdir():
         path.unlink()
-    with pytest.raises(CohortError, match=r"images/: must hold images, but is empty"):
+    with pytest.raises(DataError, match=r"images/: must hold images, but is empty"):
         open_cohort(folder)
 
 
@@ -365,7 +363,7 @@ def test_a_missing_or_empty_folder_is_named(folder):
 )
 def test_a_csv_that_cannot_be_is_named(folder, text, message):
     (folder / "facts.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(CohortError, match=f"^facts.csv: {message}"):
+    with pytest.raises(DataError, match=f"^facts.csv: {message}"):
         open_cohort(folder)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from massmatch.data import CohortError, DataWarning
+from massmatch.data import DataError, DataWarning
 from massmatch.data.images import read_grey, read_labels
 
 RAMP8 = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
@@ -47,7 +47,7 @@ def test_a_tiff_with_white_at_zero_has_its_air_dark(tmp_path, pixels, compressed
 def test_a_tiff_to_be_shown_turned_is_refused(tmp_path, pixels, compressed, orientation):
     write_tiff(tmp_path / "a.tif", pixels, compressed=compressed, t274=orientation)
     for read in (read_grey, read_labels):
-        with pytest.raises(CohortError, match=r"^a\.tif: an orientation tag asks to show it turned: save it upright"):
+        with pytest.raises(DataError, match=r"^a\.tif: an orientation tag asks to show it turned: save it upright"):
             read(tmp_path, "a.tif")
 
 
@@ -58,7 +58,7 @@ def test_a_tiff_that_says_it_is_upright_is_read(tmp_path):
 
 def test_negative_greys_of_8_bits_are_refused(tmp_path):
     write_tiff(tmp_path / "a.tif", RAMP8, t339=2)
-    with pytest.raises(CohortError, match=r"^a\.tif: .*signed 8 bits"):
+    with pytest.raises(DataError, match=r"^a\.tif: .*signed 8 bits"):
         read_grey(tmp_path, "a.tif")
 
 
@@ -73,7 +73,7 @@ def test_16_bits_beside_an_alpha_channel_are_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
-    with pytest.raises(CohortError, match=r"^a\.png: 16 bits in several channels would be cut to 8"):
+    with pytest.raises(DataError, match=r"^a\.png: 16 bits in several channels would be cut to 8"):
         read_grey(tmp_path, "a.png")
 
 
@@ -118,7 +118,7 @@ def test_the_colours_of_a_palette_say_what_is_background(tmp_path, colours, numb
 
 def test_a_palette_without_black_is_refused(tmp_path):
     painted(tmp_path / "a.png", [[0, 1]], {0: WHITE, 1: RED})
-    with pytest.raises(CohortError, match=r"^a\.png: none of its palette's colours is black"):
+    with pytest.raises(DataError, match=r"^a\.png: none of its palette's colours is black"):
         read_labels(tmp_path, "a.png")
 
 
@@ -146,7 +146,7 @@ def test_colours_and_alpha_channel_that_agree_are_one_mask_and_others_are_refuse
     Image.fromarray(np.stack([grey, grey], axis=2), "LA").save(tmp_path / "a.png")
     assert np.array_equal(read_labels(tmp_path, "a.png"), grey)
     Image.fromarray(np.stack([grey, 255 - grey], axis=2), "LA").save(tmp_path / "a.png")
-    with pytest.raises(CohortError, match=r"^a\.png: its colours and its alpha channel mark other pixels"):
+    with pytest.raises(DataError, match=r"^a\.png: its colours and its alpha channel mark other pixels"):
         read_labels(tmp_path, "a.png")
 
 
@@ -162,5 +162,5 @@ def test_channels_that_differ_by_noise_are_grey(tmp_path, read):
     luminance = colours @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as JPEG has it
     assert np.abs(found - luminance).max() <= 1
     Image.fromarray(np.stack([RAMP8, RAMP8 + 9, RAMP8], axis=2)).save(tmp_path / "a.png")
-    with pytest.raises(CohortError, match=r"^a\.png: must be grey, but is in colour \(channels differ by 9 levels\)"):
+    with pytest.raises(DataError, match=r"^a\.png: must be grey, but is in colour \(channels differ by 9 levels\)"):
         read(tmp_path, "a.png")

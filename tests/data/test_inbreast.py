@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mammograms import write_dicom
-from massmatch.data import CohortError, DataWarning
+from massmatch.data import DataError, DataWarning
 from massmatch.data.readers.inbreast.reader import inbreast
 from massmatch.errors import UsageError
 from twins import inbreast as twin
@@ -92,7 +92,7 @@ def test_row_39_a_mass_outside_of_its_image(root):
     listing = inbreast(root)
     for id, share in (("20000001", "100"), ("20000003", "73")):
         (item,) = (item for item in listing.items if item.id == id)
-        with pytest.raises(CohortError, match=rf"^AllXML/{id}\.xml: {share} % of mass 1 lies outside.*swapped axes"):
+        with pytest.raises(DataError, match=rf"^AllXML/{id}\.xml: {share} % of mass 1 lies outside.*swapped axes"):
             item.read()
 
 
@@ -138,7 +138,7 @@ def test_row_40_any_other_without_xml_is_a_fault(root, id, old, new, told):
 
 def test_row_40_without_a_table_one_must_decide(tmp_path):
     twin.write(tmp_path, table="none")
-    with pytest.raises(CohortError, match=r"INbreast\.csv: neither it nor INbreast\.xls.*--allow-missing-annotations"):
+    with pytest.raises(DataError, match=r"INbreast\.csv: neither it nor INbreast\.xls.*--allow-missing-annotations"):
         inbreast(tmp_path)
     samples, _ = read(inbreast(tmp_path, allow_missing_annotations=True))
     assert len(samples) == 12
@@ -207,7 +207,7 @@ def test_row_41_unicode_text(root):
 def test_row_41_a_table_that_is_none(root, name, content):
     (root / "INbreast.csv").unlink()
     (root / name).write_bytes(content)
-    with pytest.raises(CohortError, match=rf"^{name}: (must have the columns|cannot be read)"):
+    with pytest.raises(DataError, match=rf"^{name}: (must have the columns|cannot be read)"):
         inbreast(root)
 
 
@@ -217,7 +217,7 @@ def test_row_41_the_table_beside_the_images_counts(root):
         (root / name / "INbreast.csv").write_text(twin.csv_text().replace(";2;5", ";4;5"))
     assert inbreast(root).items[0].read().density == 2
     (root / "INbreast.csv").unlink()
-    with pytest.raises(CohortError, match=r"^A/INbreast\.csv, B/INbreast\.csv: must be one table"):
+    with pytest.raises(DataError, match=r"^A/INbreast\.csv, B/INbreast\.csv: must be one table"):
         inbreast(root)
 
 
@@ -238,7 +238,7 @@ def test_row_49_an_image_is_made_from_its_table_too(root):
 )
 def test_row_41_a_table_that_is_wrong(root, change, told):
     (root / "INbreast.csv").write_text(change(twin.csv_text()), newline="")
-    with pytest.raises(CohortError, match=told):
+    with pytest.raises(DataError, match=told):
         inbreast(root)
 
 
@@ -332,7 +332,7 @@ def test_reports_and_what_macos_adds_are_not_looked_into(tmp_path, closed):
 def test_two_releases_are_not_mixed(tmp_path):
     for name in ("a", "b"):
         twin.write(tmp_path / name)
-    with pytest.raises(CohortError, match=r"^a/AllDICOMs, b/AllDICOMs: must be one folder.*give the folder of one"):
+    with pytest.raises(DataError, match=r"^a/AllDICOMs, b/AllDICOMs: must be one folder.*give the folder of one"):
         inbreast(tmp_path)
     assert len(inbreast(tmp_path / "b").items) == 12
 
@@ -340,12 +340,12 @@ def test_two_releases_are_not_mixed(tmp_path):
 def test_what_is_no_release(tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         inbreast(tmp_path / "nowhere")
-    with pytest.raises(CohortError, match=r"^AllDICOMs/: no such folder"):
+    with pytest.raises(DataError, match=r"^AllDICOMs/: no such folder"):
         inbreast(tmp_path)
     (tmp_path / "AllXML").mkdir()
     (tmp_path / "AllDICOMs").mkdir()
     (tmp_path / "AllDICOMs/1.dcm").write_bytes(b"")
-    with pytest.raises(CohortError, match=r"^AllDICOMs/: must hold files such as.*holds none \(AllDICOMs/1\.dcm\)"):
+    with pytest.raises(DataError, match=r"^AllDICOMs/: must hold files such as.*holds none \(AllDICOMs/1\.dcm\)"):
         inbreast(tmp_path)
 
 
@@ -362,7 +362,7 @@ def test_row_50_links_that_lead_out_are_faults(root, tmp_path):
 def test_row_50_so_do_the_table_and_the_folders(root, tmp_path, name):
     (root / name).rename(tmp_path / "elsewhere")
     (root / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CohortError, match=rf"^{name}: leads out of the source folder"):
+    with pytest.raises(DataError, match=rf"^{name}: leads out of the source folder"):
         inbreast(root)
     assert len(read(inbreast(root, allow_outside_root=True))[0]) == 12
 

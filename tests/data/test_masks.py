@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from massmatch.data import CohortError, DataWarning
+from massmatch.data import DataError, DataWarning
 from massmatch.data.masks import merged, to_instances, without_specks
 
 
@@ -59,14 +59,14 @@ def test_row_33_more_than_two_levels_are_refused(levels):
     for n, level in enumerate(levels):
         mask[10 * n : 10 * n + 8, 5:30] = level
     with pytest.raises(
-        CohortError, match=r"^m\.png: a mask must hold 0 and one other value, or labels.*but holds the levels"
+        DataError, match=r"^m\.png: a mask must hold 0 and one other value, or labels.*but holds the levels"
     ):
         to_instances(mask, "m.png")
 
 
 def test_row_33_an_image_is_no_mask():
     picture = np.random.default_rng(0).integers(0, 255, (60, 60)).astype(np.uint8)
-    with pytest.raises(CohortError, match=r"^m\.png: must be a mask.*is it an image"):
+    with pytest.raises(DataError, match=r"^m\.png: must be a mask.*is it an image"):
         to_instances(picture, "m.png")
 
 

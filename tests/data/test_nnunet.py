@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from massmatch.data import CohortError, open_cohort
+from massmatch.data import DataError, open_cohort
 from massmatch.data.export import export_nnunet
 from massmatch.data.preparation.process import prepare
 from massmatch.data.preprocessing.frame import Preprocessing
@@ -44,9 +44,9 @@ def test_the_label_that_is_the_mass(root):
     assert {id: int(s.mask.sum()) for id, s in samples.items()} == {"a": 50, "b": 50}
     assert int(read(nnunet(root, label="calcification"))["a"].mask.sum()) == 25
     write(root, {**FACTS, "labels": {"background": 0, "left": 1, "right": 2}})
-    with pytest.raises(CohortError, match=r"which label is the mass\? Give --label one of left, right"):
+    with pytest.raises(DataError, match=r"which label is the mass\? Give --label one of left, right"):
         nnunet(root)
-    with pytest.raises(CohortError, match="has no label 'mas', but left, right"):
+    with pytest.raises(DataError, match="has no label 'mas', but left, right"):
         nnunet(root, label="mas")
 
 
@@ -63,7 +63,7 @@ def test_the_label_that_is_the_mass(root):
 def test_a_dataset_that_is_none_of_ours(root, change, told):
     facts = {name: value for name, value in {**FACTS, **change}.items() if value is not None}
     write(root, facts)
-    with pytest.raises(CohortError, match=rf"^dataset\.json: .*({told})"):
+    with pytest.raises(DataError, match=rf"^dataset\.json: .*({told})"):
         nnunet(root)
 
 
@@ -71,10 +71,10 @@ def test_files_that_lack(root):
     (root / "labelsTr/a.png").unlink()
     assert nnunet(root).faults == {"imagesTr/a_0000.png": "labelsTr/a.png: no such file: add it, or remove its partner"}
     (root / "dataset.json").write_text("{")
-    with pytest.raises(CohortError, match=r"^dataset\.json: cannot be read as JSON"):
+    with pytest.raises(DataError, match=r"^dataset\.json: cannot be read as JSON"):
         nnunet(root)
     (root / "dataset.json").unlink()
-    with pytest.raises(CohortError, match=r"^dataset\.json: no such file"):
+    with pytest.raises(DataError, match=r"^dataset\.json: no such file"):
         nnunet(root)
 
 
@@ -158,7 +158,7 @@ def test_values_that_are_not_declared_are_refused(root):
     label[5:15, 5:10] = 255
     Image.fromarray(label).save(root / "labelsTr/a.png")
     (item,) = (item for item in nnunet(root).items if item.id == "a")
-    with pytest.raises(CohortError, match=r"^labelsTr/a\.png: holds the values \[255\], which dataset\.json does not"):
+    with pytest.raises(DataError, match=r"^labelsTr/a\.png: holds the values \[255\], which dataset\.json does not"):
         item.read()
 
 

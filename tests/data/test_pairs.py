@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mammograms import mammogram, write_dicom
-from massmatch.data import CohortError, DataWarning, open_cohort
+from massmatch.data import DataError, DataWarning, open_cohort
 from massmatch.data.readers.folder import folder
 from massmatch.errors import UsageError
 
@@ -126,14 +126,14 @@ def test_sixteen_bits_are_kept(root):
 def test_row_32_sizes_that_differ(root, shape, told):
     save(root / "masks/a.png", mask(shape=shape))
     (item,) = (item for item in folder(root).items if item.id == "a")
-    with pytest.raises(CohortError, match=rf"^masks/a\.png: .*\(60, 50\).*{told}"):
+    with pytest.raises(DataError, match=rf"^masks/a\.png: .*\(60, 50\).*{told}"):
         item.read()
 
 
 def test_row_34_empty_folders(tmp_path):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
-    with pytest.raises(CohortError, match="must hold images and masks"):
+    with pytest.raises(DataError, match="must hold images and masks"):
         folder(tmp_path)
     with pytest.raises(UsageError):
         folder(tmp_path / "nowhere")
@@ -168,7 +168,7 @@ def test_a_folder_of_other_endings_names_them(tmp_path):
     for folder_ in ("images", "masks"):
         (tmp_path / folder_).mkdir()
         (tmp_path / folder_ / "a.bmp").write_bytes(b"x")
-    with pytest.raises(CohortError, match=r"but holds none \(there are files that end in \.bmp\)"):
+    with pytest.raises(DataError, match=r"but holds none \(there are files that end in \.bmp\)"):
         folder(tmp_path)
 
 
@@ -179,7 +179,7 @@ def test_a_gap_is_not_one_patient_of_several_images(root, gap):
     ids = sorted(path.stem for path in (root / "images").iterdir())
     (root / "facts.csv").write_text("id,patient\n" + "".join(f"{id},{gap}\n" for id in ids))
     for read_all in (folder, open_cohort):
-        with pytest.raises(CohortError, match=rf"^facts\.csv: patient must be filled in .*but is '{gap}' for"):
+        with pytest.raises(DataError, match=rf"^facts\.csv: patient must be filled in .*but is '{gap}' for"):
             read_all(root)
 
 
@@ -187,7 +187,7 @@ def test_digitised_film_is_read_when_it_is_asked_for(root):
     (root / "images/a.png").unlink()
     write_dicom(root / "images/a.dcm", image().astype(np.uint16), Modality="RG")
     (item,) = (item for item in folder(root).items if item.id == "a")
-    with pytest.raises(CohortError, match="--modality any"):
+    with pytest.raises(DataError, match="--modality any"):
         item.read()
     (item,) = (item for item in folder(root, modality="any").items if item.id == "a")
     assert item.read().image.shape == image().shape
@@ -212,7 +212,7 @@ def test_row_36_damaged_files(root, damage, ending):
     save(path, image())
     path.write_bytes({"cut": path.read_bytes()[: path.stat().st_size // 2], "empty": b"", "text": b"an image"}[damage])
     (item,) = (item for item in folder(root).items if item.id == "a")
-    with pytest.raises(CohortError, match=rf"^images/a\.{ending}: cannot be read as an image"):
+    with pytest.raises(DataError, match=rf"^images/a\.{ending}: cannot be read as an image"):
         item.read()
 
 
@@ -220,7 +220,7 @@ def test_row_37_a_bomb_is_refused_before_it_unfolds(root):
     """144 million pixels in some 20 kB."""
     Image.new("L", (12000, 12000)).save(root / "images/a.png")
     (item,) = (item for item in folder(root).items if item.id == "a")
-    with pytest.raises(CohortError, match=r"^images/a\.png: must have at most 100 million pixels, not 144"):
+    with pytest.raises(DataError, match=r"^images/a\.png: must have at most 100 million pixels, not 144"):
         item.read()
 
 
@@ -230,7 +230,7 @@ def test_a_turned_photograph_is_refused(root):
     exif[0x0112] = 6
     Image.fromarray(image()).save(root / "images/a.jpg", exif=exif)
     (item,) = (item for item in folder(root).items if item.id == "a")
-    with pytest.raises(CohortError, match=r"^images/a\.jpg: an orientation tag"):
+    with pytest.raises(DataError, match=r"^images/a\.jpg: an orientation tag"):
         item.read()
 
 
@@ -246,7 +246,7 @@ def test_a_csv_of_facts(root):
     assert (a.facts["age"], a.facts["spacing_source"], b.facts["spacing_source"]) == (50, "csv", "none")
     assert listing.remarks == []
     (root / "facts.csv").write_text("id,patient\na,p1\n")
-    with pytest.raises(CohortError, match=r"^facts\.csv: must have one row per image.*differ in b"):
+    with pytest.raises(DataError, match=r"^facts\.csv: must have one row per image.*differ in b"):
         folder(root)
 
 

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from mammograms import listing
 from massmatch.cli import app
-from massmatch.data import CohortError, open_cohort
-from massmatch.data.cohort import read_json
+from massmatch.data import DataError, open_cohort
+from massmatch.data.open import read_json
 from massmatch.data.preparation.process import _digest, prepare
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.cbis_ddsm.reader import cbis_ddsm
@@ -122,10 +122,10 @@ def test_progress_counts_to_the_end(source, tmp_path):
 
 def test_row_35_a_fault_stops_and_the_rest_is_not_lost(tmp_path):
     source = listing(tmp_path, 4, faulty=(2,))
-    with pytest.raises(CohortError, match=r"^2\.dcm: must hold a breast"):
+    with pytest.raises(DataError, match=r"^2\.dcm: must hold a breast"):
         run(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(CohortError, match="UNFINISHED"):
+    with pytest.raises(DataError, match="UNFINISHED"):
         open_cohort(tmp_path / "out.part")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out.part/images").iterdir()}
     assert len(before) == 2
@@ -135,7 +135,7 @@ def test_row_35_a_fault_stops_and_the_rest_is_not_lost(tmp_path):
 def test_row_35_or_is_skipped_and_named(tmp_path):
     source = listing(tmp_path, 4, faulty=(2,))
     source.faults["3.xml"] = "3.xml: no such annotation: add it"
-    with pytest.raises(CohortError, match=r"3\.xml: no such annotation: add it\nmend these, or .* --on-error skip"):
+    with pytest.raises(DataError, match=r"3\.xml: no such annotation: add it\nmend these, or .* --on-error skip"):
         run(source, tmp_path / "out")
     outcome = run(source, tmp_path / "out", on_error="skip")
     told = {
@@ -148,14 +148,14 @@ def test_row_35_or_is_skipped_and_named(tmp_path):
 
 
 def test_row_34_nothing_to_prepare(tmp_path):
-    with pytest.raises(CohortError, match="the reader found none"):
+    with pytest.raises(DataError, match="the reader found none"):
         run(Listing(tmp_path, [], "made up"), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_row_35_two_images_of_one_id(source, tmp_path):
     twice = Listing(source.root, [*source.items, source.items[0]], "made up")
-    with pytest.raises(CohortError, match=r"0\.dcm: .*case0.*0\.dcm"):
+    with pytest.raises(DataError, match=r"0\.dcm: .*case0.*0\.dcm"):
         run(twice, tmp_path / "out")
 
 
@@ -242,7 +242,7 @@ def test_row_49_what_does_not_hold_is_made_again(tmp_path, damage):
     (tmp_path / "source").mkdir()
     source = listing(tmp_path / "source", 3)
     run(source, tmp_path / "straight")
-    with pytest.raises(CohortError):
+    with pytest.raises(DataError):
         run(listing(tmp_path / "source", 3, faulty=(2,)), tmp_path / "out")
     source = listing(tmp_path / "source", 3, write=False)
     note, image = tmp_path / "out.part/done/case0.json", tmp_path / "out.part/images/case0.png"
@@ -262,7 +262,7 @@ def test_row_49_what_does_not_hold_is_made_again(tmp_path, damage):
 
 def test_row_49_other_options_make_it_again(tmp_path):
     (tmp_path / "source").mkdir()
-    with pytest.raises(CohortError):
+    with pytest.raises(DataError):
         run(listing(tmp_path / "source", 3, faulty=(2,)), tmp_path / "out")
     small = Preprocessing(size="native")
     run(listing(tmp_path / "source", 3, write=False), tmp_path / "out", small)
@@ -283,13 +283,13 @@ def test_row_46_a_file_that_fails_once_is_read_again(source, tmp_path):
 def stumble(mark, read):
     if not mark.exists():
         mark.touch()
-        raise CohortError("0.dcm: stale file handle")
+        raise DataError("0.dcm: stale file handle")
     return read()
 
 
 def test_row_46_a_file_that_disappears_is_named(source, tmp_path):
     (source.root / "2.dcm").unlink()
-    with pytest.raises(CohortError, match=r"^2\.dcm: no such file"):
+    with pytest.raises(DataError, match=r"^2\.dcm: no such file"):
         run(source, tmp_path / "out")
 
 
@@ -297,7 +297,7 @@ def test_row_46_also_under_a_training(cohort, tmp_path):
     shutil.copytree(cohort.root, tmp_path / "c")
     opened = open_cohort(tmp_path / "c")
     (tmp_path / f"c/masks/{cohort.ids[3]}.png").unlink()
-    with pytest.raises(CohortError, match=rf"^masks/{cohort.ids[3]}\.png: cannot be read as an image"):
+    with pytest.raises(DataError, match=rf"^masks/{cohort.ids[3]}\.png: cannot be read as an image"):
         Samples(opened, opened.ids, LOSSES["bce"]())
 
 
@@ -312,7 +312,7 @@ def test_row_50_nothing_outside_is_read(tmp_path):
     (root / "own").write_text("o")
     (root / "near").symlink_to(root / "own")
     for path in ("../secret", str(tmp_path / "secret"), "link", "a/../../secret"):
-        with pytest.raises(CohortError, match=r"secret|link.*leads out of the source folder.*--allow-outside-root"):
+        with pytest.raises(DataError, match=r"secret|link.*leads out of the source folder.*--allow-outside-root"):
             inside(root, path)
         assert inside(root, path, allow_outside=True) == root / path
     assert inside(root, "near") == root / "near"
@@ -321,7 +321,7 @@ def test_row_50_nothing_outside_is_read(tmp_path):
 def test_row_35_a_loop_of_links(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    with pytest.raises(CohortError, match="a: is a loop of links"):
+    with pytest.raises(DataError, match="a: is a loop of links"):
         inside(tmp_path, "a")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from massmatch.cli import app
-from massmatch.data import CohortError, open_cohort
+from massmatch.data import DataError, open_cohort
 from massmatch.explanations.subject import from_files, read_prediction
 from massmatch.losses import make_loss
 
@@ -205,7 +205,7 @@ def test_a_stored_prediction_of_next_to_nothing_is_no_mask(trained, cohort, tmp_
 def test_a_prediction_in_colour_is_refused(files, tmp_path):
     image, truth, _ = files
     colour = save(tmp_path / "colour.png", np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8))
-    with pytest.raises(CohortError, match=r"colour.png: must be grey"):
+    with pytest.raises(DataError, match=r"colour.png: must be grey"):
         from_files(image, truth, colour)
 
 

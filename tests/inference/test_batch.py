@@ -10,7 +10,7 @@ from PIL import Image
 from bright import marked
 from mammograms import NAME, write_dicom
 from massmatch.cli.predicting import predict_all
-from massmatch.data import CohortError
+from massmatch.data import DataError
 from massmatch.errors import UsageError
 from massmatch.inference.batch import predict
 from massmatch.inference.images import image_files
@@ -146,7 +146,7 @@ def test_the_same_image_is_not_written_twice(weights, tmp_path, capsys):
 def test_files_and_folders(tmp_path):
     with pytest.raises(UsageError, match="no such image"):
         image_files([tmp_path / "nowhere"])
-    with pytest.raises(CohortError, match="must hold images, but has none"):
+    with pytest.raises(DataError, match="must hold images, but has none"):
         image_files([tmp_path])
 
 

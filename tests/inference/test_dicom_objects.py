@@ -16,7 +16,7 @@ from dicom_tools import complaints, needs_dciodvfy, needs_orthanc, orthanc, retr
 from mammograms import write_dicom
 from massmatch import __version__
 from massmatch.cli.predicting import predict_all
-from massmatch.data import CohortError
+from massmatch.data import DataError
 from massmatch.errors import UsageError
 from massmatch.inference.batch import predict
 from massmatch.inference.contours import outline
@@ -222,7 +222,7 @@ def test_a_header_that_highdicom_refuses_is_an_error_without_its_values(tmp_path
         raise ValueError("SENTINEL^PHI is wrong")
 
     monkeypatch.setattr(hd.sr, "ComprehensiveSR", refuse)
-    with pytest.raises(CohortError, match=r"^a\.dcm: its header does not let a DICOM object be made \(ValueError\)"):
+    with pytest.raises(DataError, match=r"^a\.dcm: its header does not let a DICOM object be made \(ValueError\)"):
         objects(found, file)
 
 

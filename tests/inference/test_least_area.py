@@ -10,7 +10,7 @@ from PIL import Image
 from bright import marked
 from mammograms import write_dicom
 from massmatch.cli.predicting import predict_all
-from massmatch.data import CohortError
+from massmatch.data import DataError
 from massmatch.data.dicom import Mammogram
 from massmatch.errors import UsageError
 from massmatch.inference.batch import predict
@@ -68,7 +68,7 @@ def test_an_area_needs_a_number_and_a_unit(text, tmp_path):
 
 
 def test_millimetres_need_a_spacing():
-    with pytest.raises(CohortError, match=r"^a\.dcm: has no spacing"):
+    with pytest.raises(DataError, match=r"^a\.dcm: has no spacing"):
         _ = prediction("1mm2", None).findings
 
 

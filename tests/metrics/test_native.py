@@ -14,7 +14,7 @@ from conftest import tiny
 from mammograms import mammogram
 from massmatch.cli import app
 from massmatch.cli.evaluate import in_mm, show_native
-from massmatch.data import CohortError, Sample, open_cohort
+from massmatch.data import DataError, Sample, open_cohort
 from massmatch.data.preparation.process import prepare
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.listing import Item, Listing
@@ -105,11 +105,11 @@ def test_unchanged_images_are_measured_as_they_are(tmp_path):
 
 
 def test_a_cohort_without_masks_in_the_native_frame_says_so_before_anything_is_predicted(tmp_path, cohort):
-    with pytest.raises(CohortError, match=r"masks_native/: tiny was not prepared by massmatch"):
+    with pytest.raises(DataError, match=r"masks_native/: tiny was not prepared by massmatch"):
         evaluate_native(None, cohort, cohort.ids, 0.5)
     gone = prepared(tmp_path, size=(80, 64))
     (gone.root / "masks_native" / "b.png").unlink()
-    with pytest.raises(CohortError, match=r"masks_native/b.png: is missing, .*: prepare the cohort again"):
+    with pytest.raises(DataError, match=r"masks_native/b.png: is missing, .*: prepare the cohort again"):
         evaluate_native(None, gone, gone.ids, 0.5)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from conftest import tiny
 from interruption import CutOffError, cut_in
 from massmatch.cli.screen import told
-from massmatch.data import CohortError, Sample, split, write_cohort
+from massmatch.data import DataError, Sample, split, write_cohort
 from massmatch.errors import RunError
 from massmatch.losses import WholeImageLoss, make_loss
 from massmatch.metrics import image_metrics
@@ -273,7 +273,7 @@ def test_row_34_without_any_mass_nothing_is_trained(cohort, tmp_path):
         for s in samples
     ]
     bare = write_cohort(empty, tmp_path / "bare", reader="test", options={}, licence="")
-    with pytest.raises(CohortError, match=r"masks/: none of the .* training images has a mass"):
+    with pytest.raises(DataError, match=r"masks/: none of the .* training images has a mass"):
         fit.run(tiny(bare), bare, 0, tmp_path / "runs")
 
 

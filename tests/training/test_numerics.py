@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from conftest import tiny
-from massmatch.data import CohortError, Sample, open_cohort, write_cohort
+from massmatch.data import DataError, Sample, open_cohort, write_cohort
 from massmatch.errors import RunError
 from massmatch.losses import LOSSES, SpatialMatchingLoss, WholeImageLoss, make_loss
 from massmatch.runs import precision
@@ -38,9 +38,7 @@ def test_row_18_a_nan_pixel_is_an_error_with_the_files_name_before_any_epoch(coh
     Image.fromarray(pixels).save(tmp_path / "data/images" / f"{cohort.ids[0]}.tif")
     cohort.table[["id", "patient"]].to_csv(tmp_path / "data/samples.csv", index=False)
     opened = open_cohort(tmp_path / "data")
-    with pytest.raises(
-        CohortError, match=rf"{cohort.ids[0]}\.tif: must have 8 or 16 bits, but has float32: convert it"
-    ):
+    with pytest.raises(DataError, match=rf"{cohort.ids[0]}\.tif: must have 8 or 16 bits, but has float32: convert it"):
         fit.run(tiny(opened), opened, 0, tmp_path / "runs")
     assert not list(tmp_path.rglob("last.ckpt"))
 

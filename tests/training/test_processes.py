@@ -335,12 +335,12 @@ def test_the_death_of_the_process_that_started_them_ends_all(cohort, tmp_path):
 
 @pytest.mark.long
 def test_an_error_in_one_process_is_raised_as_it_was_there(cohort, tmp_path):
-    from massmatch.data import CohortError, Sample
+    from massmatch.data import DataError, Sample
 
     samples = [cohort.load(id) for id in cohort.ids]
     bare = [Sample(s.id, s.patient, s.image, s.instances * 0, side=s.side, view=s.view) for s in samples]
     empty = write_cohort(bare, tmp_path / "bare", reader="test", options={}, licence="")
-    with pytest.raises(CohortError, match=r"none of the .* training images has a mass"):
+    with pytest.raises(DataError, match=r"none of the .* training images has a mass"):
         fit.run(tiny(empty), empty, 0, tmp_path / "runs", devices=2)
 
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from massmatch.lazy import importer
 
 if TYPE_CHECKING:
-    from massmatch.data.cohort import Cohort, open_cohort
-    from massmatch.data.errors import CohortError, DataWarning
+    from massmatch.data.cohort import Cohort
+    from massmatch.data.errors import DataError, DataWarning
     from massmatch.data.folds import SCHEMES, Split, split
+    from massmatch.data.open import open_cohort
     from massmatch.data.phantom import phantoms
     from massmatch.data.preparation.files import write_cohort
     from massmatch.data.readers import READERS
@@ -17,7 +18,7 @@ __all__ = [
     "READERS",
     "SCHEMES",
     "Cohort",
-    "CohortError",
+    "DataError",
     "DataWarning",
     "Sample",
     "Split",
@@ -31,8 +32,8 @@ __getattr__ = importer(
     __name__,
     {
         "Cohort": "cohort",
-        "open_cohort": "cohort",
-        "CohortError": "errors",
+        "open_cohort": "open",
+        "DataError": "errors",
         "DataWarning": "errors",
         "SCHEMES": "folds",
         "Split": "folds",

@@ -6,11 +6,10 @@
     samples.csv        a row per image
     cohort.json        reader, options, counts, fingerprint, kind of masks, licence line
 
-`open_cohort` reads such a folder, or else any pair of folders `images/` and `masks/` (`folder.py`).
+`open_cohort` reads such a folder, or else any pair of folders `images/` and `masks/` (`open.py`).
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import ValidationError
 from scipy import ndimage
 
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.data.images import levels, misfit, read_grey, read_labels
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing
 from massmatch.data.sample import Sample
-from massmatch.errors import UsageError
 
 COLUMNS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", "spacing_source")
 PATHS = ("image_path", "mask_path")
@@ -64,11 +61,11 @@ class Cohort:
         return {row["id"]: {str(k): v for k, v in row.items()} for row in self.table.to_dict("records")}
 
     def load(self, id: str) -> Sample:
-        """One image with its masses. KeyError for an unknown id, CohortError for files that do not fit."""
+        """One image with its masses. KeyError for an unknown id, DataError for files that do not fit."""
         row = self._rows[id]
         image, mask = read_grey(self.root, row["image_path"]), read_labels(self.root, row["mask_path"])
         if image.shape != mask.shape:
-            raise CohortError(f"{row['mask_path']}: {misfit(image.shape, mask.shape)}")
+            raise DataError(f"{row['mask_path']}: {misfit(image.shape, mask.shape)}")
         known = {name: None if pd.isna(value) else value for name, value in row.items()}
         spacing = (known.get("spacing_row_mm"), known.get("spacing_col_mm"))
         has_own_field = {*COLUMNS, *PATHS} - {"spacing_source"}
@@ -98,15 +95,15 @@ class Cohort:
             return Frame.from_facts(row, (mask.height, mask.width))
 
     def native_frame(self, id: str) -> Frame:
-        """`frame`, where `native_instances` are its masks. CohortError where they are not known."""
+        """`frame`, where `native_instances` are its masks. DataError where they are not known."""
         frame, path = self.frame(id), f"masks_native/{id}.png"
         if frame is None:
-            raise CohortError(
+            raise DataError(
                 f"masks_native/: {self.name} was not prepared by massmatch, so its images are known in one frame only: "
                 "measure them in the prepared frame"
             )
         if not frame.is_whole and not (self.root / path).is_file():
-            raise CohortError(f"{path}: is missing, so there is no truth in the native frame: prepare the cohort again")
+            raise DataError(f"{path}: is missing, so there is no truth in the native frame: prepare the cohort again")
         return frame
 
     def native_instances(self, id: str) -> np.ndarray:
@@ -118,13 +115,13 @@ class Cohort:
         if self.masks == "instances":
             return mask
         if len(values := levels(mask)) > 1:
-            raise CohortError(
+            raise DataError(
                 f"{path}: the cohort's masks hold 0 and one other value, but this one {[0, *values.tolist()][:6]}: "
                 "threshold it at half range"
             )
         labels, count = ndimage.label(mask > 0, np.ones((3, 3)))
         if count > np.iinfo(np.uint16).max:
-            raise CohortError(f"{path}: must hold at most 65535 masses, but holds {count} separate specks: clean it")
+            raise DataError(f"{path}: must hold at most 65535 masses, but holds {count} separate specks: clean it")
         return labels.astype(np.uint8 if count < 256 else np.uint16)
 
     @cached_property
@@ -158,57 +155,3 @@ class Cohort:
             for path in (row["image_path"], row["mask_path"]):
                 digest.update(hashlib.sha256((self.root / path).read_bytes()).digest())
         return digest.hexdigest()[:16]
-
-
-def open_cohort(path: Cohort | Path | str) -> Cohort:
-    """The cohort in a folder: a prepared one, or else any pair of folders as `read_folder` describes.
-
-    A cohort that is open already is given back.
-
-    Raises FileNotFoundError for a missing folder, CohortError for one that is not as it must be.
-    """
-    from massmatch.data.folder import read_folder, read_table  # it needs the Cohort of this module
-
-    if isinstance(path, Cohort):
-        return path
-    root = Path(path)
-    if not root.is_dir():
-        raise UsageError(f"no such folder: {root}")
-    if (root / UNFINISHED).exists():
-        raise CohortError(
-            f"{UNFINISHED}: the writing of {root} was interrupted (or is still going on); if no writer is at work, "
-            "remove the folder and prepare it again"
-        )
-    if not (root / "cohort.json").is_file():
-        return read_folder(root)
-    facts = read_json(root)
-    if not (root / "samples.csv").is_file():
-        raise CohortError(f"samples.csv: must lie beside cohort.json in {root}, but is missing: prepare it again")
-    table = read_table(root, root / "samples.csv")
-    if len(table) != facts["images"]:
-        raise CohortError(f"samples.csv: must have the {facts['images']} rows of cohort.json, but has {len(table)}")
-    return Cohort(root, table, facts["masks"], facts["licence"], _preprocessing(facts))
-
-
-def _preprocessing(facts: dict[str, Any]) -> Preprocessing | None:
-    """What cohort.json says was done to the images. CohortError for what this version does not know."""
-    if (done := facts.get("preprocessing")) is None:
-        return None
-    try:
-        return Preprocessing.from_record(done)
-    except ValidationError:
-        raise CohortError(f"cohort.json: preprocessing must be as this version writes it, but is {done}") from None
-
-
-def read_json(root: Path) -> dict[str, Any]:
-    """cohort.json. CohortError if it is damaged."""
-    needed = {"reader", "options", "images", "masks", "licence"}
-    try:
-        facts = json.loads((root / "cohort.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CohortError(f"cohort.json: cannot be read ({error}): remove {root} and prepare it again") from None
-    if not isinstance(facts, dict) or needed - facts.keys():
-        raise CohortError(f"cohort.json: must hold {', '.join(sorted(needed))}: remove {root} and prepare it again")
-    if facts["masks"] not in ("instances", "binary"):
-        raise CohortError(f"cohort.json: masks must be 'instances' or 'binary', but is {facts['masks']!r}")
-    return facts

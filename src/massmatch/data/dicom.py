@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.data.images import MAX_PIXELS
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
@@ -65,7 +65,7 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False, mod
 
     Stored bits, padding, modality LUT or rescale, then MONOCHROME1 inverted: the order of PS3.3 C.7.6.3 and C.11.1.
 
-    Raises CohortError for what is no readable single grey mammogram: tomosynthesis and other multi-frame images,
+    Raises DataError for what is no readable single grey mammogram: tomosynthesis and other multi-frame images,
     colour, another modality, raw detector data (FOR PROCESSING, unless allowed), a DICOMDIR, no or damaged pixels.
     """
     header = read_header(root, path)
@@ -91,18 +91,16 @@ def unspoken(path: str, what: str) -> Iterator[None]:
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
-    except CohortError:
+    except DataError:
         raise
     except Exception as error:
-        raise CohortError(f"{path}: {what} ({type(error).__name__}): replace the file") from None
+        raise DataError(f"{path}: {what} ({type(error).__name__}): replace the file") from None
 
 
 def read_header(root: Path, path: str, *, pixels: bool = True) -> "Dataset":
-    """The dataset of a file; with `pixels` off, all that stands before them. CohortError for what is no DICOM."""
+    """The dataset of a file; with `pixels` off, all that stands before them. DataError for what is no DICOM."""
     if find_spec("pydicom") is None:
-        raise CohortError(
-            f"{path}: to read DICOM needs pydicom, which is not installed: pip install 'massmatch[dicom]'"
-        )
+        raise DataError(f"{path}: to read DICOM needs pydicom, which is not installed: pip install 'massmatch[dicom]'")
     import pydicom
     from pydicom.errors import InvalidDicomError
 
@@ -110,11 +108,11 @@ def read_header(root: Path, path: str, *, pixels: bool = True) -> "Dataset":
         try:
             header = pydicom.dcmread(root / path, stop_before_pixels=not pixels)
         except FileNotFoundError:
-            raise CohortError(f"{path}: no such file") from None
+            raise DataError(f"{path}: no such file") from None
         except PermissionError:
-            raise CohortError(f"{path}: may not be read: give yourself the right to read it") from None
+            raise DataError(f"{path}: may not be read: give yourself the right to read it") from None
         except InvalidDicomError:
-            raise CohortError(
+            raise DataError(
                 f"{path}: is no DICOM file (no DICM after 128 bytes): replace it, or move it away"
             ) from None
         for tag in list(header.keys()):  # pydicom converts a value when it is first asked for: here nobody hears it
@@ -147,10 +145,10 @@ def names_patient(header: "Dataset", text: str) -> bool:
 
 
 def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: str) -> None:
-    """CohortError for everything that is no single grey mammogram for viewing."""
+    """DataError for everything that is no single grey mammogram for viewing."""
 
-    def no(what: str, remedy: str) -> CohortError:
-        return CohortError(f"{path}: {what}: {remedy}")
+    def no(what: str, remedy: str) -> DataError:
+        return DataError(f"{path}: {what}: {remedy}")
 
     kind = str(header.get("SOPClassUID", "") or header.file_meta.get("MediaStorageSOPClassUID", ""))
     modality = str(header.get("Modality", "") or "")
@@ -190,16 +188,16 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
 
     syntax = header.file_meta.get("TransferSyntaxUID")
     if syntax is None:
-        raise CohortError(f"{path}: its header names no transfer syntax: replace the file")
+        raise DataError(f"{path}: its header names no transfer syntax: replace the file")
     try:
         available = not syntax.is_compressed or get_decoder(syntax).is_available
     except NotImplementedError:
-        raise CohortError(f"{path}: holds no still image ({syntax.name}): give a 2-D mammogram") from None
+        raise DataError(f"{path}: holds no still image ({syntax.name}): give a 2-D mammogram") from None
     if not available:
         package = DECODERS.get(str(syntax), "pylibjpeg")
-        raise CohortError(f"{path}: {syntax.name} needs a decoder: pip install {package}")
+        raise DataError(f"{path}: {syntax.name} needs a decoder: pip install {package}")
     if str(syntax) == JPEG_EXTENDED and int(header.get("BitsStored", 8) or 8) > 8 and not _has_decoder_of_12_bits():
-        raise CohortError(
+        raise DataError(
             f"{path}: JPEG Extended of 12 bits needs a decoder that is not installed with massmatch: convert the file "
             "(dcmdjpeg of DCMTK), or pip install pylibjpeg-libjpeg, which is under the GPL"
         )
@@ -207,13 +205,13 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
         header.pixel_array_options(correct_unused_bits=False)
         words = header.pixel_array
     except MemoryError:
-        raise CohortError(f"{path}: its pixels do not fit into memory: replace the file") from None
+        raise DataError(f"{path}: its pixels do not fit into memory: replace the file") from None
     except Exception as error:
-        raise CohortError(
+        raise DataError(
             f"{path}: its pixels are cut off or damaged ({type(error).__name__}, {syntax.name}): replace the file"
         ) from None
     if words.ndim != 2 or words.dtype.kind not in "iu":
-        raise CohortError(f"{path}: must hold one grey image of integers, but has {words.shape} of {words.dtype}")
+        raise DataError(f"{path}: must hold one grey image of integers, but has {words.shape} of {words.dtype}")
     return words
 
 
@@ -224,7 +222,7 @@ def _has_decoder_of_12_bits() -> bool:
 def _stored(words: np.ndarray, header: "Dataset", path: str) -> tuple[np.ndarray, np.ndarray | None]:
     """The pixels, which are the stored bits of the words, and where the header says that there is no image.
 
-    Old files keep overlays in the bits above the stored ones, which are left out. Raises CohortError where there is
+    Old files keep overlays in the bits above the stored ones, which are left out. Raises DataError where there is
     anything else, for then the header says fewer bits than the pixels have.
     """
     stored = int(header.get("BitsStored", 0) or 0)
@@ -240,7 +238,7 @@ def _stored(words: np.ndarray, header: "Dataset", path: str) -> tuple[np.ndarray
     if padded is not None:
         beyond &= ~padded
     if beyond.any() and not _has_overlays_in_pixels(header):
-        raise CohortError(
+        raise DataError(
             f"{path}: its pixels have {int(unsigned[beyond].max()).bit_length()} bits, but its header says {stored} "
             "(BitsStored): mend the header, or convert the file anew from its source"
         )
@@ -277,7 +275,7 @@ def _grey(header: "Dataset", path: str) -> np.ndarray:
     pixels, padded = _stored(_decoded(header, path), header, path)
     pixels = apply_modality_lut(pixels, header)
     if not np.isfinite(pixels).all():
-        raise CohortError(f"{path}: pixels are not finite after the header's rescale: replace the file")
+        raise DataError(f"{path}: pixels are not finite after the header's rescale: replace the file")
     inside = pixels if padded is None else pixels[~padded]
     low, high = inside.min(), inside.max()
     dark = pixels - low if _photometric(header) == "MONOCHROME2" else high - pixels

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.errors import DataError, DataWarning
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 BITS, ORIENTATION, PHOTOMETRIC, SAMPLE_FORMAT = 0x0102, 0x0112, 0x0106, 0x0153  # tags of TIFF 6.0
@@ -42,7 +42,7 @@ def read_grey(root: Path, path: str) -> np.ndarray:
     Colour with equal channels is grey; where they differ by a few levels, as after a JPEG in colour, the luminance is
     taken with a DataWarning. An alpha channel is left out.
 
-    Raises CohortError for what is no image, in colour, of other bits, of several pages, or to be shown turned.
+    Raises DataError for what is no image, in colour, of other bits, of several pages, or to be shown turned.
     """
     image, _ = _opened(root, path)
     return _grey(image.convert("RGB") if image.mode == "P" else image, path)
@@ -55,7 +55,7 @@ def read_labels(root: Path, path: str) -> np.ndarray:
     other colours are labels, counted in the order of their numbers. Where the colours are even and an alpha channel is
     not, the alpha channel is the mask.
 
-    Raises CohortError as `read_grey` does, and where palette or alpha channel do not say which pixels are background.
+    Raises DataError as `read_grey` does, and where palette or alpha channel do not say which pixels are background.
     """
     image, stored = _opened(root, path)
     if image.mode == "P" and "transparency" not in image.info:
@@ -68,7 +68,7 @@ def read_labels(root: Path, path: str) -> np.ndarray:
 def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
     """The loaded image, and how the file stores its pixels in Pillow's spelling, such as "L;4".
 
-    Raises CohortError for what cannot be read, or would not be read as a viewer shows it.
+    Raises DataError for what cannot be read, or would not be read as a viewer shows it.
     """
     try:
         with (
@@ -82,30 +82,30 @@ def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
             if image.getexif().get(ORIENTATION, 1) != 1:  # PNG and JPEG may have it behind their pixels
                 raise _turned(path)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CohortError(f"{path}: cannot be read as an image ({type(error).__name__}): replace the file") from None
+        raise DataError(f"{path}: cannot be read as an image ({type(error).__name__}): replace the file") from None
     return image, stored
 
 
 def _refuse_what_would_change(image: ImageFile.ImageFile, stored: str, path: str) -> None:
-    """Raise CohortError where Pillow or this reader would hand out other pixels than a viewer shows."""
+    """Raise DataError where Pillow or this reader would hand out other pixels than a viewer shows."""
     if (size := image.width * image.height) > MAX_PIXELS:
-        raise CohortError(
+        raise DataError(
             f"{path}: must have at most {MAX_PIXELS / 1e6:.0f} million pixels, not {size / 1e6:.0f}: replace the file"
         )
     if (pages := getattr(image, "n_frames", 1)) > 1:
-        raise CohortError(f"{path}: must be one picture, but holds {pages}: save each as its own file")
+        raise DataError(f"{path}: must be one picture, but holds {pages}: save each as its own file")
     if image.mode in ("RGB", "RGBA", "LA") and ";16" in stored:
-        raise CohortError(f"{path}: 16 bits in several channels would be cut to 8: save it as 16-bit grey")
+        raise DataError(f"{path}: 16 bits in several channels would be cut to 8: save it as 16-bit grey")
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "F") and not image.mode.startswith("I;16"):
-        raise CohortError(f"{path}: must be a grey picture, but has the colours of {image.mode}: convert it")
+        raise DataError(f"{path}: must be a grey picture, but has the colours of {image.mode}: convert it")
     if _tag(image, ORIENTATION, 1) != 1:  # before loading, after which Pillow says no more of it
         raise _turned(path)
     if image.mode == "L" and _tag(image, SAMPLE_FORMAT, 1) == SIGNED:
-        raise CohortError(f"{path}: must have no negative greys, but has signed 8 bits: save it as unsigned grey")
+        raise DataError(f"{path}: must have no negative greys, but has signed 8 bits: save it as unsigned grey")
 
 
-def _turned(path: str) -> CohortError:
-    return CohortError(f"{path}: an orientation tag asks to show it turned: save it upright, without the tag")
+def _turned(path: str) -> DataError:
+    return DataError(f"{path}: an orientation tag asks to show it turned: save it upright, without the tag")
 
 
 def _tag(image: Image.Image, tag: int, default: int) -> int:
@@ -122,19 +122,19 @@ def _grey(image: Image.Image, path: str) -> np.ndarray:
     if pixels.dtype.kind in "iu" and pixels.itemsize > 1 and pixels.min() >= 0 and pixels.max() < 65536:
         pixels = pixels.astype(np.uint16)  # Pillow opens some 16-bit files as 32-bit, or big-endian
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise CohortError(f"{path}: must have 8 or 16 bits, but has {pixels.dtype}: convert it")
+        raise DataError(f"{path}: must have 8 or 16 bits, but has {pixels.dtype}: convert it")
     if pixels.dtype == np.uint16 and _tag(image, PHOTOMETRIC, 1) == WHITE_IS_ZERO:  # Pillow inverts 8 bits alone
         pixels = ((1 << _tag(image, BITS, 16)) - 1) - pixels
     return pixels
 
 
 def _luminance(colours: np.ndarray, path: str) -> np.ndarray:
-    """(H, W) grey of (H, W, 3) uint8 colours that are grey but for the noise of JPEG. CohortError for true colours."""
+    """(H, W) grey of (H, W, 3) uint8 colours that are grey but for the noise of JPEG. DataError for true colours."""
     differ = int(np.ptp(colours, axis=2).max())
     if differ == 0:
         return colours[..., 0]
     if differ > JPEG_NOISE:
-        raise CohortError(f"{path}: must be grey, but is in colour (channels differ by {differ} levels): convert it")
+        raise DataError(f"{path}: must be grey, but is in colour (channels differ by {differ} levels): convert it")
     text = f"{path}: the colours of a grey picture differ by up to {differ} levels (JPEG?); the luminance is taken"
     warnings.warn(text, DataWarning, stacklevel=4)
     return np.asarray(Image.fromarray(np.ascontiguousarray(colours)).convert("L"))
@@ -153,7 +153,7 @@ def _by_palette(image: Image.Image, path: str) -> np.ndarray:
     if black in ([], [0]) and len(distinct) == len(used) - len(black) and (0 not in used or black):
         return numbers
     if not black:
-        raise CohortError(
+        raise DataError(
             f"{path}: none of its palette's colours is black, so that none is background: save it as grey, with 0 for "
             "background"
         )
@@ -173,5 +173,5 @@ def _by_alpha(image: Image.Image, path: str) -> np.ndarray:
         return alpha
     grey = _grey(image, path)
     if not np.array_equal(grey > 0, alpha > 0):
-        raise CohortError(f"{path}: its colours and its alpha channel mark other pixels: save the mask as grey alone")
+        raise DataError(f"{path}: its colours and its alpha channel mark other pixels: save the mask as grey alone")
     return grey

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from scipy import ndimage
 
-from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import levels
 
 SPECK = 10  # pixels: smaller pieces of a mask are slips of the hand rather than masses
@@ -23,7 +23,7 @@ def to_instances(pixels: np.ndarray, path: str) -> np.ndarray:
     Masks of 0 and one other value are cut into 8-connected components; values 1, 2, ..., n are labels already;
     greys are thresholded at half of the largest value, with a DataWarning from 1 % of the area.
 
-    Raises CohortError, which begins with the path, for more than two levels, or for what looks like a picture.
+    Raises DataError, which begins with the path, for more than two levels, or for what looks like a picture.
     """
     values = levels(pixels)
     if len(values) > 1 and values[-1] <= MOST_LABELS and (values == np.arange(1, len(values) + 1)).all():
@@ -33,12 +33,12 @@ def to_instances(pixels: np.ndarray, path: str) -> np.ndarray:
         pixels = pixels > values[-1] / 2
     labels, count = ndimage.label(pixels > 0, np.ones((3, 3)))
     if count > np.iinfo(np.uint16).max:
-        raise CohortError(f"{path}: must hold at most 65535 masses, but holds {count} separate specks: clean it")
+        raise DataError(f"{path}: must hold at most 65535 masses, but holds {count} separate specks: clean it")
     return labels.astype(np.uint8 if count < 256 else np.uint16)
 
 
 def _check_greys(pixels: np.ndarray, path: str) -> None:
-    """Warn of greys, CohortError for levels and pictures."""
+    """Warn of greys, DataError for levels and pictures."""
     top = int(pixels.max())
     counts = np.bincount(pixels.ravel(), minlength=top + 1)
     values = np.arange(top + 1)
@@ -47,12 +47,12 @@ def _check_greys(pixels: np.ndarray, path: str) -> None:
     share = counts[grey].sum() / max(area, 1)
     plateaus = values[grey & (counts > max(PLATEAU * area, 20))].tolist()
     if share > GREY_REFUSED and (grey & (counts > 0)).sum() > FEW:
-        raise CohortError(
+        raise DataError(
             f"{path}: must be a mask, but {counts[grey].sum()} of its pixels are grey and {area} bright "
             "(is it an image?): replace it"
         )
     if plateaus:
-        raise CohortError(
+        raise DataError(
             f"{path}: a mask must hold 0 and one other value, or labels 1, 2, ..., but holds the levels "
             f"{[0, *plateaus, top][:6]}: save one level, or labels"
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from massmatch.data import Cohort, CohortError, DataWarning, Split, split
+from massmatch.data import Cohort, DataError, DataWarning, Split, split
 from massmatch.data.images import misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
 from massmatch.errors import UsageError
@@ -47,7 +47,7 @@ class Subject:
 def from_files(image: Path, truth: Path, prediction: Path) -> Subject:
     """An image, its truth (labels, or 0 and one other value) and its prediction (probabilities or a mask).
 
-    Raises UsageError for a missing file, CohortError for one that is no grey picture or of another size.
+    Raises UsageError for a missing file, DataError for one that is no grey picture or of another size.
     """
     for path in (image, truth, prediction):
         if not path.is_file():
@@ -55,7 +55,7 @@ def from_files(image: Path, truth: Path, prediction: Path) -> Subject:
     pixels = read_grey(image.parent, image.name)
     instances = to_instances(read_labels(truth.parent, truth.name), str(truth))
     if pixels.shape != instances.shape:
-        raise CohortError(f"{truth}: {misfit(pixels.shape, instances.shape)}")
+        raise DataError(f"{truth}: {misfit(pixels.shape, instances.shape)}")
     probability, read_as = read_prediction(prediction, pixels.shape)
     return Subject(image.stem, pixels, instances, probability, read_as)
 
@@ -84,7 +84,7 @@ def read_prediction(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, str
 def _of_shape(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     pixels = read_labels(path.parent, path.name)
     if pixels.shape != shape:
-        raise CohortError(
+        raise DataError(
             f"{path}: the prediction must have the size of the image, {shape} (rows, columns), but has {pixels.shape}"
         )
     return pixels

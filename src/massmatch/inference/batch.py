@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from PIL import Image
 from torch import nn
 
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.errors import UsageError
 from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
@@ -114,7 +114,7 @@ def predict(
     A file that cannot be segmented is a row with an error, and the others are done.
 
     Raises UsageError for what is not there, for a threshold outside of 0 to 1 and for a package that is missing,
-    ValueError for damaged weights, CohortError for a folder without images, OSError where `out` cannot be written.
+    ValueError for damaged weights, DataError for a folder without images, OSError where `out` cannot be written.
 
     Example: `predict("images", "results").findings` lists the findings as dictionaries.
     """
@@ -160,9 +160,9 @@ def _predict_all(
             try:
                 found = predict_file(model, facts, file, options)
                 if (other := ids.setdefault(found.id, file.source)) != file.source:
-                    raise CohortError(f"{file.source}: is the same image as {other} (same UID or name): leave one out")
+                    raise DataError(f"{file.source}: is the same image as {other} (same UID or name): leave one out")
                 made = objects(found, file) if options.dicom else {}
-            except CohortError as error:
+            except DataError as error:
                 row["error"] = str(error)
             else:
                 write(found, out, options)
@@ -191,7 +191,7 @@ def _table(file: TextIO, columns: Sequence[str]) -> Callable[[list[Row]], None]:
 
 
 def predict_file(model: nn.Module, facts: Row, file: ImageFile, options: Options) -> Prediction:
-    """Segment one file; `facts` with an orientation. Raises CohortError for a file that is no grey mammogram."""
+    """Segment one file; `facts` with an orientation. Raises DataError for a file that is no grey mammogram."""
     id, image = read_image(
         file,
         keep_name=options.keep_names,

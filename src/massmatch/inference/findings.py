@@ -29,7 +29,7 @@ class Prediction:
     image: Mammogram
     probability: np.ndarray  # (H, W) float32
     threshold: float
-    least_area: LeastArea | None = None  # of a finding; CohortError in mm2 where the image has no spacing
+    least_area: LeastArea | None = None  # of a finding; DataError in mm2 where the image has no spacing
 
     @cached_property
     def mask(self) -> np.ndarray:

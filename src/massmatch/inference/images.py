@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from massmatch.data.dicom import Mammogram, is_dicom, read_dicom
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.data.images import IMAGE_ENDINGS, read_grey
 from massmatch.data.readers.listing import is_data, relative
 from massmatch.errors import UsageError
@@ -36,7 +36,7 @@ def image_files(given: Sequence[Path], *, out: Path | None = None) -> list[Image
     The id is the path without its ending; files that differ in their ending only keep it. What lies in `out`, where
     results are written, is no input.
 
-    Raises UsageError for what is not there, CohortError for a folder without images.
+    Raises UsageError for what is not there, DataError for a folder without images.
     """
     paths: dict[Path, None] = {}
     for one in given:
@@ -62,7 +62,7 @@ def _below(path: Path, out: Path | None) -> list[Path]:
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and is_data(file)]
     found = [file for file in files if (results is None or results not in file.parents) and _is_image(file)]
     if not found:
-        raise CohortError(f"{path.name}: must hold images, but has none: give another folder")
+        raise DataError(f"{path.name}: must hold images, but has none: give another folder")
     return found
 
 
@@ -86,10 +86,10 @@ def read_image(
 
     A DICOM file's name may hold the patient's name: its id is a digest of the SOP Instance UID, unless `keep_name`.
 
-    Raises CohortError for a file that is no grey mammogram.
+    Raises DataError for a file that is no grey mammogram.
     """
     if not file.path.is_file():
-        raise CohortError(f"{file.source}: is no longer there: restore it, or leave it out")
+        raise DataError(f"{file.source}: is no longer there: restore it, or leave it out")
     if not is_dicom(file.path):
         pixels = read_grey(file.root, file.source)
         return file.id, Mammogram(pixels, None, "none", None, None, None, patient="", instance="", series="")

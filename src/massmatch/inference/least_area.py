@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.errors import UsageError
 
 
@@ -33,10 +33,10 @@ class LeastArea:
     def in_pixels(self, spacing_mm: tuple[float, float] | None, source: str) -> float:
         """Pixels of an image with this spacing (row, column).
 
-        Raises CohortError for mm2 on an image whose spacing is not known.
+        Raises DataError for mm2 on an image whose spacing is not known.
         """
         if self.unit == "px":
             return self.value
         if spacing_mm is None:
-            raise CohortError(f"{source}: has no spacing, so nothing is known in mm2: give --least-area in px")
+            raise DataError(f"{source}: has no spacing, so nothing is known in mm2: give --least-area in px")
         return self.value / math.prod(spacing_mm)

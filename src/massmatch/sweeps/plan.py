@@ -161,7 +161,7 @@ def without_density(cohort: Cohort) -> int:
 def runs_of(plan: Plan, systems: list[System], cohort: Cohort, threads: int) -> list[Planned]:
     """All runs. `threads` of each where the plan leaves them open.
 
-    Raises UsageError or CohortError for a fold that there is not, or that would lack images.
+    Raises UsageError or DataError for a fold that there is not, or that would lack images.
     """
     fields = {"threads": None, **plan.training}
     if fields["threads"] is None:

@@ -148,7 +148,7 @@ def evaluate_native(
     The probabilities are brought back (size, mirror and crop undone; 0 outside the crop) and held against
     masks_native/, so what a crop has cut off counts as not found.
 
-    Raises CohortError, before anything is predicted, where a cohort has no masks in that frame.
+    Raises DataError, before anything is predicted, where a cohort has no masks in that frame.
     """
     frames = {id: cohort.native_frame(id) for id in ids}
     model.eval()
@@ -210,7 +210,7 @@ def evaluate_run(out: Path, cohort: Cohort, watch: Watch = lambda progress: None
 def evaluate_run_native(out: Path, cohort: Cohort, watch: Watch = lambda progress: None) -> pd.DataFrame:
     """The same in the native frame (`evaluate_native`): `rows_native.csv` in its folder, and nothing else.
 
-    Raises as `evaluate_run` does, and CohortError for a cohort without masks in that frame.
+    Raises as `evaluate_run` does, and DataError for a cohort without masks in that frame.
     """
     run = Finished.of(out, cohort)
     rows = evaluate_native(run.model, cohort, run.test, run.threshold, tick=run.ticking(watch))

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
-from massmatch.data import Cohort, CohortError
+from massmatch.data import Cohort, DataError
 from massmatch.errors import RunError
 from massmatch.losses import ImageLoss, make_loss
 from massmatch.runs.checkpoint import first_unfinite
@@ -63,7 +63,7 @@ def seeded_model(experiment: Experiment) -> nn.Module:
 def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
     """The epochs that are left, on every process of a run; the first one writes and watches.
 
-    Raises CohortError for a training part without a mass, RunError as `Step` does, StoppedError after the
+    Raises DataError for a training part without a mass, RunError as `Step` does, StoppedError after the
     step in which a signal came; the checkpoint of the epoch before is there then.
     """
     experiment, out, share = job.experiment, job.out, Share(fabric.global_rank, fabric.world_size)
@@ -107,7 +107,7 @@ def moving(fabric: Fabric, job: Job, loss: ImageLoss, train: Samples, steps: int
     """The step of a training, and what of it a checkpoint holds."""
     experiment = job.experiment
     if not any(sample.mask.any() for sample in train.samples):
-        raise CohortError(f"masks/: none of the {len(train)} training images has a mass: look with massmatch check")
+        raise DataError(f"masks/: none of the {len(train)} training images has a mass: look with massmatch check")
     loss.fit((torch.from_numpy(s.mask)[None] for s in train.samples), [s.density for s in train.samples])
     model = seeded_model(experiment)
     if fabric.world_size > 1:

@@ -17,7 +17,7 @@ import pandas as pd
 from massmatch.data.checks.appearance import Look, look
 from massmatch.data.checks.counts import counted
 from massmatch.data.cohort import Cohort
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.data.folds import SCHEMES, split
 from massmatch.data.masks import SPECK
 
@@ -60,7 +60,7 @@ def check(cohort: Cohort, *, folds: int = 5, seed: int = 0, tick: Callable[[], N
     for id in cohort.ids:
         try:
             looks.append(look(cohort.load(id)))
-        except CohortError as error:
+        except DataError as error:
             unreadable[id] = str(error)
         tick()
     table = cohort.table.set_index("id", drop=False)

@@ -12,10 +12,10 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from massmatch.data.cohort import COLUMNS, PATHS, UNFINISHED, Cohort, open_cohort, read_json
-from massmatch.data.errors import CohortError
-from massmatch.data.folder import read_table
+from massmatch.data.cohort import COLUMNS, PATHS, UNFINISHED, Cohort
+from massmatch.data.errors import DataError
 from massmatch.data.images import IMAGE_ENDINGS, levels
+from massmatch.data.open import open_cohort, read_json, read_table
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame
 from massmatch.data.sample import Sample
@@ -33,7 +33,7 @@ def write_cohort(
 
     `samples` is not touched when the cohort is kept.
 
-    Raises FileExistsError if `out` holds something else or another process is writing it, CohortError for no
+    Raises FileExistsError if `out` holds something else or another process is writing it, DataError for no
     samples, for an id that comes twice or is no file name, and for a sample without a patient.
     """
     out = Path(out)
@@ -110,17 +110,17 @@ def clear(part: Path) -> None:
 
 
 def check_sample(sample: Sample, others: Iterable[str]) -> None:
-    """CohortError for what would not come back from the files as it went in."""
+    """DataError for what would not come back from the files as it went in."""
     id = sample.id
     plain = id == id.strip() and id.isprintable() and not id.startswith(".") and not {*id} & {*"/\\"}
     if not id or not plain or id.lower().endswith(IMAGE_ENDINGS):
-        raise CohortError(f"an id must be a file name without ending, but is {id!r}: change it in the reader")
+        raise DataError(f"an id must be a file name without ending, but is {id!r}: change it in the reader")
     if id in others:
-        raise CohortError(f"images/{id}.png: two samples have the id {id!r}: give each its own")
+        raise DataError(f"images/{id}.png: two samples have the id {id!r}: give each its own")
     if not sample.patient or sample.patient != sample.patient.strip():
-        raise CohortError(f"images/{id}.png: must have a patient, without blanks around, but has {sample.patient!r}")
+        raise DataError(f"images/{id}.png: must have a patient, without blanks around, but has {sample.patient!r}")
     if taken := sorted(sample.facts.keys() & {*COLUMNS[:-1], *PATHS}):
-        raise CohortError(f"images/{id}.png: facts must not use the names of a sample's own fields, {taken}")
+        raise DataError(f"images/{id}.png: facts must not use the names of a sample's own fields, {taken}")
 
 
 def write_sample(root: Path, sample: Sample, native: np.ndarray | None = None) -> dict[str, Any]:
@@ -140,9 +140,9 @@ def write_sample(root: Path, sample: Sample, native: np.ndarray | None = None) -
 
 
 def finish(part: Path, out: Path, rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
-    """Write samples.csv and cohort.json and give the folder its name. CohortError if there are no rows."""
+    """Write samples.csv and cohort.json and give the folder its name. DataError if there are no rows."""
     if not rows:
-        raise CohortError("samples.csv: a cohort must hold an image, but the reader found none: check its source")
+        raise DataError("samples.csv: a cohort must hold an image, but the reader found none: check its source")
     pd.DataFrame(rows).to_csv(part / "samples.csv", index=False)
     cohort = Cohort(part, read_table(part, part / "samples.csv"), "instances", facts["licence"])
     masses = [len(levels(cohort.load(id).instances)) for id in cohort.ids]

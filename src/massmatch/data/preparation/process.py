@@ -21,8 +21,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from massmatch.data.cohort import read_json
-from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.errors import DataError, DataWarning
+from massmatch.data.open import read_json
 from massmatch.data.preparation.files import (
     FOLDERS,
     NATIVE,
@@ -71,7 +71,7 @@ def prepare(
     `workers`: processes; by default one per core that this process may use. `tick` is called with images done and
     to do.
 
-    Raises CohortError with every fault of the listing, or for the first faulty image, unless `on_error` is "skip";
+    Raises DataError with every fault of the listing, or for the first faulty image, unless `on_error` is "skip";
     FileExistsError if `out` holds something else or is being written. After any of them the finished images are kept
     in `<out>.part` and the same call goes on.
     """
@@ -80,7 +80,7 @@ def prepare(
     out, items = Path(out), listing.items
     _check_ids(items)
     if listing.faults and on_error == "stop":
-        raise CohortError(_all(listing.faults))
+        raise DataError(_all(listing.faults))
     preprocessing = how.model_dump(mode="json")
     options = plain({**options, **preprocessing, "source": _digest(listing)})
     if is_there(out, reader, options):
@@ -95,7 +95,7 @@ def prepare(
             if "fault" not in done:
                 made[done["row"]["id"]] = done
             elif on_error == "stop":
-                raise CohortError(done["fault"])
+                raise DataError(done["fault"])
             else:
                 failed.add(done["id"])
                 result.skipped[done["file"]] = done["fault"]
@@ -116,11 +116,11 @@ def cores() -> int:
 
 
 def _check_ids(items: list[Item]) -> None:
-    """CohortError that names the files of two images with one id."""
+    """DataError that names the files of two images with one id."""
     seen: dict[str, Item] = {}
     for item in items:
         if (other := seen.get(item.id)) is not None:
-            raise CohortError(
+            raise DataError(
                 f"{', '.join(item.files)}: has the id {item.id}, as has {', '.join(other.files)}: rename one of them"
             )
         seen[item.id] = item
@@ -181,7 +181,7 @@ class Job:
             return None  # none, torn or of another version: made again
 
     def made(self) -> tuple[Sample, Sample, Frame, list[str]]:
-        """The sample as it is read and as it is prepared, its frame, and what was warned of. Raises CohortError."""
+        """The sample as it is read and as it is prepared, its frame, and what was warned of. Raises DataError."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DataWarning)
             sample = self.item.read()
@@ -197,10 +197,10 @@ class Job:
         try:
             try:
                 sample, prepared, frame, told = self.made()
-            except CohortError:
+            except DataError:
                 time.sleep(RETRY)
                 sample, prepared, frame, told = self.made()
-        except CohortError as error:
+        except DataError as error:
             return {"fault": str(error), "id": self.item.id, "file": self.item.files[0], "told": []}
         native = None if frame.is_whole else sample.instances
         row = write_sample(self.part, prepared, native)

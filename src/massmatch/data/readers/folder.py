@@ -13,12 +13,13 @@ import pandas as pd
 
 from massmatch.data.cohort import COLUMNS
 from massmatch.data.dicom import names_patient, patient_key, read_dicom, read_header
-from massmatch.data.errors import CohortError
-from massmatch.data.folder import licence_of, read_facts, refuse_one_gap_as_patient
+from massmatch.data.errors import DataError
 from massmatch.data.images import IMAGE_ENDINGS, misfit, read_grey, read_labels
 from massmatch.data.masks import merged, to_instances
+from massmatch.data.open import licence_of
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, named, relative
 from massmatch.data.sample import Sample
+from massmatch.data.table import read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
 
 DICOM = (".dcm", ".dicom")
@@ -53,7 +54,7 @@ def folder(
         allow_outside_root, allow_for_processing, modality: see `inside` and `read_dicom`.
         keep_names: keep names of DICOM files that hold the patient's name; else such an image is named by a hash.
 
-    Raises UsageError for a missing source, CohortError for a csv that is wrong, or no images at all.
+    Raises UsageError for a missing source, DataError for a csv that is wrong, or no images at all.
     """
     if not source.is_dir():
         raise UsageError(f"no such folder: {source}")
@@ -66,7 +67,7 @@ def folder(
     else:
         images, masks = _beside(source, faults, left_out)
     if not images:
-        raise CohortError(
+        raise DataError(
             f"{source.name}: must hold images and masks ({', '.join((*IMAGE_ENDINGS, *DICOM))}), but holds none"
             f"{_endings(left_out)}: see docs/data.md"
         )
@@ -77,9 +78,9 @@ def folder(
         try:
             _check_files(source, [path, *masks.get(id, [])], allow_outside_root)
             if id not in masks:
-                raise CohortError(f"{file}: no mask of this name (one without mass is all black): add it")
+                raise DataError(f"{file}: no mask of this name (one without mass is all black): add it")
             items.append(_item(source, id, path, masks[id], table.get(id), how, keep_names))
-        except CohortError as error:
+        except DataError as error:
             faults[file] = str(error)
     for id in masks.keys() - images.keys():
         file = relative(source, masks[id][0])
@@ -175,27 +176,27 @@ def _endings(left_out: dict[str, str]) -> str:
 
 
 def _check_files(source: Path, paths: list[Path], allow_outside: bool) -> None:
-    """CohortError for links that lead nowhere or out, and for files that may not be read."""
+    """DataError for links that lead nowhere or out, and for files that may not be read."""
     for path in paths:
         inside(source, path.relative_to(source), allow_outside=allow_outside)
         if not os.access(path, os.R_OK):
-            raise CohortError(f"{relative(source, path)}: may not be read: give yourself the right to read it")
+            raise DataError(f"{relative(source, path)}: may not be read: give yourself the right to read it")
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------
 
 
 def _table(source: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
-    """What the csv knows of each image. CohortError where its rows and the images differ."""
+    """What the csv knows of each image. DataError where its rows and the images differ."""
     files = [path for path in _sorted(source) if path.suffix.lower() == ".csv"]
     if not files:
         return {}
     if len(files) > 1:
-        raise CohortError(f"{named([p.name for p in files])}: there must be at most one csv: move the others away")
+        raise DataError(f"{named([p.name for p in files])}: there must be at most one csv: move the others away")
     table = read_facts(files[0])
     refuse_one_gap_as_patient(files[0], table)
     if alone := set(table["id"]) ^ images.keys():
-        raise CohortError(f"{files[0].name}: must have one row per image, but rows and images differ in {named(alone)}")
+        raise DataError(f"{files[0].name}: must have one row per image, but rows and images differ in {named(alone)}")
     rows = table.to_dict("records")
     return {row["id"]: {str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows}
 
@@ -240,7 +241,7 @@ def read_pair(
     how: dict[str, Any],
     take: Take = to_instances,
 ) -> Sample:
-    """Read one image with its masks; CohortError and DataWarning name the file.
+    """Read one image with its masks; DataError and DataWarning name the file.
 
     `how` holds further arguments of `read_dicom`; `take(pixels, path)` makes an (H, W) map of masses of a mask file.
     """
@@ -273,5 +274,5 @@ def read_pair(
 def _masses(root: Path, mask: str, shape: tuple[int, ...], how: dict[str, Any], take: Take) -> np.ndarray:
     pixels = read_dicom(root, mask, **how).pixels if mask.lower().endswith(DICOM) else read_labels(root, mask)
     if pixels.shape != shape:
-        raise CohortError(f"{mask}: {misfit(shape, pixels.shape)}")
+        raise DataError(f"{mask}: {misfit(shape, pixels.shape)}")
     return take(pixels, mask)

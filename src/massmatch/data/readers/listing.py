@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.sample import Sample
 
-__all__ = ["CohortError", "DataWarning", "Item", "Listing", "inside", "is_data", "named", "relative"]
+__all__ = ["DataError", "DataWarning", "Item", "Listing", "inside", "is_data", "named", "relative"]
 
 NAMED = 20  # so many files are named in one message, the rest counted
 NEVER_DATA = ("._", ".DS_Store", "Thumbs.db", "desktop.ini")  # what macOS and Windows leave in folders
@@ -25,7 +25,7 @@ class Item:
     id: str
     patient: str
     files: tuple[str, ...]  # relative to the source: when their size or time changes, the image is read again
-    read: Callable[[], Sample]  # can be pickled; raises CohortError, warns DataWarning
+    read: Callable[[], Sample]  # can be pickled; raises DataError, warns DataWarning
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ class Listing:
 def inside(root: Path, path: Path | str, *, allow_outside: bool = False) -> Path:
     """`root / path`, where that file lies within root, also after its links are followed.
 
-    Raises CohortError that begins with the path for one that leads out of root (an absolute path, "..", a link).
+    Raises DataError that begins with the path for one that leads out of root (an absolute path, "..", a link).
     """
     full = root / path
     try:
         target = full.resolve(strict=full.is_symlink())
     except FileNotFoundError:
-        raise CohortError(f"{relative(root, full)}: is a link to nothing: restore its file, or remove it") from None
+        raise DataError(f"{relative(root, full)}: is a link to nothing: restore its file, or remove it") from None
     except (OSError, RuntimeError):  # RuntimeError: Python before 3.13
-        raise CohortError(f"{relative(root, full)}: is a loop of links: remove it") from None
+        raise DataError(f"{relative(root, full)}: is a loop of links: remove it") from None
     if not allow_outside and not target.is_relative_to(root.resolve()):
-        raise CohortError(
+        raise DataError(
             f"{relative(root, full)}: leads out of the source folder, and nothing outside is read: "
             "copy the file into it, or give --allow-outside-root"
         )

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from massmatch.data.dicom import patient_key, read_header
-from massmatch.data.errors import CohortError
-from massmatch.data.folder import GAPS, licence_of
+from massmatch.data.errors import DataError
 from massmatch.data.masks import to_instances
+from massmatch.data.open import licence_of
 from massmatch.data.readers.folder import DICOM, NO_PATIENTS, Take, read_pair
 from massmatch.data.readers.listing import Item, Listing, inside, relative
 from massmatch.data.readers.nnunet import mass_value, masses_of
+from massmatch.data.table import GAPS
 from massmatch.errors import UsageError
 
 PARTS = {"training": "train", "validation": "validation", "test": "test"}
@@ -38,7 +39,7 @@ def monai(
         label: the name of the label that is the mass; not needed if there is one, or one called mass.
         allow_outside_root, allow_for_processing, modality: see `inside` and `read_dicom`.
 
-    Raises UsageError for a missing source, CohortError for what is no datalist.
+    Raises UsageError for a missing source, DataError for what is no datalist.
     """
     path = _json(source)
     root = path.parent
@@ -60,7 +61,7 @@ def monai(
         known = {"split": PARTS[part]} if has_test else {}
         try:
             items.append(_item(root, entry, known, allow_outside_root, how, take))
-        except CohortError as error:
+        except DataError as error:
             faults[name] = str(error)
     remarks = [NO_PATIENTS] if any(item.patient == item.id for item in items) else []
     summary = f"{len(items)} images with labels, {len(left_out)} without"
@@ -75,9 +76,7 @@ def _json(source: Path) -> Path:
         raise UsageError(f"no such file or folder: {source}")
     found = sorted(source.glob("*.json"))
     if len(found) != 1:
-        raise CohortError(
-            f"{source.name}: must hold one datalist, but has {len(found)} json files: name the file itself"
-        )
+        raise DataError(f"{source.name}: must hold one datalist, but has {len(found)} json files: name the file itself")
     return found[0]
 
 
@@ -85,10 +84,10 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise CohortError(f"{path.name}: cannot be read as JSON ({error}): mend it") from None
+        raise DataError(f"{path.name}: cannot be read as JSON ({error}): mend it") from None
     lists = content if isinstance(content, dict) else {}
     if not any(part in lists for part in PARTS) or not all(isinstance(lists.get(part, []), list) for part in PARTS):
-        raise CohortError(f"{path.name}: must be a datalist with a list `training`, but is none: see docs/data.md")
+        raise DataError(f"{path.name}: must be a datalist with a list `training`, but is none: see docs/data.md")
     return lists
 
 
@@ -97,12 +96,12 @@ def _take(content: dict[str, Any], label: str | None, file: str) -> Take:
     named = content.get("labels")
     if not isinstance(named, dict):
         if label is not None:
-            raise CohortError(f"{file}: has no `labels` (names by number), so --label {label} names none: add them")
+            raise DataError(f"{file}: has no `labels` (names by number), so --label {label} names none: add them")
         return to_instances
     try:
         declared = {str(name): int(number) for number, name in named.items()}
     except (TypeError, ValueError):
-        raise CohortError(f"{file}: labels must be names by number, but are {str(named)[:60]}: mend them") from None
+        raise DataError(f"{file}: labels must be names by number, but are {str(named)[:60]}: mend them") from None
     declared = {"background" if number == 0 else name: number for name, number in declared.items()}
     value = mass_value({"background": 0, **declared}, label, file)
     return partial(masses_of, value=value, declared={0, *declared.values()}, where=file)
@@ -112,15 +111,15 @@ def _item(
     root: Path, entry: dict[str, Any], known: dict[str, Any], allow_outside: bool, how: dict[str, Any], take: Take
 ) -> Item:
     if not isinstance(entry["label"], str):
-        raise CohortError(f"{entry['image']}: label must be the path of a mask, but is {entry['label']!r}: mend it")
+        raise DataError(f"{entry['image']}: label must be the path of a mask, but is {entry['label']!r}: mend it")
     image, mask = (
         relative(root, inside(root, entry[name], allow_outside=allow_outside)) for name in ("image", "label")
     )
     for file in (image, mask):
         if file.lower().endswith((".nii", ".nii.gz")):
-            raise CohortError(f"{file}: must be PNG, TIFF, JPEG or DICOM, but is NIfTI: convert it")
+            raise DataError(f"{file}: must be PNG, TIFF, JPEG or DICOM, but is NIfTI: convert it")
         if not (root / file).is_file():
-            raise CohortError(f"{file}: no such file: add it, or remove the entry")
+            raise DataError(f"{file}: no such file: add it, or remove the entry")
     id = Path(image).stem
     if (fold := entry.get("fold")) is not None:
         known = {**known, "monai_fold": _whole_number(fold, image)}
@@ -133,7 +132,7 @@ def _item(
 
 def _whole_number(value: Any, image: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise CohortError(f"{image}: fold must be a whole number or null, but is {value!r}: mend it")
+        raise DataError(f"{image}: fold must be a whole number or null, but is {value!r}: mend it")
     return int(value)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from massmatch.data.errors import CohortError
-from massmatch.data.folder import licence_of
+from massmatch.data.errors import DataError
 from massmatch.data.images import levels, misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
+from massmatch.data.open import licence_of
 from massmatch.data.readers.folder import NO_PATIENTS
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, relative
 from massmatch.data.sample import Sample
@@ -35,7 +35,7 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
         label: the name of the label that is the mass; not needed if there is one, or one called mass.
         allow_outside_root: also for a file map in dataset.json that leads out.
 
-    Raises UsageError for a missing source, CohortError for what is no such dataset.
+    Raises UsageError for a missing source, DataError for what is no such dataset.
     """
     if not source.is_dir():
         raise UsageError(f"no such folder: {source}")
@@ -50,8 +50,8 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
             try:
                 for file in (image, mask):
                     if not inside(source, file, allow_outside=allow_outside_root).is_file():
-                        raise CohortError(f"{file}: no such file: add it, or remove its partner")
-            except CohortError as error:
+                        raise DataError(f"{file}: no such file: add it, or remove its partner")
+            except DataError as error:
                 faults[image] = str(error)
                 continue
             row = {**known.get(case, {}), **({"split": part} if len(_parts(source)) > 1 else {})}
@@ -71,22 +71,22 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
 
 
 def _facts(source: Path) -> dict[str, Any]:
-    """dataset.json. CohortError where something that is needed lacks, or cannot be read as a mammogram."""
+    """dataset.json. DataError where something that is needed lacks, or cannot be read as a mammogram."""
     path = source / "dataset.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise CohortError("dataset.json: no such file: give the folder DatasetXXX_Name of a raw dataset") from None
+        raise DataError("dataset.json: no such file: give the folder DatasetXXX_Name of a raw dataset") from None
     except ValueError as error:
-        raise CohortError(f"dataset.json: cannot be read as JSON ({error}): mend it") from None
+        raise DataError(f"dataset.json: cannot be read as JSON ({error}): mend it") from None
     needed = ("channel_names", "labels", "file_ending")
     if not isinstance(facts, dict) or (missing := [name for name in needed if name not in facts]):
-        raise CohortError(f"dataset.json: must have {', '.join(needed)}, but lacks {', '.join(missing)}: add them")
+        raise DataError(f"dataset.json: must have {', '.join(needed)}, but lacks {', '.join(missing)}: add them")
     if len(facts["channel_names"]) != 1:
         names = ", ".join(map(str, facts["channel_names"].values()))
-        raise CohortError(f"dataset.json: must have one channel, but has {names}: export the mammograms alone")
+        raise DataError(f"dataset.json: must have one channel, but has {names}: export the mammograms alone")
     if facts["file_ending"] not in ENDINGS:
-        raise CohortError(
+        raise DataError(
             f"dataset.json: file_ending must be one of {', '.join(ENDINGS)}, but is {facts['file_ending']!r}: "
             "convert the images"
         )
@@ -94,20 +94,20 @@ def _facts(source: Path) -> dict[str, Any]:
 
 
 def mass_value(labels: dict[str, Any], wanted: str | None, file: str) -> int:
-    """Return the number of the label that is the mass. CohortError, naming the file, where names do not decide it."""
+    """Return the number of the label that is the mass. DataError, naming the file, where names do not decide it."""
     if labels.get("background") != 0 or not all(isinstance(v, int) for v in labels.values()) or "ignore" in labels:
-        raise CohortError(
+        raise DataError(
             f"{file}: labels must be background 0 and whole numbers, without regions and ignore, but are {labels}"
         )
     others = {name: value for name, value in labels.items() if value != 0}
     if wanted is not None:
         if wanted not in others:
-            raise CohortError(f"{file}: has no label {wanted!r}, but {', '.join(others)}: give --label one of them")
+            raise DataError(f"{file}: has no label {wanted!r}, but {', '.join(others)}: give --label one of them")
         return int(others[wanted])
     called = [value for name, value in others.items() if name.casefold() in MASS]
     if len(others) == 1 or len(called) == 1:
         return int(called[0] if len(called) == 1 else next(iter(others.values())))
-    raise CohortError(f"{file}: which label is the mass? Give --label one of {', '.join(others)}")
+    raise DataError(f"{file}: which label is the mass? Give --label one of {', '.join(others)}")
 
 
 def _parts(source: Path) -> dict[str, str]:
@@ -130,7 +130,7 @@ def _cases(source: Path, facts: dict[str, Any]) -> dict[str, dict[str, tuple[str
     for part, suffix in _parts(source).items():
         images, labels = source / f"images{suffix}", source / f"labels{suffix}"
         if not images.is_dir() or not labels.is_dir():
-            raise CohortError(f"images{suffix}/, labels{suffix}/: no such folders: give a raw dataset with labels")
+            raise DataError(f"images{suffix}/, labels{suffix}/: no such folders: give a raw dataset with labels")
         pictures, masks = _by_case(images, f"_0000{ending}"), _by_case(labels, ending)
         found[part] = {
             case: (
@@ -183,7 +183,7 @@ def _folds(source: Path) -> dict[str, int]:
     try:
         return {case: fold for fold, parts in enumerate(json.loads(path.read_text())) for case in parts["val"]}
     except (ValueError, TypeError, KeyError) as error:
-        raise CohortError(
+        raise DataError(
             f"splits_final.json: must be a list of train and val ({type(error).__name__}): mend it"
         ) from None
 
@@ -191,10 +191,10 @@ def _folds(source: Path) -> dict[str, int]:
 def read_case(
     root: Path, id: str, patient: str, image: str, mask: str, value: int, declared: list[int], known: dict[str, Any]
 ) -> Sample:
-    """Read one case; its masses are the 8-connected components of the label's value. CohortError names the file."""
+    """Read one case; its masses are the 8-connected components of the label's value. DataError names the file."""
     pixels, labels = read_grey(root, image), read_labels(root, mask)
     if pixels.shape != labels.shape:
-        raise CohortError(f"{mask}: {misfit(pixels.shape, labels.shape)}")
+        raise DataError(f"{mask}: {misfit(pixels.shape, labels.shape)}")
     facts = dict(known)
     side, view, density, row, col = (facts.pop(name, None) for name in KNOWN)
     spacing, source = (None, "none") if row is None else ((float(row), float(col)), PATIENTS)
@@ -214,12 +214,12 @@ def read_case(
 
 
 def masses_of(labels: np.ndarray, path: str, value: int, declared: Collection[int], where: str) -> np.ndarray:
-    """The masses in an (H, W) mask of several labels. CohortError for values that are not declared in `where`.
+    """The masses in an (H, W) mask of several labels. DataError for values that are not declared in `where`.
 
     Such values would be background in silence: a mask of 0 and 255 under {"mass": 1} would be empty.
     """
     if odd := [number for number in levels(labels).tolist() if number not in declared]:
-        raise CohortError(
+        raise DataError(
             f"{path}: holds the values {odd[:6]}, which {where} does not declare ({sorted(declared)}): save the mask "
             "with the declared values, or declare these"
         )
@@ -232,4 +232,4 @@ def _sidecar(path: Path, file: str) -> tuple[float, float]:
         *_, row, col = json.loads(path.read_text())["spacing"]
         return float(row), float(col)
     except (ValueError, TypeError, KeyError) as error:
-        raise CohortError(f"{file}: must hold a spacing ({type(error).__name__}): mend or remove it") from None
+        raise DataError(f"{file}: must hold a spacing ({type(error).__name__}): mend or remove it") from None

@@ -17,7 +17,7 @@ def objects(of: Prediction, file: ImageFile) -> "dict[str, Dataset]":
 
     They hold the patient's name and ID as the file does, so that an archive files them with it.
 
-    Raises CohortError for a file that is no DICOM, or from whose header no object can be made.
+    Raises DataError for a file that is no DICOM, or from whose header no object can be made.
     """
     source = read_source(file.root, file.source)
     with speaking_for(file.source):

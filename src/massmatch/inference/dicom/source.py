@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from massmatch import __version__
 from massmatch.data.dicom import is_dicom, read_header, unspoken
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.errors import UsageError
 from massmatch.inference.findings import USE, Prediction
 
@@ -37,14 +37,14 @@ def read_source(root: Path, path: str) -> "Dataset":
 
     What may be empty and is missing, or is not as the standard wants it, is empty.
 
-    Raises CohortError for what is no DICOM, and for a header without the UIDs by which an object names its image.
+    Raises DataError for what is no DICOM, and for a header without the UIDs by which an object names its image.
     """
     if not is_dicom(root / path):
-        raise CohortError(f"{path}: must be DICOM for --dicom, but is not: leave the file or the option out")
+        raise DataError(f"{path}: must be DICOM for --dicom, but is not: leave the file or the option out")
     header = read_header(root, path, pixels=False)
     header.SOPClassUID = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", "")
     if absent := [keyword for keyword in NEEDED if not header.get(keyword)]:
-        raise CohortError(f"{path}: has no {absent[0]}, without which no object can name it: leave --dicom out")
+        raise DataError(f"{path}: has no {absent[0]}, without which no object can name it: leave --dicom out")
     for keyword in MAY_BE_EMPTY:
         if header.get(keyword) is None:
             setattr(header, keyword, "")

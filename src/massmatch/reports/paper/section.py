@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from massmatch.data.cohort import read_json
+from massmatch.data.open import read_json
 from massmatch.reports.blocks import Block, Lines, Table, Words
 from massmatch.reports.paper.published import incomparable, published
 from massmatch.reports.paper.tables import paper_table

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from massmatch.data.dicom import is_dicom, read_header
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.data.readers.listing import is_data, relative
 
 UID = re.compile(r"[0-9]+(\.[0-9]+){5,}")
@@ -62,7 +62,7 @@ class Series:
                 if path.suffix.lower() == ".dcm" and is_data(path):
                     try:
                         header = read_header(self.source, relative(self.source, path), pixels=False)
-                    except CohortError:
+                    except DataError:
                         continue  # a damaged file belongs to no series: that series will be told as missing
                     found.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path)
         return found
@@ -81,7 +81,7 @@ def _is_image(path: Path) -> bool:
 
 
 def shape(source: Path, path: Path) -> tuple[int, int]:
-    """Rows and columns, without the pixels. CohortError for what is no image."""
+    """Rows and columns, without the pixels. DataError for what is no image."""
     file = relative(source, path)
     if path.suffix.lower() not in PICTURES:
         header = read_header(source, file, pixels=False)
@@ -90,4 +90,4 @@ def shape(source: Path, path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.height, image.width
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CohortError(f"{file}: cannot be read as an image ({type(error).__name__}): replace the file") from None
+        raise DataError(f"{file}: cannot be read as an image ({type(error).__name__}): replace the file") from None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from massmatch.data.dicom import read_dicom
-from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import read_grey
 from massmatch.data.instances import labelled
 from massmatch.data.readers.cbis_ddsm.files import PICTURES, Series, shape
@@ -46,7 +46,7 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
             part of the other (13 and 18 in the release) count as training in both, so that none is in two parts.
         allow_outside_root: see `inside`.
 
-    Raises UsageError for a missing source, ValueError for another abnormality, CohortError for damaged or
+    Raises UsageError for a missing source, ValueError for another abnormality, DataError for damaged or
     missing tables.
     """
     if abnormality not in KINDS:
@@ -64,7 +64,7 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
     for id, own in sorted(images.items()):
         try:
             paths = _files_of(series, own, allow_outside_root)
-        except CohortError as error:
+        except DataError as error:
             faults[id] = str(error)
             continue
         if (why := _misfit(source, paths)) is not None:
@@ -88,7 +88,7 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
 
 
 def _files_of(series: Series, lesions: list[Lesion], allow_outside: bool) -> list[list[Path]]:
-    """The image's file, then for each lesion the files among which its mask is. CohortError if some are missing."""
+    """The image's file, then for each lesion the files among which its mask is. DataError if some are missing."""
     found = []
     for uids, what, lesion in [
         ((lesions[0].image_series,), "image", lesions[0]),
@@ -96,7 +96,7 @@ def _files_of(series: Series, lesions: list[Lesion], allow_outside: bool) -> lis
     ]:
         files = [path for uid in uids for path in series.files(uid)]
         if not files:
-            raise CohortError(
+            raise DataError(
                 f"{lesion.table}: {lesion.image}: no file of the series {uids[0]} (its {what}) is in the source: "
                 "complete the download"
             )
@@ -104,7 +104,7 @@ def _files_of(series: Series, lesions: list[Lesion], allow_outside: bool) -> lis
             inside(series.source, path, allow_outside=allow_outside)
         found.append(files)
     if len(found[0]) > 1:
-        raise CohortError(
+        raise DataError(
             f"{relative(series.source, found[0][1])}: {lesions[0].image} must be one file, but its series has "
             f"{len(found[0])}: remove what does not belong there"
         )
@@ -136,7 +136,7 @@ def _in_both_parts(lesions: list[Lesion]) -> set[str]:
 
 
 def read_image(root: Path, id: str, lesions: list[Lesion], files: list[list[str]], split: str) -> Sample:
-    """One full mammogram as it is stored, with a label per lesion. CohortError and DataWarning name the file."""
+    """One full mammogram as it is stored, with a label per lesion. DataError and DataWarning name the file."""
     image = read_pixels(root, files[0][0])
     masks = [mask_of(root, candidates, image.shape) for candidates in files[1:]]
     first = lesions[0]
@@ -164,7 +164,7 @@ def read_pixels(root: Path, file: str) -> np.ndarray:
 def mask_of(root: Path, candidates: list[str], size: tuple[int, ...]) -> NDArray[np.bool_]:
     """(H, W) bool: the one candidate that is black and white and has the image's proportions.
 
-    Raises CohortError where none or several are, or where the mask is empty.
+    Raises DataError where none or several are, or where the mask is empty.
     """
     found = {}
     for file in candidates:
@@ -173,13 +173,13 @@ def mask_of(root: Path, candidates: list[str], size: tuple[int, ...]) -> NDArray
             found[file] = pixels > pixels.max() / 2
     exact = {file: mask for file, mask in found.items() if mask.shape == size} or found
     if len(exact) != 1:
-        raise CohortError(
+        raise DataError(
             f"{', '.join(candidates)}: one of them must be a mask, black and white and of the image's "
             f"{size[0]} x {size[1]}, but {len(exact)} are: download the series again"
         )
     ((file, mask),) = exact.items()
     if not mask.any():
-        raise CohortError(f"{file}: the mask must mark a lesion, but is empty: download it again")
+        raise DataError(f"{file}: the mask must mark a lesion, but is empty: download it again")
     if mask.shape != size:
         text = (
             f"{file}: the mask has {mask.shape[0]} x {mask.shape[1]} pixels, its image {size[0]} x {size[1]}; resized"

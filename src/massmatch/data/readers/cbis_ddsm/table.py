@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.data.readers.listing import relative
 
 FILE = re.compile(r".*(mass|calc)_case_description_(train|test)(ing)?(_set)?.*\.csv", re.IGNORECASE)
@@ -41,11 +41,11 @@ class Lesion:
 
 
 def read_tables(source: Path, files: Iterable[Path], kinds: Iterable[str]) -> list[Lesion]:
-    """The lesions of all case descriptions of these kinds. CohortError for one that is damaged, or for none."""
+    """The lesions of all case descriptions of these kinds. DataError for one that is damaged, or for none."""
     found = [(path, match) for path in files if (match := FILE.fullmatch(path.name)) and match[1].lower() in kinds]
     if not found:
         wanted = " or ".join(f"{kind}_case_description_train_set.csv" for kind in kinds)
-        raise CohortError(f"{wanted}: no such file in the source: add the csv files of the release")
+        raise DataError(f"{wanted}: no such file in the source: add the csv files of the release")
     return [
         lesion
         for path, match in sorted(found, key=lambda pair: pair[0].name)
@@ -62,11 +62,11 @@ def _read(path: Path, file: str, kind: str, split: str) -> list[Lesion]:
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise CohortError(f"{file}: cannot be read as a csv ({error}): download it again") from None
+        raise DataError(f"{file}: cannot be read as a csv ({error}): download it again") from None
     header = [re.sub(r"[\s_]+", "_", name.strip().lower()) for name in rows[0]] if rows else []
     header = [OLDER.get(name, name) for name in header]
     if missing := [name for name in NEEDED if name not in header]:
-        raise CohortError(f"{file}: must have the columns {', '.join(missing)}, but lacks them: download it again")
+        raise DataError(f"{file}: must have the columns {', '.join(missing)}, but lacks them: download it again")
     cells = [dict(zip(header, (cell.strip() for cell in row), strict=False)) for row in rows[1:]]
     return [_lesion(row, file, kind, split, number) for number, row in enumerate(cells, start=2)]
 
@@ -75,7 +75,7 @@ def _lesion(row: dict[str, str], file: str, kind: str, split: str, number: int) 
     patient = PATIENT.search(row.get("patient_id", ""))
     side, view = row.get("left_or_right_breast", "").upper(), row.get("image_view", "").upper()
     if patient is None or side not in ("LEFT", "RIGHT") or not view:
-        raise CohortError(f"{file}: row {number} must name patient, side and view, but does not: download it again")
+        raise DataError(f"{file}: row {number} must name patient, side and view, but does not: download it again")
     series = {name: _series(row.get(name, ""), file, number) for name in (IMAGE, CROP, MASK)}
     training = {"train": "Training", "test": "Test"}[split]
     return Lesion(
@@ -98,7 +98,7 @@ def _series(path: str, file: str, number: int) -> str:
     """The UID before the last part of .../StudyUID/SeriesUID/000000.dcm."""
     parts = PurePosixPath(path.replace("\\", "/")).parts
     if len(parts) < 2 or not re.fullmatch(r"[0-9.]+", parts[-2]):
-        raise CohortError(
+        raise DataError(
             f"{file}: row {number} must have paths that end in a series' UID and a file, but has {path[-60:]!r}: "
             "download it again"
         )

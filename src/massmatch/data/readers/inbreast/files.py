@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.data.readers.listing import inside, is_data, named, relative
 
 NAME = re.compile(r"(\d{8})_([0-9a-f]{16})_MG_([LR])_(CC|ML|FB)_ANON\.dcm", re.IGNORECASE)
@@ -30,7 +30,7 @@ class Release:
 def find_release(source: Path, *, allow_outside: bool = False) -> Release:
     """The release in the source folder.
 
-    Raises CohortError where AllDICOMs or AllXML is missing or there twice, where no name is that of an image, and for
+    Raises DataError where AllDICOMs or AllXML is missing or there twice, where no name is that of an image, and for
     a folder or table that leads out of the source.
     """
     folders = list(_folders(source))
@@ -45,7 +45,7 @@ def find_release(source: Path, *, allow_outside: bool = False) -> Release:
         if not NAME.fullmatch(path.name):
             left_out[relative(source, path)] = "its name is not that of an INbreast image"
     if not images:
-        raise CohortError(
+        raise DataError(
             f"{relative(source, dicoms)}/: must hold files such as <id>_<patient>_MG_L_CC_ANON.dcm, but holds none "
             f"({named(list(left_out)) or 'it is empty'}): give the folder of the release"
         )
@@ -57,7 +57,7 @@ def _entries(source: Path, folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if is_data(path))
     except OSError as error:
         where = f"{relative(source, folder)}/"
-        raise CohortError(f"{where}: cannot be listed ({type(error).__name__}): give yourself the right to") from None
+        raise DataError(f"{where}: cannot be listed ({type(error).__name__}): give yourself the right to") from None
 
 
 def _folders(source: Path, folder: Path | None = None, depth: int = DEPTH) -> Iterator[Path]:
@@ -74,12 +74,12 @@ def _folders(source: Path, folder: Path | None = None, depth: int = DEPTH) -> It
 def _folder(source: Path, folders: list[Path], name: str) -> Path:
     found = [folder for folder in folders if folder.name.casefold() == name]
     if not found:
-        raise CohortError(
+        raise DataError(
             f"{FOLDERS[name]}/: no such folder within {DEPTH} levels of the source: give the folder of the release"
         )
     if len(found) > 1:
         which = named([relative(source, folder) for folder in found])
-        raise CohortError(f"{which}: must be one folder, but there are {len(found)}: give the folder of one release")
+        raise DataError(f"{which}: must be one folder, but there are {len(found)}: give the folder of one release")
     return found[0]
 
 
@@ -91,7 +91,7 @@ def _table(source: Path, folders: list[Path], beside: Path) -> Path | None:
         found = [path for path in found if path.parent == beside] or found
         if len(found) > 1:
             which = named([relative(source, path) for path in found])
-            raise CohortError(f"{which}: must be one table, but there are {len(found)}: keep one")
+            raise DataError(f"{which}: must be one table, but there are {len(found)}: keep one")
         if found:
             return found[0]
     return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from massmatch.data.dicom import read_dicom
-from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.instances import labelled
 from massmatch.data.readers.inbreast.files import NAME, Release, find_release
 from massmatch.data.readers.inbreast.regions import MASS, Region, check_areas, is_outline, masses, read_regions
@@ -47,7 +47,7 @@ def inbreast(
         allow_missing_annotations: without INbreast.csv or .xls, take an image without XML as one without mass.
         allow_for_processing, modality, allow_outside_root: see `read_dicom` and `inside`.
 
-    Raises UsageError for a missing source, CohortError where no such folders or table are, where there are
+    Raises UsageError for a missing source, DataError where no such folders or table are, where there are
     two of one, or where the table cannot be read.
     """
     if not source.is_dir():
@@ -55,7 +55,7 @@ def inbreast(
     release = find_release(source, allow_outside=allow_outside_root)
     table = None if release.table is None else read_table(source, release.table)
     if table is None and not allow_missing_annotations and release.images.keys() - release.annotations.keys():
-        raise CohortError(
+        raise DataError(
             "INbreast.csv: neither it nor INbreast.xls is in the source, so that an image without annotation may be "
             "normal or incomplete: add the table, or give --allow-missing-annotations"
         )
@@ -71,7 +71,7 @@ def inbreast(
                 inside(source, file, allow_outside=allow_outside_root)
             regions = _regions(source, release, id)
             _require_annotation(id, release, table)
-        except CohortError as error:
+        except DataError as error:
             faults[files[1] if id in release.annotations else image] = str(error)
             continue
         own = sum(is_outline(region) for region in regions if region.name in MASS)
@@ -113,20 +113,20 @@ def _patient(file: str) -> str:
 
 
 def _require_annotation(id: str, release: Release, table: dict[str, Row] | None) -> None:
-    """CohortError for an image that should have an annotation and has none."""
+    """DataError for an image that should have an annotation and has none."""
     if id in release.annotations or table is None:
         return
     row = table.get(id)
     if row is None or row.birads != "1":
         said = "has no row in the table" if row is None else f"has Bi-Rads {row.birads}"
-        raise CohortError(
+        raise DataError(
             f"AllXML/{id}.xml: no such annotation, but the image {said}, and only those with Bi-Rads 1 go without: "
             "complete the copy"
         )
 
 
 def read_image(root: Path, file: str, xml: str | None, row: Row | None, how: dict[str, Any]) -> Sample:
-    """One image in its stored frame, with its masses. CohortError and DataWarning name the file."""
+    """One image in its stored frame, with its masses. DataError and DataWarning name the file."""
     image = read_dicom(root, file, **how)
     match = NAME.fullmatch(Path(file).name)
     assert match is not None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from massmatch.data.errors import CohortError, DataWarning
+from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.readers.inbreast.polygon import area, filled
 
 NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
@@ -35,29 +35,27 @@ class Region:
 
 
 def read_regions(root: Path, file: str) -> list[Region]:
-    """All regions of one annotation. CohortError for what is no such property list."""
+    """All regions of one annotation. DataError for what is no such property list."""
     try:
         size = (root / file).stat().st_size
         data = b"" if size > LARGEST_XML else (root / file).read_bytes()
     except OSError as error:
-        raise CohortError(f"{file}: cannot be read ({type(error).__name__}): restore the file") from None
+        raise DataError(f"{file}: cannot be read ({type(error).__name__}): restore the file") from None
     if size > LARGEST_XML:
-        raise CohortError(
-            f"{file}: must have at most {LARGEST_XML // 2**20} MB, but has {size / 2**20:.0f}: replace it"
-        )
+        raise DataError(f"{file}: must have at most {LARGEST_XML // 2**20} MB, but has {size / 2**20:.0f}: replace it")
     try:
         content = plistlib.loads(data, fmt=plistlib.FMT_XML)
     except Exception as error:  # it raises many kinds; entity declarations are among what it refuses
-        raise CohortError(f"{file}: is no XML property list ({type(error).__name__}): replace it") from None
+        raise DataError(f"{file}: is no XML property list ({type(error).__name__}): replace it") from None
     if not isinstance(content, dict) or not isinstance(content.get("Images"), list):
-        raise CohortError(f"{file}: must be a property list with Images, but is another one: replace it")
+        raise DataError(f"{file}: must be a property list with Images, but is another one: replace it")
     return [_region(roi, file) for image in content["Images"] for roi in _rois(image, file)]
 
 
 def _rois(image: Any, file: str) -> list[Any]:
     rois = image.get("ROIs") if isinstance(image, dict) else None
     if not isinstance(rois, list) or not all(isinstance(roi, dict) for roi in rois):
-        raise CohortError(f"{file}: each of its Images must have ROIs: replace it")
+        raise DataError(f"{file}: each of its Images must have ROIs: replace it")
     return rois
 
 
@@ -65,7 +63,7 @@ def _region(roi: dict[str, Any], file: str) -> Region:
     name = " ".join(str(roi.get("Name", "")).split()).casefold()
     texts = roi.get("Point_px", []) if name in MASS else []
     if not isinstance(texts, list):
-        raise CohortError(f"{file}: Point_px of {name!r} must be a list of points, but is none: mend it")
+        raise DataError(f"{file}: Point_px of {name!r} must be a list of points, but is none: mend it")
     points = [_point(text, file, name) for text in texts]
     area_cm2, counted = roi.get("Area"), roi.get("NumberOfPoints")
     return Region(
@@ -80,7 +78,7 @@ def _point(text: Any, file: str, name: str) -> tuple[float, float]:
     match = POINT.fullmatch(str(text))
     column, row = (float(match[1]), float(match[2])) if match else (np.inf, np.inf)
     if max(abs(column), abs(row)) > FURTHEST:
-        raise CohortError(f"{file}: points of {name!r} must be (column, row), but one is {str(text)[:40]!r}: mend it")
+        raise DataError(f"{file}: points of {name!r} must be (column, row), but one is {str(text)[:40]!r}: mend it")
     return column, row
 
 
@@ -90,7 +88,7 @@ def is_outline(region: Region) -> bool:
 
 
 def masses(regions: Iterable[Region], shape: tuple[int, int], file: str) -> list[NDArray[np.bool_]]:
-    """(H, W) bool per mass. Warns of dropped, doubled, clipped and miscounted outlines; CohortError for one outside."""
+    """(H, W) bool per mass. Warns of dropped, doubled, clipped and miscounted outlines; DataError for one outside."""
     found: list[NDArray[np.bool_]] = []
     for number, region in enumerate((r for r in regions if r.name in MASS), start=1):
         count = len(region.points)
@@ -103,7 +101,7 @@ def masses(regions: Iterable[Region], shape: tuple[int, int], file: str) -> list
             continue
         mask, lost = filled(region.points, shape)
         if lost > MOST_LOST:
-            raise CohortError(
+            raise DataError(
                 f"{file}: {100 * lost:.0f} % of mass {number} lies outside of its image of {shape[0]} rows and "
                 f"{shape[1]} columns (swapped axes, or the annotation of another image?): mend or replace it"
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from python_calamine import CalamineError, CalamineWorkbook
 
-from massmatch.data.errors import CohortError
+from massmatch.data.errors import DataError
 from massmatch.data.readers.listing import relative
 
 FILE, ACR, BIRADS, DATE = "file name", "acr", "bi-rads", "acquisition date"
@@ -24,12 +24,12 @@ class Row:
 
 
 def read_table(source: Path, path: Path) -> dict[str, Row]:
-    """Rows by image id from the csv or xls. CohortError for one that is damaged."""
+    """Rows by image id from the csv or xls. DataError for one that is damaged."""
     file = relative(source, path)
     cells = _cells_of_csv(path, file) if path.suffix.lower() == ".csv" else _cells_of_xls(path, file)
     header = [" ".join(str(cell).split()).casefold() for cell in cells[0]] if cells else []
     if missing := [name for name in (FILE, ACR, BIRADS) if name not in header]:
-        raise CohortError(f"{file}: must have the columns {', '.join(missing)}, but has {header[:10]}: replace it")
+        raise DataError(f"{file}: must have the columns {', '.join(missing)}, but has {header[:10]}: replace it")
     rows: dict[str, Row] = {}
     for line in cells[1:]:
         values = dict(zip(header, (_text(cell) for cell in line), strict=False))
@@ -37,7 +37,7 @@ def read_table(source: Path, path: Path) -> dict[str, Row]:
         if not (id.isdigit() and len(id) == 8):
             continue  # the blank row and the totals at the end of the xls
         if id in rows:
-            raise CohortError(f"{file}: has two rows for the image {id}: keep one")
+            raise DataError(f"{file}: has two rows for the image {id}: keep one")
         rows[id] = Row(_density(values.get(ACR, ""), file, id), values.get(BIRADS, ""), values.get(DATE) or None)
     return rows
 
@@ -50,7 +50,7 @@ def _text(cell: object) -> str:
 def _density(text: str, file: str, id: str) -> int | None:
     if text in ("", "1", "2", "3", "4"):
         return int(text) if text else None
-    raise CohortError(f"{file}: ACR must be 1, 2, 3, 4 or blank, but is {text[:20]!r} for the image {id}: mend it")
+    raise DataError(f"{file}: ACR must be 1, 2, 3, 4 or blank, but is {text[:20]!r} for the image {id}: mend it")
 
 
 def _decoded(data: bytes) -> str:
@@ -66,17 +66,17 @@ def _cells_of_csv(path: Path, file: str) -> list[list[str]]:
     try:
         text = _decoded(path.read_bytes())
     except OSError as error:
-        raise CohortError(f"{file}: cannot be read ({type(error).__name__}): restore the file") from None
+        raise DataError(f"{file}: cannot be read ({type(error).__name__}): restore the file") from None
     first = text.partition("\n")[0]
     delimiter = max(";,\t", key=first.count)
     try:
         return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     except csv.Error as error:
-        raise CohortError(f"{file}: cannot be read as a csv ({error}): replace it") from None
+        raise DataError(f"{file}: cannot be read as a csv ({error}): replace it") from None
 
 
 def _cells_of_xls(path: Path, file: str) -> list[list[object]]:
     try:
         return CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python()  # type: ignore[return-value]
     except (CalamineError, OSError, ValueError) as error:
-        raise CohortError(f"{file}: cannot be read as a spreadsheet ({type(error).__name__}): replace it") from None
+        raise DataError(f"{file}: cannot be read as a spreadsheet ({type(error).__name__}): replace it") from None

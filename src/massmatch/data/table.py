@@ -1,0 +1,120 @@
+"""The csv of a cohort or a source: a row of facts per image, read with our names for columns and values."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from massmatch.data.errors import DataError, named
+from massmatch.data.images import IMAGE_ENDINGS
+
+ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side"}
+SIDES = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
+SPACING = ("spacing_row_mm", "spacing_col_mm")
+TEXT = ("id", "patient", "patient_id")
+TRUTH = {"True": True, "False": False}
+GAPS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "None", "null", "NULL")
+
+
+def read_facts(path: Path) -> pd.DataFrame:
+    """The rows with our names for columns and values. DataError names the rows whose values cannot be."""
+    table = _parse(path)
+    table = table.rename(columns={k: v for k, v in ALIASES.items() if k in table and v not in table})
+    if "id" not in table:
+        raise DataError(
+            f"{path.name}: must have a column `id` with the files' names and commas between columns, "
+            f"but has the columns {list(table)[:8]}"
+        )
+    table["id"] = [Path(i).stem if i.lower().endswith(IMAGE_ENDINGS) else i for i in table["id"]]
+    _check_ids(path, table["id"])
+    if "patient" in table:
+        _refuse(path, table, table["patient"] == "", "patient", "filled in")
+    for column, reading in VALUES.items():
+        if column in table:
+            _convert(path, table, column, *reading(table[column]))
+    _check_spacing(path, table)
+    return table
+
+
+def refuse_one_gap_as_patient(path: Path, table: pd.DataFrame) -> None:
+    """Raise DataError where several rows name one patient by a text that programs write for a gap, such as NA."""
+    if "patient" in table:
+        gaps = table["patient"].isin(GAPS) & table["patient"].duplicated(keep=False)
+        _refuse(path, table, gaps, "patient", "filled in (or left out as a column)")
+
+
+def _parse(path: Path) -> pd.DataFrame:
+    """The csv as it is, with ids and patients as text (007 is no number, NA no gap)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header lose values
+            cells = pd.read_csv(
+                path, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False, encoding="utf-8-sig"
+            )
+    except (ValueError, pd.errors.ParserWarning) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path.name}: cannot be read as a csv ({reason}): save it with a line of column names, commas and UTF-8"
+        ) from None
+    return pd.DataFrame({str(name).strip(): _typed(str(name).strip(), cells[name]) for name in cells})
+
+
+def _typed(name: str, cells: pd.Series) -> pd.Series:
+    """Text for ids and patients; of the others, numbers or truth values where all are, with None for gaps."""
+    cells = cells.str.strip().astype(object)
+    if name in TEXT:
+        return cells
+    cells = cells.where(~cells.isin(GAPS), None)
+    if set(cells.dropna()) and set(cells.dropna()) <= TRUTH.keys():
+        return cells.map(TRUTH)
+    number = pd.to_numeric(cells, errors="coerce")
+    return number if number.notna().equals(cells.notna()) else cells
+
+
+def _check_ids(path: Path, ids: pd.Series) -> None:
+    if empty := int((ids == "").sum()):
+        raise DataError(f"{path.name}: rows must have an id, but {empty} have none: fill them")
+    if twice := set(ids[ids.duplicated()]):
+        raise DataError(f"{path.name}: ids must have one row, but have several: {named(twice)}: keep one of each")
+
+
+def _check_spacing(path: Path, table: pd.DataFrame) -> None:
+    known = table.reindex(columns=SPACING).notna()
+    if half := table["id"][known[SPACING[0]] != known[SPACING[1]]].tolist():
+        raise DataError(f"{path.name}: {' and '.join(SPACING)} belong together, but {named(half)} lack one: fill it")
+
+
+def _side(column: pd.Series) -> tuple[pd.Series, str]:
+    return column.map(lambda side: SIDES.get(str(side).strip().upper())), "L, R, LEFT or RIGHT"
+
+
+def _view(column: pd.Series) -> tuple[pd.Series, str]:
+    return column.map(lambda view: None if pd.isna(view) else str(view).strip().upper()), "a view such as CC or MLO"
+
+
+def _density(column: pd.Series) -> tuple[pd.Series, str]:
+    number = pd.to_numeric(column, errors="coerce")
+    return number.where(number.isin([1, 2, 3, 4])), "1, 2, 3 or 4"
+
+
+def _mm(column: pd.Series) -> tuple[pd.Series, str]:
+    number = pd.to_numeric(column, errors="coerce")
+    return number.where((number > 0) & np.isfinite(number)), "millimetres above 0"
+
+
+# How a column is read: its values, None where they cannot be, and what may stand there.
+VALUES = {"side": _side, "view": _view, "density": _density, **dict.fromkeys(SPACING, _mm)}
+
+
+def _convert(path: Path, table: pd.DataFrame, column: str, read: pd.Series, allowed: str) -> None:
+    """Put what was read into the table. DataError where something was there that is not allowed."""
+    _refuse(path, table, read.isna() & table[column].notna(), column, f"{allowed}, or empty")
+    table[column] = read
+
+
+def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series, column: str, allowed: str) -> None:
+    if wrong.any():
+        came = table[column][wrong].iloc[0]
+        ids = named(table["id"][wrong].tolist())
+        raise DataError(f"{path.name}: {column} must be {allowed}, but is {str(came)!r} for {ids}: mend these rows")
