@@ -30,12 +30,17 @@ def write_formula(self: Any, node: nodes.math | nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def escape_stars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings are plain text: a star is a product or an axis, (B, C, *spatial), and never emphasis."""
-    lines[:] = [line.replace("*", "\\*") for line in lines]
+def mark_up(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are plain text: a star is a product or an axis, (B, C, *spatial); what follows "Example" is code."""
+    heading = ".. rubric:: Example"
+    text, code = lines, []
+    if heading in lines:
+        text, code = lines[: lines.index(heading) + 1], lines[lines.index(heading) + 1 :]
+        code = ["", ".. code-block:: python", "", *(f"   {line}" for line in code), ""]
+    lines[:] = [line.replace("*", "\\*") for line in text] + code
 
 
 def setup(app: Any) -> None:
     """What Sphinx calls before it builds."""
-    app.connect("autodoc-process-docstring", escape_stars)
+    app.connect("autodoc-process-docstring", mark_up)
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
