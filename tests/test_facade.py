@@ -48,7 +48,7 @@ def test_train_gives_the_run_and_does_nothing_the_second_time(cohort, tmp_path):
     assert run.state == "done"
     assert run.path == tiny(cohort, loss="bce", epochs=1, learning_rate=1e-4).folder(tmp_path, 0)
     assert set(run.rows().columns) >= {"id", "dsc"}
-    index = massmatch.predict(run, cohort.root / "images" / f"{cohort.ids[0]}.png", tmp_path / "out").index
+    index = massmatch.predict(cohort.root / "images" / f"{cohort.ids[0]}.png", tmp_path / "out", weights=run).index
     assert [row["id"] for row in index] == [cohort.ids[0]]
 
 

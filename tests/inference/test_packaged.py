@@ -1,6 +1,8 @@
 """The network in the package: it is there, it describes itself, it is small, it predicts without being asked."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from massmatch.cli import app
 from massmatch.data import phantoms
 from massmatch.inference.batch import predict
 from massmatch.inference.network import load_network
-from massmatch.inference.packaged import PACKAGED
+from massmatch.inference.packaged import EXAMPLES, PACKAGED, show_packaged
 from massmatch.runs.weights import halve, load_weights, read_weights, write_weights
+
+CARD = (Path(__file__).parents[2] / "docs/model_card.md").read_text(encoding="utf-8")
 
 
 def test_it_describes_itself_and_where_it_comes_from():
@@ -61,3 +65,19 @@ def test_weights_beyond_float16_are_refused(trained, tmp_path):
     write_weights(tmp_path / "large.safetensors", tensors, facts)
     with pytest.raises(ValueError, match="is beyond the range of float16"):
         halve(tmp_path / "large.safetensors", tmp_path / "half.safetensors")
+
+
+def test_the_examples_are_of_women_whom_the_network_has_not_learned_from_and_are_small(tmp_path):
+    shown = show_packaged(tmp_path / "shown")
+    assert [each.kind for each in shown] == ["best", "median", "worst"]
+    assert shown[0].dsc >= shown[1].dsc >= shown[2].dsc
+    assert all(np.asarray(Image.open(each.picture)).shape == (512, 512, 3) for each in shown)
+    assert sum(path.stat().st_size for path in EXAMPLES.rglob("*.*")) < 300_000
+    women = CARD.split("patients</summary>")[1].split("</details>")[0].replace(",", " ").split()
+    assert all(any(f"_{woman}_" in each.id for woman in women) for each in shown)
+
+
+def test_the_card_is_of_this_file():
+    assert hashlib.sha256(PACKAGED.read_bytes()).hexdigest() in CARD
+    assert "For research, not for diagnosis." in CARD
+    assert f"{load_weights(PACKAGED)[1]['threshold']:.4f}" in CARD

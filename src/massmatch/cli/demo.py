@@ -26,11 +26,16 @@ def demo(
 ) -> None:
     """See it all work without data: made-up mammograms, two trained networks, one page. Two to four minutes."""
     with told():
+        from massmatch.inference.packaged import show_packaged
         from massmatch.reports.page import write_report
         from massmatch.runs.collection import collect
         from massmatch.runs.experiment import experiment_on
         from massmatch.training.run import run
 
+        screen.print("The packaged network on film mammograms of women it has not learned from (CBIS-DDSM, CC BY 3.0):")
+        for each in show_packaged(out / "packaged"):
+            screen.print(f"  {each.picture}: its {each.kind} of the test images, DSC {each.dsc:.2f}", soft_wrap=True)
+        screen.print("  green: the mass that was marked, blue: the prediction; for research, not for diagnosis\n")
         cohort = make_phantoms(out / "phantoms", **DEMO_COHORT)
         screen.print(f"{len(cohort)} made-up mammograms in {out / 'phantoms'}")
         folders = []

@@ -21,7 +21,7 @@ from massmatch.metrics.counts import Counts, divided
 from massmatch.metrics.froc import RATES, cpm, froc, sensitivity_at
 from massmatch.metrics.image import as_mask, image_metrics
 from massmatch.metrics.lesions import CANDIDATE, EVERY_NEIGHBOUR, FLOOR, lesion_candidates, lesion_counts
-from massmatch.metrics.strata import by_density, by_size, by_stratum, by_view, size_edges
+from massmatch.metrics.strata import by_density, by_side, by_size, by_stratum, by_view, size_edges
 from massmatch.metrics.summary import MEASURED, summary
 from massmatch.metrics.surface import boundary, distances, surface_distances
 
@@ -35,6 +35,7 @@ __all__ = [
     "as_mask",
     "boundary",
     "by_density",
+    "by_side",
     "by_size",
     "by_stratum",
     "by_view",

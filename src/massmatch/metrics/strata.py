@@ -1,4 +1,4 @@
-"""Kinds of images: by the size of their masses, by density, by view. Images without mass are a kind of their own.
+"""Kinds of images: by the size of their masses, by density, side and view. Images without mass are a kind of their own.
 
 Each function takes the rows of `image_metrics` with the facts of the images (rows.csv) and gives a label to each,
 an ordered category; `by_stratum` summarises the rows of each label.
@@ -43,10 +43,19 @@ def by_density(rows: pd.DataFrame) -> pd.Series:
     return _labels(rows, [UNKNOWN if pd.isna(d) else f"ACR {int(d)}" for d in rows["density"]], names)
 
 
+def by_side(rows: pd.DataFrame) -> pd.Series:
+    """By the side of the body, as the cohort names it."""
+    return _by_word(rows, "side")
+
+
 def by_view(rows: pd.DataFrame) -> pd.Series:
     """By view, as the cohort names them."""
-    names = sorted({str(view) for view in rows["view"].dropna()})
-    return _labels(rows, [UNKNOWN if pd.isna(view) else str(view) for view in rows["view"]], names)
+    return _by_word(rows, "view")
+
+
+def _by_word(rows: pd.DataFrame, column: str) -> pd.Series:
+    names = sorted({str(word) for word in rows[column].dropna()})
+    return _labels(rows, [UNKNOWN if pd.isna(word) else str(word) for word in rows[column]], names)
 
 
 def _labels(rows: pd.DataFrame, labels: Sequence[str] | np.ndarray, names: Sequence[str]) -> pd.Series:

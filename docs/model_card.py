@@ -1,0 +1,155 @@
+"""The model card of the packaged network, as text: made by `package_weights.py` from the run and its test images."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from massmatch.data import Cohort, Split
+from massmatch.metrics import RATES, by_density, by_side, by_size, by_view
+from massmatch.runs.folder import RunFolder
+from massmatch.runs.weights import read_weights
+from massmatch.statistics.froc import with_limits
+from massmatch.statistics.intervals import estimate
+from massmatch.training.evaluate import Measured
+
+METRICS = {
+    "dsc": "DSC, mean over images",
+    "dsc_pooled": "DSC of all pixels together",
+    "iou": "IoU, mean over images",
+    "sen_pooled": "sensitivity of all pixels together",
+    "precision": "precision, mean over images with a prediction",
+    "missed": "share of the images on which no pixel of the mass was found",
+}
+STRATA = {"mass, share of the image": by_size, "density": by_density, "side": by_side, "view": by_view}
+LEFT_OUT = ("cohort", "fingerprint", "own_code")  # of the experiment: told elsewhere
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
+
+
+def with_interval(rows: pd.DataFrame, metric: str) -> str:
+    """A metric with its interval over patients, in percent."""
+    found = estimate(rows, metric)
+    if found.patients < 2:
+        return f"{100 * found.value:.1f} %"
+    return f"{100 * found.value:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def by_strata(rows: pd.DataFrame) -> str:
+    """Mean DSC, pooled DSC and misses of each kind of image."""
+    lines = []
+    for title, labels_of in STRATA.items():
+        labels = labels_of(rows)
+        for name in labels.cat.categories:
+            some = rows[labels == name]
+            numbers = [with_interval(some, metric) for metric in ("dsc", "dsc_pooled", "missed")]
+            lines.append([title, str(name), str(len(some)), str(some["patient"].nunique()), *numbers])
+    return table(["by", "", "images", "patients", "DSC", "DSC pooled", "missed"], lines)
+
+
+def froc_table(found: Measured) -> str:
+    """Masses found at rates of false candidates per image, with intervals over patients."""
+    rates = with_limits(found.candidates, found.rows)
+    lines = [
+        [f"{rate:g}", f"{100 * line.value:.1f} % [{100 * line.low:.1f}, {100 * line.high:.1f}]"]
+        for rate, line in zip(RATES, rates.loc[list(RATES)].itertuples(), strict=True)
+    ]
+    return table(["false candidates per image", "masses found (IoU of 0.2 at least)"], lines)
+
+
+def recipe(facts: dict[str, Any]) -> str:
+    """The settings of the training."""
+    return table(["setting", "value"], [[k, str(v)] for k, v in facts["experiment"].items() if k not in LEFT_OUT])
+
+
+def trained(run: RunFolder) -> str:
+    """How long the training took, and which epoch was kept."""
+    history, resolved = run.history(), run.resolved()
+    best = history.loc[history["val_dsc_pooled"][::-1].idxmax()]
+    planned = run.experiment()["epochs"]
+    cut = "" if len(history) == planned else f" of {planned} that were planned (the training was cut off)"
+    return (
+        f"{len(history)} epochs{cut} in {history['seconds'].sum() / 60:.0f} minutes on {resolved['threads']} thread(s) "
+        f"of a {resolved['device'].upper()}; kept: epoch {int(best['epoch'])}, the best on the validation part (pooled "
+        f"DSC {100 * best['val_dsc_pooled']:.1f} %), where the threshold was chosen, too."
+    )
+
+
+def card(path: Path, facts: dict[str, Any], run: RunFolder, parts: Split, cohort: Cohort, found: Measured) -> str:
+    """The whole card."""
+    rows, table_of = found.rows, cohort.table.set_index("id")
+    patients = {name: table_of.loc[ids, "patient"].nunique() for name, ids in parts._asdict().items()}
+    _, tensors = read_weights(path)
+    count = sum(v.numel() for n, v in tensors.items() if v.is_floating_point() and "running" not in n)
+    experiment, fold = facts["experiment"], run.experiment()["fold"]
+    metrics = table(
+        ["on the test part", "value [95 % interval over patients]"],
+        [[words, with_interval(rows, metric)] for metric, words in METRICS.items()],
+    )
+    sizes = [[name, str(len(ids)), str(patients[name])] for name, ids in parts._asdict().items()]
+    women = ", ".join(sorted(rows["patient"].unique()))
+    return f"""# Model card of the packaged network
+
+Written by `docs/package_weights.py`; every number follows from the run and its test images.
+**For research, not for diagnosis.**
+
+- **What it is**: `{path.name}`, {path.stat().st_size / 1e6:.1f} MB, SHA-256 `{digest(path)}`. {facts["model"]} of width
+  {facts["width"]} ({count:,} weights in float16, computed with in float32), for grey mammograms at
+  {facts["size"][0]} x {facts["size"][1]} pixels with the chest wall on the {facts["orientation"]} (`massmatch predict`
+  turns and resizes images by itself). A pixel above a probability of {facts["threshold"]:.4f} is predicted mass.
+- **What it was trained on**: fold {fold} of {experiment["folds"]} of {len(cohort)} film mammograms with masses of
+  {cohort.table["patient"].nunique()} women, the official training part of CBIS-DDSM at {facts["size"][0]} x
+  {facts["size"][1]}. {facts["data_licence"]}
+- **How**: {trained(run)}
+
+## Whom it has not seen
+
+{table(["part", "images", "patients"], sizes)}
+
+No patient is in two parts. The test part had no influence on weights, epoch or threshold. Its patients:
+
+<details><summary>{patients["test"]} patients</summary>
+
+{women}
+
+</details>
+
+## What it finds and misses
+
+All on the test part; every image there holds a mass. Intervals: whole patients drawn anew, 10 000 times (1000 for the
+table of candidates). They hold for these weights, and say nothing of another training or of another hospital.
+
+{metrics}
+
+{froc_table(found)}
+
+{by_strata(rows)}
+
+The sizes are quarters of the test part. Strata are looked at one by one, without correction for their number.
+
+## What it was not tried on
+
+- **Digital mammograms**: it has seen scanned film only. Noise, contrast and markers are others there.
+- **Mammograms without a mass**: there are none in its data, so how often it calls a healthy breast ill is unknown. The
+  false candidates above are those beside masses.
+- **Calcifications, asymmetries and distortions** that no mass goes with; implants; other views than CC and MLO.
+- **INbreast** or any other collection; other scanners, countries and years. No one has compared it with readers.
+- **Small masses**: at {facts["size"][0]} pixels a side they are a few pixels wide (see the table by size).
+
+## How to get it again
+
+    massmatch train COHORT --recipe strong --fold {fold}
+    python docs/package_weights.py RUN COHORT
+
+{recipe(facts)}
+"""
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
