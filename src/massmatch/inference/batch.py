@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -67,7 +68,7 @@ def predict(
     images: Sequence[Path | str] | Path | str,
     out: Path | str,
     *,
-    weights: Sequence[Path | str] | Path | str = PACKAGED,
+    weights: Sequence[PathLike[str] | str] | PathLike[str] | str = PACKAGED,
     tta: bool = False,
     threshold: float | None = None,
     chest_wall: str | None = None,
@@ -121,7 +122,7 @@ def predict(
     least = None if least_area is None else LeastArea.parse(least_area)
     if dicom:
         require_highdicom()
-    paths = [weights] if isinstance(weights, (str, Path)) else weights
+    paths = [weights] if isinstance(weights, (str, PathLike)) else weights
     model, facts = load_ensemble([Path(path) for path in paths], own)
     if device is not None:
         model.to(usable_device(device))
