@@ -8,7 +8,7 @@ from massmatch.app import server
 from massmatch.app.server import PAGES, build
 from serving import client
 
-PATHS = ["/bench", "/pages/bench.js", "/pages/app.css", "/api/losses", "/api/presets", "/nothing"]
+PATHS = ["/bench", "/read", "/pages/bench.js", "/pages/app.css", "/api/losses", "/api/presets", "/nothing"]
 
 
 @pytest.mark.parametrize("path", PATHS)

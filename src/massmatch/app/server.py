@@ -1,7 +1,7 @@
 """The server of the pages, on this machine alone: routes, and what goes wrong in words."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,30 @@ from starlette.staticfiles import StaticFiles
 
 from massmatch.app import bench
 from massmatch.app.guard import TooLargeError, body, guards
+from massmatch.app.reading import Reading, threshold_of
 from massmatch.errors import MassmatchError, UsageError
+from massmatch.inference.packaged import PACKAGED
 
 PAGES = Path(__file__).parent / "pages"
 MOST_OF_A_QUESTION = 1 << 20  # bytes; a painted mask of 128 x 128 is at most 33 kB
+MOST_OF_A_FILE = 256 << 20  # bytes; a mammogram of 13 million pixels has 27 million
 HOST = "127.0.0.1"
 
 
-def build() -> Starlette:
-    """The application."""
+def build(weights: Sequence[Path] = (PACKAGED,), modality: str = "MG") -> Starlette:
+    """The application. `weights` (several are an ensemble) and `modality` as in `inference.batch.predict`."""
     handlers: dict[Any, Any] = {MassmatchError: _in_words, TooLargeError: _in_words}
-    return Starlette(routes=routes(), middleware=guards(), exception_handlers=handlers)
-
-
-def routes() -> list[BaseRoute]:
-    """Addresses and what answers them."""
-    return [
+    routes = [
         Route("/", lambda request: RedirectResponse("/bench")),
         Route("/bench", _page("bench.html")),
+        Route("/read", _page("read.html")),
         Route("/api/losses", lambda request: JSONResponse(bench.catalogue())),
         Route("/api/presets", lambda request: JSONResponse(bench.presets())),
         Route("/api/bench", _bench, methods=["POST"]),
+        *_of_images(Reading(weights, modality)),
         Mount("/pages", StaticFiles(directory=PAGES)),
     ]
+    return Starlette(routes=routes, middleware=guards(), exception_handlers=handlers)
 
 
 def _page(name: str) -> Callable[[Request], Response]:
@@ -52,12 +53,42 @@ async def _bench(request: Request) -> Response:
     return JSONResponse(await run_in_threadpool(bench.answer, asked))
 
 
+def _of_images(reading: Reading) -> list[BaseRoute]:
+    """What the page "Read" asks for. Starlette runs the functions that are not async in threads of their own."""
+
+    async def take(request: Request) -> Response:
+        data = await body(request, MOST_OF_A_FILE)
+        return JSONResponse(await run_in_threadpool(reading.take, request.query_params.get("name", ""), data))
+
+    def pixels(request: Request) -> Response:
+        return Response(reading.pixels(request.path_params["id"]), media_type="application/octet-stream")
+
+    def findings(request: Request) -> Response:
+        return JSONResponse(reading.findings(request.path_params["id"], _threshold(request)))
+
+    def download(request: Request) -> Response:
+        name, data = reading.download(request.path_params["id"], request.path_params["kind"], _threshold(request))
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(data, media_type="application/octet-stream", headers=headers)
+
+    return [
+        Route("/api/images", take, methods=["POST"]),
+        Route("/api/images/{id}/pixels", pixels),
+        Route("/api/images/{id}/findings", findings),
+        Route("/api/images/{id}/files/{kind}", download),
+    ]
+
+
+def _threshold(request: Request) -> float:
+    return threshold_of(request.query_params.get("threshold", ""))
+
+
 async def _in_words(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 413 if isinstance(error, TooLargeError) else 400)
 
 
-def serve(port: int) -> None:
+def serve(port: int, weights: Sequence[Path], modality: str) -> None:
     """Answer until it is interrupted."""
     import uvicorn
 
-    uvicorn.run(build(), host=HOST, port=port, log_level="warning", access_log=False)
+    uvicorn.run(build(weights, modality), host=HOST, port=port, log_level="warning", access_log=False)

@@ -1,22 +1,36 @@
 """The command `app`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from massmatch.cli.arguments import present
 from massmatch.cli.screen import screen, told
 
 
 def app(
+    run: Annotated[
+        Path | None, typer.Option(help="The folder of a run, whose network reads.", callback=present("run"))
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A weights file, whose network reads.", callback=present("weights"))
+    ] = None,
+    modality: Annotated[
+        str, typer.Option(help="Which a DICOM file must name; any takes digitised film too (RG, CR, DX, OT).")
+    ] = "MG",
     port: Annotated[int, typer.Option(min=1024, max=65535, help="On which the pages are served.")] = 8017,
 ) -> None:
-    """Serve pages to this machine: the loss bench, where a prediction is painted over a truth.
+    """Serve pages to this machine: a loss bench, and the reading of mammograms.
 
-    They show for any loss its value, its cells with their weights, and its gradient. Nothing is asked of or sent to
-    another machine. Ctrl+C ends it.
+    On the bench a prediction is painted over a truth: value, cells, weights and gradient of any loss. To read, a
+    mammogram is dropped on the page: contours, findings at any threshold, files to keep; by default with the network in
+    this package. Nothing is asked of or sent to another machine. Ctrl+C ends it.
     """
     with told():
         from massmatch.app.server import HOST, serve
+        from massmatch.cli.predicting import chosen_weights
 
+        networks = chosen_weights(run, weights, [])
         screen.print(f"http://{HOST}:{port}/ until Ctrl+C", markup=False, highlight=False)
-        serve(port)
+        serve(port, networks, modality)
