@@ -58,7 +58,7 @@ class Reading:
         self.lock = threading.Lock()
         self.network: tuple[nn.Module, dict[str, Any]] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="massmatch-"))
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # at the latest when the program ends
+        self.close = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # removes the files
 
     def take(self, name: str, data: bytes) -> dict[str, Any]:
         """Segment a file; what the page has to know of it. Raises DataError for what is no grey mammogram."""

@@ -1,7 +1,8 @@
 """The server of the pages, on this machine alone: routes, and what goes wrong in words."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ HOST = "127.0.0.1"
 
 def build(weights: Sequence[Path] = (PACKAGED,), modality: str = "MG") -> Starlette:
     """The application. `weights` (several are an ensemble) and `modality` as in `inference.batch.predict`."""
+    reading = Reading(weights, modality)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        reading.close()
+
     handlers: dict[Any, Any] = {MassmatchError: _in_words, TooLargeError: _in_words}
     routes = [
         Route("/", lambda request: RedirectResponse("/bench")),
@@ -34,10 +42,10 @@ def build(weights: Sequence[Path] = (PACKAGED,), modality: str = "MG") -> Starle
         Route("/api/losses", lambda request: JSONResponse(bench.catalogue())),
         Route("/api/presets", lambda request: JSONResponse(bench.presets())),
         Route("/api/bench", _bench, methods=["POST"]),
-        *_of_images(Reading(weights, modality)),
+        *_of_images(reading),
         Mount("/pages", StaticFiles(directory=PAGES)),
     ]
-    return Starlette(routes=routes, middleware=guards(), exception_handlers=handlers)
+    return Starlette(routes=routes, middleware=guards(), exception_handlers=handlers, lifespan=lifespan)
 
 
 def _page(name: str) -> Callable[[Request], Response]:
