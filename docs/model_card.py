@@ -80,16 +80,25 @@ def trained(run: RunFolder) -> str:
     )
 
 
-def card(path: Path, facts: dict[str, Any], run: RunFolder, parts: Split, cohort: Cohort, found: Measured) -> str:
-    """The whole card."""
+def card(
+    path: Path,
+    facts: dict[str, Any],
+    run: RunFolder,
+    parts: Split,
+    cohort: Cohort,
+    found: Measured,
+    tta: Measured | None = None,
+) -> str:
+    """The whole card; `tta`: the same images with test-time augmentation, where the network knows mirrored ones."""
     rows, table_of = found.rows, cohort.table.set_index("id")
     patients = {name: table_of.loc[ids, "patient"].nunique() for name, ids in parts._asdict().items()}
     _, tensors = read_weights(path)
     count = sum(v.numel() for n, v in tensors.items() if v.is_floating_point() and "running" not in n)
     experiment, fold = facts["experiment"], run.experiment()["fold"]
+    columns = {"value [95 % interval over patients]": rows, **({} if tta is None else {"with `--tta`": tta.rows})}
     metrics = table(
-        ["on the test part", "value [95 % interval over patients]"],
-        [[words, with_interval(rows, metric)] for metric, words in METRICS.items()],
+        ["on the test part", *columns],
+        [[words, *(with_interval(of, metric) for of in columns.values())] for metric, words in METRICS.items()],
     )
     sizes = [[name, str(len(ids)), str(patients[name])] for name, ids in parts._asdict().items()]
     women = ", ".join(sorted(rows["patient"].unique()))

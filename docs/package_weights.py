@@ -14,6 +14,7 @@ import pandas as pd
 from model_card import card
 
 from massmatch.data import Cohort, open_cohort
+from massmatch.inference.ensemble import Mirrored
 from massmatch.inference.network import load_network
 from massmatch.inference.packaged import EXAMPLES, PACKAGED
 from massmatch.runs.experiment import Experiment, parts_of
@@ -53,10 +54,12 @@ def main(run: RunFolder, cohort: Cohort) -> None:
     experiment, fold = Experiment(**facts["experiment"]), run.experiment()["fold"]
     parts = parts_of(experiment, cohort, fold)
     found = evaluate(model, cohort, parts.test, facts["threshold"])
+    mirrored = None if experiment.augment == "none" else Mirrored(model).eval()  # others have never seen a mirror image
+    tta = None if mirrored is None else evaluate(mirrored, cohort, parts.test, facts["threshold"])
     copy_examples(cohort, examples_of(found.rows))
     if (size := sum(path.stat().st_size for path in EXAMPLES.rglob("*.*"))) > LARGEST_EXAMPLES:
         sys.exit(f"{EXAMPLES} takes {size} bytes, more than {LARGEST_EXAMPLES}")
-    CARD.write_text(card(PACKAGED, facts, run, parts, cohort, found), encoding="utf-8")
+    CARD.write_text(card(PACKAGED, facts, run, parts, cohort, found, tta), encoding="utf-8")
     print(f"{PACKAGED}, {EXAMPLES}, {CARD}")
 
 
