@@ -11,6 +11,8 @@ from PIL import Image
 from scipy import ndimage
 
 GREEN, BLUE = (60, 220, 90), (70, 150, 255)
+LINE = 512  # the longer side divided by the width of a line: two pixels where it is shown 1000 pixels high
+ENDS = 0.005  # share of pixels at each end of the greys, as nnU-Net leaves out (Isensee et al. 2021)
 LARGEST = 768  # pixels of the longer side of a mammogram within a page: more than it is shown with
 
 
@@ -26,15 +28,16 @@ def overlay(
     Args:
         image: (H, W) grey of any type.
         truth, prediction: (H, W) bool, or None. Where both lines meet, the prediction's is on top.
-        grey: the levels that are shown black and white; by default the lowest and the highest of the image.
+        grey: the levels that are shown black and white; by default `robust_range`.
     """
     scale = max(1, -(-512 // max(image.shape)))
+    width = max(2, round(scale * max(image.shape) / LINE))
     picture = _stretched(image, grey).convert("RGB")
     pixels = np.array(picture.resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.BICUBIC))
     for mask, colour in ((truth, GREEN), (prediction, BLUE)):
         if mask is not None and mask.any():
             large = np.kron(mask, np.ones((scale, scale), bool))
-            pixels[large & ~ndimage.binary_erosion(large, iterations=2)] = colour  # a line of two pixels, inside
+            pixels[large & ~ndimage.binary_erosion(large, iterations=width)] = colour  # inside
     return Image.fromarray(pixels)
 
 
@@ -50,9 +53,19 @@ def sheet(rows: Sequence[Sequence[Image.Image]], side: int = 256) -> Image.Image
 
 
 def _stretched(image: np.ndarray, grey: tuple[float, float] | None = None) -> Image.Image:
-    low, high = grey or (float(image.min()), float(image.max()))
+    low, high = grey or robust_range(image)
     shown = image.astype(np.float32).clip(low, high) - low
     return Image.fromarray((shown * (255 / (high - low or 1))).astype(np.uint8))
+
+
+def robust_range(image: np.ndarray) -> tuple[float, float]:
+    """The greys that are shown black and white: but for 0.5 % of the pixels at each end, which hot pixels are among.
+
+    The upper end leaves out the air, of which a mammogram may hold any share: pixels of the lower end's grey or below.
+    """
+    low = float(np.quantile(image, ENDS))
+    tissue = image[image > low]
+    return low, float(np.quantile(tissue, 1 - ENDS)) if tissue.size else low
 
 
 def mammogram_uri(image: np.ndarray) -> str:

@@ -187,6 +187,16 @@ def test_runs_whose_threshold_stands_at_an_end_of_the_search_are_named(cohort, t
     assert f"{said} (dice seed 0 fold 0: 0.99999231; tversky seed 0 fold 0: 0.95)" in words(page)
 
 
+@pytest.mark.parametrize(("hybrid", "dice", "said"), [(0.35, 0.3512, True), (0.35, 0.95, False), (0.3512, 0.7, True)])
+def test_runs_that_searched_the_threshold_in_two_ranges_are_told_apart(cohort, tmp_path, hybrid, dice, said):
+    for loss, by, chosen in (("hybrid", 1, hybrid), ("dice", 3, dice)):
+        folder = write_drawn_run(tmp_path / "runs", cohort, loss, by=by, threshold="validation")
+        pd.read_csv(folder / "history.csv").assign(val_threshold=chosen).to_csv(folder / "history.csv", index=False)
+    page = words(report(tmp_path / "runs", tmp_path / "page"))
+    older = "hybrid" if hybrid == 0.35 else "dice"
+    assert (f"1 run of {older} searched the threshold from 0.05 to 0.95" in page) == said
+
+
 def test_a_fixed_threshold_stands_at_no_end(cohort, tmp_path):
     folder = write_drawn_run(tmp_path / "runs", cohort, "hybrid", threshold=0.95)
     pd.read_csv(folder / "rows.csv").assign(threshold=0.95).to_csv(folder / "rows.csv", index=False)

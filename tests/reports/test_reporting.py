@@ -32,6 +32,21 @@ def test_the_comparison_shows_percent_pixels_and_misses():
     assert markdown(table).splitlines()[2].startswith("| good | 100.00 |")
 
 
+def test_a_contour_is_as_wide_as_a_picture_of_that_size_needs_and_a_hot_pixel_leaves_the_tissue_visible():
+    image = np.zeros((1664, 1280), np.uint16)
+    image[:, :600] = np.linspace(1000, 2000, 600)  # the breast, beside air
+    image[5, 1270], image[100:104, 1000:1004] = 65535, 60000
+    truth = np.zeros(image.shape, bool)
+    truth[400:900, 100:500] = True
+    picture = np.asarray(overlay(image, truth=truth))
+    line = (picture[650] == GREEN).all(-1)
+    assert line[100:150].sum() == 3  # 1664 / 512; seen at a third of the size it is still a line
+    assert not line[:100].any()
+    grey = picture[1000, :600].astype(int)
+    assert grey.max() > 240
+    assert 100 < grey[300, 0] < 220  # between black and white, not lost below a hot pixel
+
+
 def test_contours_run_along_the_masks_in_the_papers_colours():
     picture = np.asarray(overlay(np.full((40, 60), 500, np.uint16), truth=square(5), prediction=square(20)))
     scale = picture.shape[0] // 40

@@ -86,6 +86,17 @@ def test_a_sweep_decides_once_for_all_its_runs(monkeypatch, cohort, tmp_path, ti
     assert "runs of aunet compute in bfloat16, channels-last memory: decided once" in done.output
 
 
+@pytest.mark.parametrize("broken", ["cost_of", "record_of", "speeds_of", "drive"])
+def test_whatever_fails_the_engine_is_not_left_open(monkeypatch, cohort, tmp_path, timings, broken):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    engine = InThisProcess()
+    monkeypatch.setattr(f"massmatch.sweeps.sweep.{broken}", fail)
+    assert swept(monkeypatch, cohort, tmp_path, engine=engine).exit_code == 1
+    assert engine.stops == 1
+
+
 def test_each_network_has_its_own_decision(monkeypatch, cohort, tmp_path, timings):
     done = swept(monkeypatch, cohort, tmp_path, "--models", "unet", "unext")
     assert done.exit_code == 0, done.output

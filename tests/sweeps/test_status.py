@@ -15,11 +15,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from rich.console import Console
 
 from conftest import tiny
 from made_up_runs import write_run
 from massmatch.cli import board
+from massmatch.cli.screen import Screen
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.experiment import make_model
 from massmatch.runs.failure import Outcome, write_failure
@@ -210,7 +210,7 @@ def test_durations_are_said_as_people_say_them(seconds, written):
 def terminal(monkeypatch):
     """A terminal of 100 columns and 12 lines, and what was written to it."""
     written = io.StringIO()
-    console = Console(file=written, force_terminal=True, width=100, height=12, color_system=None)
+    console = Screen(file=written, force_terminal=True, width=100, height=12, color_system=None)
     monkeypatch.setattr(board, "screen", console)
     return written
 
@@ -248,7 +248,7 @@ def test_on_a_terminal_the_table_says_what_failed_and_why(terminal):
 
 
 def test_row_59_without_a_terminal_each_change_is_a_line(capsys, monkeypatch):
-    monkeypatch.setattr(board, "screen", Console(width=40))
+    monkeypatch.setattr(board, "screen", Screen(width=40))
     running = made_up("running", 2, epoch_seconds=1.0, seconds_left=8.0)
     with board.Board([made_up("interrupted", 2)]) as shown:
         for _ in range(3):

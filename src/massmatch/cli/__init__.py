@@ -35,7 +35,7 @@ app = typer.Typer(
 def show_version(asked: bool) -> None:
     """Print the version and end."""
     if asked:
-        screen.print(f"massmatch {__version__}", highlight=False)
+        screen.print(f"massmatch {__version__}")
         raise typer.Exit
 
 

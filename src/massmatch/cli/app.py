@@ -32,5 +32,5 @@ def app(
         from massmatch.cli.predicting import chosen_weights
 
         networks = chosen_weights(run, weights, [])
-        screen.print(f"http://{HOST}:{port}/ until Ctrl+C", markup=False, highlight=False)
+        screen.print(f"http://{HOST}:{port}/ until Ctrl+C")
         serve(port, networks, modality)

@@ -23,4 +23,4 @@ def augment(
         from massmatch.training.augmented import augmented_sheet
 
         augmented_sheet(open_cohort(cohort), level, seed=seed, rows=ROWS, draws=DRAWS).save(out)
-        screen.print(f"{out}", soft_wrap=True, markup=False)
+        screen.print(f"{out}", soft_wrap=True)

@@ -98,7 +98,7 @@ def line(status: "Status") -> str:
 
 def plainly(text: str) -> None:
     """A line, as it is."""
-    screen.print(text, soft_wrap=True, markup=False, highlight=False)
+    screen.print(text, soft_wrap=True)
 
 
 class Board:

@@ -84,25 +84,23 @@ def prepare(
             )
         tell([*listing.remarks, *outcome.told], out)
         for fault in sorted(outcome.skipped.values()):
-            errors.print(f"skipped: {fault}", style="red", markup=False)
+            errors.print(f"skipped: {fault}", style="red")
         if listing.left_out:
             reasons = Counter(listing.left_out.values()).most_common(MOST_REASONS)
             why = ", ".join(f"{count}: {reason}" for reason, count in reasons)
             screen.print(
                 f"{len(listing.left_out)} files do not belong to the cohort ({why}); all in {out / 'cohort.json'}",
                 soft_wrap=True,
-                markup=False,
             )
         if listing.summary:
-            screen.print(listing.summary, soft_wrap=True, markup=False)
+            screen.print(listing.summary, soft_wrap=True)
         cohort = open_cohort(out)
         state = "is there already" if outcome.kept else "is ready"
         screen.print(
             f"{out} {state}: {len(cohort)} images of {cohort.table['patient'].nunique()} patients",
             soft_wrap=True,
-            markup=False,
         )
-        screen.print(f"Next: massmatch check {out}", soft_wrap=True, markup=False)
+        screen.print(f"Next: massmatch check {out}", soft_wrap=True)
         if outcome.skipped:
             sys.exit(DATA)
 
@@ -133,11 +131,9 @@ def accepted(reader: str, read: Any, choices: dict[str, Any]) -> dict[str, Any]:
 def tell(texts: list[str], out: Path) -> None:
     """The first warnings, and where the others are."""
     for text in texts[:MOST_TOLD]:
-        errors.print(f"warning: {text}", style="yellow", markup=False, highlight=False)
+        errors.print(f"warning: {text}", style="yellow")
     if len(texts) > MOST_TOLD:
-        errors.print(
-            f"... and {len(texts) - MOST_TOLD} more warnings, in {out / 'cohort.json'}", style="yellow", markup=False
-        )
+        errors.print(f"... and {len(texts) - MOST_TOLD} more warnings, in {out / 'cohort.json'}", style="yellow")
 
 
 def check(
@@ -175,7 +171,7 @@ def export_nnunet(
 
         opened = open_cohort(cohort)
         export(opened, out, folds=folds, seed=seed)
-        screen.print(f"{len(opened)} images in {out}", soft_wrap=True, markup=False)
+        screen.print(f"{len(opened)} images in {out}", soft_wrap=True)
         screen.print(
             "Copy its splits_final.json into nnUNet_preprocessed after planning: nnU-Net's own folds ignore patients.",
             soft_wrap=True,

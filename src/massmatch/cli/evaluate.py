@@ -49,12 +49,13 @@ def evaluate(
 ) -> None:
     """Measure a run's weights again on its test part, or, with --out, on every image of another cohort.
 
+    On another cohort images are turned as the network has learnt them, and predictions turned back, as in `predict`.
     rows.csv gets a row of metrics per image, candidates.csv a row per predicted piece with its score, for FROC curves.
     """
     with told():
         from massmatch.data import open_cohort
         from massmatch.errors import UsageError
-        from massmatch.inference.network import load_network
+        from massmatch.inference.network import load_network, settle_orientation
         from massmatch.runs.folder import NATIVE_ROWS, PREDICTIONS, RunFolder
         from massmatch.training import evaluate as measuring
 
@@ -73,12 +74,15 @@ def evaluate(
                     measuring.evaluate_run(run, opened, watch)
         else:
             model, facts = load_network(run, own_network or ())
+            facts = settle_orientation(facts)
+            way = facts["orientation"]
             if frame is In.NATIVE:
-                rows = measuring.evaluate_native(model, opened, opened.ids, facts["threshold"])
+                rows = measuring.evaluate_native(model, opened, opened.ids, facts["threshold"], orientation=way)
                 out.mkdir(parents=True, exist_ok=True)
                 measuring.write_rows(out / NATIVE_ROWS, rows)
             else:
-                found = measuring.evaluate(model, opened, opened.ids, facts["threshold"], out=out / PREDICTIONS)
+                pictures = out / PREDICTIONS
+                found = measuring.evaluate(model, opened, opened.ids, facts["threshold"], orientation=way, out=pictures)
                 found.write(out)
         if frame is In.NATIVE:
             show_native(rows, (out or run) / NATIVE_ROWS)

@@ -90,8 +90,8 @@ def show(subject: "Subject", ledger: "Ledger") -> None:
     from massmatch.explanations.figure import percent
 
     what = f"prediction read as {subject.read_as}; contour: {subject.drawn_at(ledger.threshold)}"
-    screen.print(f"{subject.id}: {what}", soft_wrap=True, highlight=False)
-    screen.print(f"{ledger.name}: {in_words(ledger)}", soft_wrap=True, highlight=False)
+    screen.print(f"{subject.id}: {what}", soft_wrap=True)
+    screen.print(f"{ledger.name}: {in_words(ledger)}", soft_wrap=True)
     sort = "share_of_loss" if ledger.grid_weight else "share_of_gradient_by_logit"
     title = f"{min(MOST_CELLS, len(ledger.cells))} of {len(ledger.cells)} cells; shares in %, gradient by p and logit"
     table = Table(title=title, padding=0, collapse_padding=True)

@@ -38,4 +38,4 @@ def export(
             f"{done.path}: on {done.images} images no probability differs by more than {done.difference:.1e} "
             f"({TOLERANCE:.0e} is allowed), and {done.differing} pixels cross the threshold"
         )
-        screen.print(text, markup=False, highlight=False, soft_wrap=True)
+        screen.print(text, soft_wrap=True)

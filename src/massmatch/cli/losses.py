@@ -12,6 +12,8 @@ from massmatch.cli.screen import FAILURE, screen, told
 from massmatch.errors import refusals_as_usage
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from massmatch.losses import Entry
     from massmatch.losses.conformance.check import Result
 
@@ -76,7 +78,7 @@ def show(name: Annotated[str, typer.Argument(help="A name of the list.")]) -> No
 
 def say(text: str, style: str = "") -> None:
     """Print a text as it is, brackets and all."""
-    screen.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    screen.print(text, style=style, soft_wrap=True)
 
 
 @losses.command()
@@ -128,24 +130,28 @@ def factory(name: str) -> Callable[..., Any]:
     return lambda reduction="mean": own.callable_loss(spec.name, {**spec.options, "reduction": reduction})
 
 
-def line(name: str, results: "list[Result]") -> str:
+def line(name: str, results: "list[Result]") -> "Text":
     """How many probes passed, and what the others found."""
+    from rich.text import Text
+
     passed, failed = (sum(r.status == status for r in results) for status in ("pass", "fail"))
     rest = ", ".join(f"{r.probe} ({r.detail})" if r.detail else r.probe for r in results if r.status != "pass")
-    colour = "red" if failed else "green"
-    return f"{name:20} [{colour}]{passed}/{len(results)}[/{colour}]  {rest}".rstrip()
+    return Text.assemble(
+        f"{name:20} ", (f"{passed}/{len(results)}", "red" if failed else "green"), f"  {rest}".rstrip()
+    )
 
 
 def details(results: "list[Result]") -> None:
     """A line per probe."""
+    from rich.text import Text
+
     from massmatch.losses.conformance.check import PROBES
 
     colours = {"pass": "green", "fail": "red"}
     for r in results:
         what = (PROBES[r.probe].__doc__ or "").splitlines()[0]
-        screen.print(
-            f"  [{colours[r.status]}]{r.status:4}[/] {r.probe:14} {r.detail:16} [dim]{what}[/dim]", soft_wrap=True
-        )
+        status = (f"{r.status:4}", colours[r.status])
+        screen.print(Text.assemble("  ", status, f" {r.probe:14} {r.detail:16} ", (what, "dim")), soft_wrap=True)
 
 
 def table(found: "dict[str, list[Result]]") -> str:

@@ -23,14 +23,14 @@ def list_all(
     from massmatch.models.cost import cost
 
     if markdown:
-        screen.print("\n".join(catalogue()), markup=False, highlight=False, soft_wrap=True)
+        screen.print("\n".join(catalogue()), soft_wrap=True)
         return
     table = Table("network", "what it is", "width", "million parameters", "GFLOP", box=None, pad_edge=False)
     for name, network in MODELS.items():
         parameters, operations = cost(network, network.published_width)
         costs = str(network.published_width), f"{parameters / 1e6:.2f}", f"{operations / 1e9:.1f}"
         table.add_row(name, network.line, *costs)
-    screen.print(table, markup=False)
+    screen.print(table)
 
 
 def catalogue() -> list[str]:
@@ -64,4 +64,4 @@ def show(name: Annotated[str, typer.Argument(help="A name of the list.")]) -> No
             lines.append(f"width {width:<4} {costs}")
         lines.append("deep supervision: the loss is applied to several outputs" if network.deep_supervision else "")
         lines += ["docs       docs/systems.md", "", inspect.getdoc(network.build) or ""]
-        screen.print("\n".join(line for line in lines), markup=False, highlight=False, soft_wrap=True)
+        screen.print("\n".join(line for line in lines), soft_wrap=True)

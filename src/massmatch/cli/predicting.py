@@ -38,7 +38,7 @@ def predict_all(images: list[Path], out: Path, *, weights: list[Path], **options
     if len(weights) > 1 and options.get("threshold") is None:
         _say(f"{len(weights)} networks, threshold {batch.threshold:g}, the mean of theirs")
     for text in batch.failed.values():
-        errors.print(f"massmatch: {text}", style="red", markup=False, highlight=False)
+        errors.print(f"massmatch: {text}", style="red")
     done = len(batch.index) - len(batch.failed)
     _say(f"{done} of {len(batch.index)} images segmented; results, findings.csv and index.csv in {out}; {USE}")
     if (nothing := sum(row["findings"] == 0 for row in batch.index)) and options.get("dicom"):
@@ -57,4 +57,4 @@ def _tell(row: dict[str, Any]) -> None:
 
 def _say(text: str) -> None:
     """Nothing in it is markup: it holds names of files."""
-    screen.print(text, markup=False, highlight=False, soft_wrap=True)
+    screen.print(text, soft_wrap=True)

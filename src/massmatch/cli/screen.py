@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
@@ -26,7 +26,14 @@ BUG = "massmatch: this is a fault of the program, not of your input: please repo
 
 
 class Screen(Console):
-    """A console that ends as Unix tools do when the reader of its pipe has gone: quietly, and with 141."""
+    """The console of every command: what is printed is text, whatever brackets and ":words:" a name has.
+
+    Styles come with `style=` or in a `rich.text.Text`, never in the text. It ends as Unix tools do when the reader of
+    its pipe has gone: quietly, and with 141.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def on_broken_pipe(self) -> None:
         """Nothing is left to be flushed at the exit, which would fail once more."""
@@ -34,7 +41,7 @@ class Screen(Console):
         raise SystemExit(CLOSED_PIPE)
 
 
-screen, errors = Screen(emoji=False), Screen(stderr=True, soft_wrap=True, emoji=False)  # ":x:" in a name is text
+screen, errors = Screen(), Screen(stderr=True, soft_wrap=True)
 
 
 def show(runs: list[Path], *, unpaired: bool = False) -> dict[str, Path]:
@@ -77,9 +84,9 @@ def watching(title: str) -> Iterator["Callable[[Progress], None]"]:
     from rich import progress
 
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
-        progress.TextColumn("{task.fields[state]}"),
+        progress.TextColumn("{task.fields[state]}", markup=False),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
@@ -107,10 +114,10 @@ def counting(title: str, unit: str, *, hidden: bool = False) -> Iterator["Callab
     from rich import progress
 
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
-        progress.TextColumn(unit),
+        progress.TextColumn(unit, markup=False),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=screen, disable=hidden or not screen.is_terminal) as bar:
@@ -125,7 +132,7 @@ def told(unit: str = "finished epoch") -> Iterator[None]:
     `unit`: after what the same command goes on when it was interrupted.
     """
     shown = warnings.showwarning
-    warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow", markup=False)
+    warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow")
     try:
         yield
     except MassmatchError as error:
@@ -148,5 +155,5 @@ def told(unit: str = "finished epoch") -> Iterator[None]:
 
 def stop(error: BaseException | str, code: int) -> NoReturn:
     """One line on stderr, then out."""
-    errors.print(f"massmatch: {error}", style="red", markup=False, highlight=False)
+    errors.print(f"massmatch: {error}", style="red")
     sys.exit(code)

@@ -20,7 +20,7 @@ from massmatch.sweeps.sweep import Sweep
 def show_sweep(sweep: Sweep, *, dry_run: bool, threads_given: bool) -> bool:
     """Do a sweep and show how far it is, or with `dry_run` only what it would take; whether some runs are left over."""
     for remark in sweep.remarks:
-        errors.print(remark, style="yellow", markup=False, highlight=False)
+        errors.print(remark, style="yellow")
     if dry_run:
         show_all(sweep.states, None)
         announce(sweep, threads_given=threads_given)
@@ -91,10 +91,10 @@ def tell(outcomes: Ended, sweep: Sweep) -> bool:
     names = {each.folder: name_of(each, with_seed=len({s.seed for s in states}) > 1) for each in states}
     for job, outcome in rest:
         head = f"{names[job.run.folder(out)]}: {outcome.state}: {outcome.reason}"
-        errors.print(head, style="red", markup=False, highlight=False)
-        errors.print(f"    {job.folder / LOG}", markup=False, highlight=False)
+        errors.print(head, style="red")
+        errors.print(f"    {job.folder / LOG}")
     count = sum(each.state == "done" for each in states)
-    screen.print(f"{count} of {len(states)} runs are done in {out}", highlight=False, soft_wrap=True)
+    screen.print(f"{count} of {len(states)} runs are done in {out}", soft_wrap=True)
     return bool(rest)
 
 

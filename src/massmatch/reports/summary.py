@@ -11,7 +11,7 @@ from massmatch.reports.subject import Subject, carried, count, listed, relative,
 from massmatch.reports.tables import overview
 from massmatch.runs.collection import differing, tidy
 from massmatch.statistics.findings import Finding, findings
-from massmatch.training.thresholds import at_end
+from massmatch.training.thresholds import at_end, searched_before
 
 
 def summary(of: Subject, draws: int) -> list[Block]:
@@ -68,7 +68,7 @@ def _warnings(of: Subject) -> list[str]:
             f"Not all losses have the same runs ({counts}): means are over other images; differences are over the "
             "images in common."
         )
-    found += [*_computed_apart(of), *_thresholds_at_ends(of)]
+    found += [*_computed_apart(of), *_thresholds_at_ends(of), *_searched_apart(of)]
     if len(of.collection.groups) > 1:
         more = count(len(of.collection.groups) - 1, "group")
         found.append(
@@ -98,6 +98,19 @@ def _computed_apart(of: Subject) -> list[str]:
             mend = "" if name == "device" else f" Give --{name} to have it the same in all."
             found.append(f"Not all runs computed with the same {name} ({'; '.join(ways)}).{mend}")
     return found
+
+
+def _searched_apart(of: Subject) -> list[str]:
+    """A sentence where thresholds were searched for in two ranges: runs of the older one may have missed the best."""
+    chosen = [run for run in of.runs if run.experiment["threshold"] == "validation" and "val_threshold" in run.history]
+    older = [run for run in chosen if searched_before(run.history["val_threshold"].dropna())]
+    if not 0 < len(older) < len(chosen):
+        return []
+    return [
+        f"{count(len(older), 'run')} of {listed(sorted({run.loss for run in older}))} searched the threshold from 0.05 "
+        "to 0.95, as older versions did, the others in the whole range: differences between them may come from the "
+        "search. Train these again."
+    ]
 
 
 def _thresholds_at_ends(of: Subject) -> list[str]:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from massmatch.data import Cohort, Sample
+from massmatch.data.preprocessing.breast import chest_side
 from massmatch.errors import UsageError
 from massmatch.metrics import CANDIDATE, image_metrics, lesion_candidates, lesion_counts
 from massmatch.runs.atomic import write_atomic
@@ -48,6 +49,16 @@ def predicted(model: nn.Module, image: np.ndarray, normalise: str) -> np.ndarray
     warnings.warn(f"{device} ran out of memory on an image of {size}: going on on the CPU", RuntimeWarning, 2)
     model.to("cpu")
     return probabilities(model, image, normalise)
+
+
+def predicted_as_learned(model: nn.Module, image: np.ndarray, normalise: str, orientation: str | None) -> np.ndarray:
+    """`predicted`, of an image turned so that its chest wall lies where the network has learnt it, and turned back.
+
+    `orientation`: "left" or "right"; anything else leaves images as they are.
+    """
+    if orientation in ("left", "right") and chest_side(image) != orientation:
+        return predicted(model, np.ascontiguousarray(image[:, ::-1]), normalise)[:, ::-1]
+    return predicted(model, image, normalise)
 
 
 class Measured(NamedTuple):
@@ -122,15 +133,19 @@ def evaluate(
     ids: Sequence[str],
     threshold: float,
     *,
+    orientation: str | None = None,
     out: Path | None = None,
     tick: Tick = lambda: None,
 ) -> Measured:
-    """Rows and candidates; with `out` also the probabilities of each image as 16-bit `<id>.png` (65535 = 1)."""
+    """Rows and candidates; with `out` also the probabilities of each image as 16-bit `<id>.png` (65535 = 1).
+
+    `orientation`: see `predicted_as_learned`.
+    """
     model.eval()
     rows, candidates = [], [pd.DataFrame(columns=["id", "patient", *CANDIDATE, "area_mm2"])]
     for id in ids:
         sample = cohort.load(id)
-        probability = predicted(model, sample.image, cohort.normalise)
+        probability = predicted_as_learned(model, sample.image, cohort.normalise, orientation)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             Image.fromarray(as_stored(probability)).save(out / f"{id}.png")
@@ -141,7 +156,13 @@ def evaluate(
 
 
 def evaluate_native(
-    model: nn.Module, cohort: Cohort, ids: Sequence[str], threshold: float, *, tick: Tick = lambda: None
+    model: nn.Module,
+    cohort: Cohort,
+    ids: Sequence[str],
+    threshold: float,
+    *,
+    orientation: str | None = None,
+    tick: Tick = lambda: None,
 ) -> pd.DataFrame:
     """Rows measured in the frame in which the images were before they were prepared, with its size and spacing.
 
@@ -155,7 +176,7 @@ def evaluate_native(
     rows = []
     for id, frame in frames.items():
         sample = cohort.load(id)
-        native = frame.undo(predicted(model, sample.image, cohort.normalise))
+        native = frame.undo(predicted_as_learned(model, sample.image, cohort.normalise, orientation))
         spacing = frame.native_spacing(sample.spacing_mm)
         rows.append(measure(sample, native, cohort.native_instances(id), spacing, threshold))
         tick()

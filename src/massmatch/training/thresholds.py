@@ -1,6 +1,7 @@
 """Thresholds that are chosen on the validation part: which are tried, which is the best, which lie at an end."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -24,6 +25,11 @@ def searched() -> np.ndarray:
 
 THRESHOLDS = searched()
 ENDS = (float(THRESHOLDS[0]), 0.05, 0.95, float(THRESHOLDS[-1]))  # older runs were searched from 0.05 to 0.95
+
+
+def searched_before(thresholds: Iterable[float]) -> bool:
+    """Whether the thresholds that a run chose, epoch by epoch, all are of the older search: 0.05, 0.1, ..., 0.95."""
+    return all(math.isclose(20 * each, round(20 * each), abs_tol=1e-6) for each in thresholds)
 
 
 def best_threshold(tried: np.ndarray, mass: np.ndarray, rest: np.ndarray) -> tuple[Counts, float]:

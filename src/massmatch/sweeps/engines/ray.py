@@ -37,7 +37,11 @@ class Cluster:
         self.ray = connected(address)
         self.places = self.count(cpus, gpus)
         self.token = runs / f".sweep-{uuid.uuid4().hex}"  # a machine that does not see it does not share the folder
-        self.token.touch()
+        try:
+            self.token.touch()
+        except OSError:
+            self.ray.shutdown()
+            raise
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "retry_exceptions": False}
         self.attend, self.time = (self.ray.remote(**options)(task) for task in (attend, timed))
         self.hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}  # a run that was given no GPU takes none
