@@ -60,7 +60,7 @@ def test_the_commands_are_there_and_name_the_extra_that_they_need(bare):
     massmatch = bare.parent / "massmatch"
     assert "soft-sm" in ran(massmatch, "losses").stdout
     for command, extra in (("report", "report"), ("train", "train"), ("check", "data")):
-        done = ran(massmatch, command, "folder")
+        done = ran(massmatch, command, ".")  # a folder that is there: a mistyped one is told before
         assert done.returncode == 2
         assert re.fullmatch(rf"massmatch: .* pip install 'massmatch\[{extra}\]'", " ".join(done.stderr.split()))
 

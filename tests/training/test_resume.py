@@ -264,7 +264,7 @@ def test_row_15_a_folder_of_another_experiment_is_refused_with_the_keys_that_dif
     out = experiment.folder(tmp_path, 0)
     before = (out / "last.ckpt").read_bytes()
     changed(out, learning_rate=0.5, fingerprint="0" * 16, fold=3)
-    told = "fingerprint should be .* but is 0000.*; learning_rate should be 0.01 but is 0.5; fold should be 0 but is 3"
+    told = "learning_rate should be 0.01 but is 0.5; fingerprint should be .* but is 0000.*; fold should be 0 but is 3"
     with pytest.raises(ValueError, match=told):
         fit.run(experiment, cohort, 0, tmp_path)
     assert (out / "last.ckpt").read_bytes() == before
