@@ -16,13 +16,13 @@ from model_card import card
 from massmatch.data import Cohort, open_cohort
 from massmatch.inference.ensemble import Mirrored
 from massmatch.inference.network import load_network
-from massmatch.inference.packaged import EXAMPLES, PACKAGED
+from massmatch.inference.packaged import CARD, EXAMPLES, PACKAGED
 from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import WEIGHTS, RunFolder
 from massmatch.runs.weights import halve
 from massmatch.training.evaluate import evaluate
 
-CARD = Path(__file__).parent / "model_card.md"
+CARDS = (Path(__file__).parent / "model_card.md", CARD)  # for the site, and for who has the wheel alone
 LARGEST = 10_000_000  # bytes of the weights: the wheel is for everybody, also for those who train networks of their own
 LARGEST_EXAMPLES = 300_000  # bytes, all together
 
@@ -59,8 +59,9 @@ def main(run: RunFolder, cohort: Cohort) -> None:
     copy_examples(cohort, examples_of(found.rows))
     if (size := sum(path.stat().st_size for path in EXAMPLES.rglob("*.*"))) > LARGEST_EXAMPLES:
         sys.exit(f"{EXAMPLES} takes {size} bytes, more than {LARGEST_EXAMPLES}")
-    CARD.write_text(card(PACKAGED, facts, run, parts, cohort, found, tta), encoding="utf-8")
-    print(f"{PACKAGED}, {EXAMPLES}, {CARD}")
+    for path in CARDS:
+        path.write_text(card(PACKAGED, facts, run, parts, cohort, found, tta), encoding="utf-8")
+    print(f"{PACKAGED}, {EXAMPLES}, {', '.join(map(str, CARDS))}")
 
 
 if __name__ == "__main__":

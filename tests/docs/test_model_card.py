@@ -24,7 +24,11 @@ def packaged(trained, cohort, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS))
     monkeypatch.setattr(sys, "argv", ["package_weights.py"])
     script = runpy.run_path(str(DOCS / "package_weights.py"))
-    places = {"PACKAGED": tmp_path / "w.safetensors", "EXAMPLES": tmp_path / "examples", "CARD": tmp_path / "card.md"}
+    places = {
+        "PACKAGED": tmp_path / "w.safetensors",
+        "EXAMPLES": tmp_path / "examples",
+        "CARDS": (tmp_path / "card.md",),
+    }
     script["main"].__globals__.update(places)
     script["main"](RunFolder(trained), cohort)
     return script, places
@@ -32,7 +36,7 @@ def packaged(trained, cohort, tmp_path, monkeypatch):
 
 def test_a_run_is_packaged_with_its_numbers_and_examples(packaged, cohort):
     _, places = packaged
-    card, test = places["CARD"].read_text(), split(cohort.table, cohort.mass_fraction, scheme="split").test
+    card, test = places["CARDS"][0].read_text(), split(cohort.table, cohort.mass_fraction, scheme="split").test
     model, facts = load_network(places["PACKAGED"])
     rows = evaluate(model, cohort, test, facts["threshold"]).rows
     for metric in ("dsc", "dsc_pooled", "missed"):

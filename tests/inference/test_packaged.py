@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from massmatch.cli import app
 from massmatch.data import phantoms
+from massmatch.inference import packaged
 from massmatch.inference.batch import predict
 from massmatch.inference.network import load_network
 from massmatch.inference.packaged import EXAMPLES, PACKAGED, show_packaged
@@ -79,5 +80,6 @@ def test_the_examples_are_of_women_whom_the_network_has_not_learned_from_and_are
 
 def test_the_card_is_of_this_file():
     assert hashlib.sha256(PACKAGED.read_bytes()).hexdigest() in CARD
+    assert packaged.CARD.read_text(encoding="utf-8") == CARD
     assert "For research, not for diagnosis." in CARD
     assert f"{load_weights(PACKAGED)[1]['threshold']:.4f}" in CARD

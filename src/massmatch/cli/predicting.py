@@ -8,7 +8,7 @@ from massmatch.cli.screen import DATA, errors, screen
 from massmatch.errors import UsageError
 from massmatch.inference.batch import predict
 from massmatch.inference.findings import USE
-from massmatch.inference.packaged import ABOUT, PACKAGED
+from massmatch.inference.packaged import ABOUT, CARD, PACKAGED
 
 
 def chosen_weights(run: Path | None, weights: Path | None, ensemble: list[Path]) -> list[Path]:
@@ -25,7 +25,7 @@ def chosen_weights(run: Path | None, weights: Path | None, ensemble: list[Path])
         raise UsageError(f"--weights: must be a file, but {weights} is a folder: give it as --run")
     if given:
         return [path for path in (run, weights, *ensemble) if path is not None]
-    _say(f"with {ABOUT}")
+    _say(f"with {ABOUT}: see {CARD}")
     return [PACKAGED]
 
 

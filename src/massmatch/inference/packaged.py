@@ -12,10 +12,8 @@ from massmatch.pictures import overlay
 FOLDER = Path(__file__).parents[1] / "weights"
 PACKAGED = FOLDER / "cbis_ddsm.safetensors"  # beside it: ATTRIBUTION.txt
 EXAMPLES = FOLDER / "examples"  # images/, masks/ and examples.csv; a cohort of a few images
-ABOUT = (
-    "the packaged network, trained on film scans (CBIS-DDSM) and not tried on digital mammograms; docs/model_card.md "
-    "says what it finds and misses"
-)
+CARD = FOLDER / "model_card.md"  # what it finds and misses, and on whom that was measured
+ABOUT = "the packaged network, trained on film scans (CBIS-DDSM) and not tried on digital mammograms"
 
 
 class Shown(NamedTuple):
