@@ -20,7 +20,7 @@ def test_the_tables_of_the_page_are_those_of_the_catalogue(command):
     printed = CliRunner().invoke(app, [command, "--markdown"]).output.splitlines()
     start = PAGE.index(printed[0])
     end = next(n for n in range(start, len(PAGE)) if not PAGE[n].startswith("|"))
-    assert PAGE[start:end] == printed, f"replace the table by the output of `massmatch {command} --markdown`"
+    assert PAGE[start:end] == printed, "run: python docs/tables.py"
 
 
 def test_the_readme_counts_the_catalogue():

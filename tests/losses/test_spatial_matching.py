@@ -266,9 +266,8 @@ def test_kept_weight_and_ratio_carry_no_gradient(name):
 
 
 @pytest.mark.parametrize("name", [*VARIANTS, "bce", "dice", "tversky", "hybrid"])
-@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (1, 2, 7, 6)], ids=str)
-def test_the_gradient_is_that_of_finite_differences(name, shape):
-    logits, target = made_up(23, shape)
+def test_the_gradient_is_that_of_finite_differences(name):
+    logits, target = made_up(23, (1, 2, 5, 7))  # two channels, and cells that are cut off at both borders
     loss = LOSSES[name]()
     assert torch.autograd.gradcheck(lambda x: loss(x, target), logits.requires_grad_())
 

@@ -145,7 +145,7 @@ def details(results: "list[Result]") -> None:
     """A line per probe."""
     from rich.text import Text
 
-    from massmatch.losses.conformance.check import PROBES
+    from massmatch.losses.conformance.probes import PROBES
 
     colours = {"pass": "green", "fail": "red"}
     for r in results:

@@ -8,9 +8,10 @@ D(istance) or SD; the mean over a(ll) or over n(on-)z(ero) cells. Options of the
 """
 
 from .base import ImageLoss, WholeImageLoss
-from .catalogue import CORES, LOSSES
+from .catalogue import LOSSES
 from .cores.adaptive import AdaptiveTversky
 from .cores.base import BCE, Dice, Tversky
+from .cores.catalogue import CORES
 from .cores.mixed import DiceBCE, Hybrid
 from .cores.weighted import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
 from .entry import Entry, VariantName

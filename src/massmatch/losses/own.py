@@ -20,8 +20,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .base import Facts, ImageLoss
+from .base import ImageLoss
 from .entry import UnknownOptionError, nearest
+from .facts import Facts
 
 
 class Called(nn.Module):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from .base import SumCore, Sums, overlap_sums, ratio, require_number
+from ..checks import require_number
+from .base import SumCore, Sums, overlap_sums, ratio
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from .base import BCE, Dice, SumCore, Sums, require_number
+from ..checks import require_number
+from .base import BCE, Dice, SumCore, Sums
 
 
 @dataclass(frozen=True)

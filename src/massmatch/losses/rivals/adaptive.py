@@ -13,9 +13,10 @@ import scipy  # loads its parts when they are used
 import torch
 from torch import Tensor, nn
 
-from ..base import Facts, ImageLoss
+from ..base import ImageLoss
 from ..checks import one_of, require_whole
 from ..cores.base import BCE, Dice
+from ..facts import Facts
 from .region import pixel_entropy, probabilities, refuse_mask, structural_loss, structure_of, structures
 
 STRATEGIES = ("quantile", "cluster", "learned")

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..base import Facts, ImageLoss
+from ..base import ImageLoss
 from ..checks import require_whole
 from ..cores.adaptive import AdaptiveTversky
 from ..cores.base import region_sum
+from ..facts import Facts
 from ..grid.geometry import cell_axes, cut
 from ..grid.loss import valid_pixels
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..base import Facts
 from ..checks import require_number
 from ..cores.mixed import DiceBCE
+from ..facts import Facts
 from .instance import InstanceWise, Labels, mean_over
 
 SMOOTH = 1e-5  # delta of the paper

@@ -16,8 +16,10 @@ import scipy  # loads its parts when they are used
 import torch
 from torch import Tensor
 
-from ..base import Facts, ImageLoss
-from ..cores.base import BCE, Dice, require_number
+from ..base import ImageLoss
+from ..checks import require_number
+from ..cores.base import BCE, Dice
+from ..facts import Facts
 from .region import probabilities
 
 Measure = Callable[[np.ndarray], np.ndarray]
@@ -68,7 +70,7 @@ class MeasuredLoss(ImageLoss):
     """A loss with one map of the truth, which `facts` holds under `name`."""
 
     name: str
-    measure: staticmethod
+    measure: "staticmethod[..., np.ndarray]"
 
     def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None

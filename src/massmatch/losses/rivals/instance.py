@@ -12,10 +12,11 @@ import scipy  # loads its parts when they are used
 import torch
 from torch import Tensor
 
-from ..base import Facts, ImageLoss
-from ..cores.base import Dice, require_number
+from ..base import ImageLoss
+from ..checks import require_number
+from ..cores.base import Dice
 from ..cores.mixed import DiceBCE, Hybrid
-from ..facts import outside_graphs
+from ..facts import Facts, outside_graphs
 from .region import pixel_entropy, probabilities
 
 
