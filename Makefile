@@ -5,7 +5,7 @@ IN := .venv/bin
 
 .PHONY: demo test test-long test-nnunet test-gpu lint docs bench clean
 
-demo: $(ENV)  ## made-up mammograms, two trained networks, one page
+demo: $(ENV)  ## made-up mammograms, four trained networks, one page
 	$(IN)/massmatch demo
 
 test: $(ENV)  ## the suite

@@ -1,6 +1,7 @@
 """`massmatch report`: one self-contained page about a collection of runs, and its tables as files."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from massmatch.reports.masses import froc_curves, normal_images
 from massmatch.reports.paper.section import paper_tables
 from massmatch.reports.subject import Subject, count, subject
 from massmatch.reports.summary import licence, methods, summary
-from massmatch.reports.training import training
+from massmatch.reports.training import curves, training
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.collection import Collection, collect, fingerprints
 from massmatch.runs.folder import RunFolder
@@ -117,6 +118,31 @@ def write_report(
     if tables_in is not None:
         write_tables(tables_in, all_tables(sections))
     write_atomic(page, _page(of, sections, title, remark).encode())
+
+
+def write_showcase(page: Path, collection: Collection, cohort: Cohort, *, title: str, remark: str) -> None:
+    """Write a page of pictures and curves alone, for made-up images: no table, no order of losses, no test.
+
+    Images that were made up say nothing about patients, so neither does an order of losses on them: here they stand in
+    the order of their names. `remark` stands above everything. Raises as `write_report` does.
+    """
+    of = ByName(**vars(subject(collection, cohort, None)))
+    sections = [
+        Section("figure-4", "Pictures", pictures(of, 1)),
+        Section("training", "Training", curves(of)),
+        Section("methods", "Methods", methods(of)),
+    ]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(page, _page(of, sections, title, remark).encode())
+
+
+class ByName(Subject):
+    """A subject whose losses stand in the order of their names, which says nothing about them."""
+
+    @cached_property
+    def order(self) -> list[str]:
+        """By name."""
+        return sorted(set(self.rows["system"]))
 
 
 def _sections(of: Subject, pictured: int, draws: int) -> list[Section]:

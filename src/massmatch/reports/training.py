@@ -15,6 +15,17 @@ from massmatch.statistics.spread import CONVERGED, convergence, spread, unstable
 
 def training(of: Subject) -> list[Block]:
     """Curves of loss and validation DSC per system, then what became of the runs."""
+    return [
+        *curves(of),
+        Heading("Runs that learned nothing"),
+        *_convergence(of),
+        Heading("How much the runs of one loss differ"),
+        *_spread(of),
+    ]
+
+
+def curves(of: Subject) -> list[Block]:
+    """Curves of validation DSC and loss per system."""
     epochs = axis([1, of.histories["epoch"].max()], whole=True, tight=True, most=5)
     lines = "A line per run (fold and seed). Rest the pointer on a line to read which."
     dsc = axis([0.0, *of.histories["val_dsc_pooled"]], percent=True, most=5)
@@ -26,10 +37,6 @@ def training(of: Subject) -> list[Block]:
             panels=[_panel(of, system, "val_dsc_pooled", epochs, dsc) for system in of.order],
         ),
         *_losses(of, epochs),
-        Heading("Runs that learned nothing"),
-        *_convergence(of),
-        Heading("How much the runs of one loss differ"),
-        *_spread(of),
     ]
 
 

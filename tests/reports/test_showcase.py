@@ -1,0 +1,48 @@
+"""The demo: its page shows pictures first, and no order of losses that made-up images could not carry."""
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from massmatch.cli import app
+from massmatch.cli.demo import DEMO_COHORT, DEMO_LOSSES, DEMO_TRAINING
+from massmatch.inference import packaged
+from massmatch.losses import make_loss
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """What the command says, and its page, with networks and images so small that it takes seconds."""
+    out = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packaged, "show_packaged", lambda folder: [])
+        patch.setitem(DEMO_COHORT, "patients", 12)
+        patch.setitem(DEMO_TRAINING, "width", 2)
+        patch.setitem(DEMO_TRAINING, "epochs", 1)
+        said = CliRunner().invoke(app, ["demo", str(out)])
+    assert said.exit_code == 0, said.output
+    return " ".join(said.output.split()), (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_demo_trains_the_losses_that_the_evidence_is_about():
+    assert DEMO_LOSSES == ("hybrid", "tversky", "sm-tversky-sd-nz", "soft-sm:random_phase=true")
+    assert all(make_loss(loss) for loss in DEMO_LOSSES)
+
+
+def test_pictures_come_first_and_every_loss_is_in_them(shown):
+    _, page = shown
+    headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
+    assert headings == ["Pictures", "Training", "Methods"]
+    pictures = page.partition('<h2 id="figure-4"')[2].partition("</section>")[0]
+    found = [pictures.index(f"contours of the truth and of {loss}:") for loss in sorted(DEMO_LOSSES)]
+    assert found == sorted(found)  # in the order of their names
+
+
+def test_neither_page_nor_screen_orders_losses_or_tests_them(shown):
+    said, page = shown
+    for text in (said, page.partition("<script")[0]):
+        assert "say nothing about patients" in text
+        assert "docs/results.md" in text
+        for word in ("Holm", "Wilcoxon", "p =", "p <", "better than", "highest mean", "points above", "Differences"):
+            assert word not in text, word
