@@ -18,6 +18,7 @@ from massmatch.errors import RunError, UsageError
 from massmatch.inference.export import file as export_file
 from massmatch.inference.export import onnx
 from massmatch.inference.export.file import FromGrey, export
+from massmatch.inference.packaged import PACKAGED
 from massmatch.runs.weights import load_weights
 from massmatch.training.batches import normalised
 from massmatch.training.evaluate import probabilities
@@ -113,3 +114,16 @@ def test_the_command_prints_the_largest_difference(weights):
     assert weights.with_suffix(".pt2").is_file()
     assert "w.pt2: on " in done.output
     assert "0 pixels cross the threshold" in done.output
+
+
+def test_without_a_run_it_is_the_network_in_this_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def export(run, to, *, out, images, own):
+        asked.append((run, to, out))
+        return export_file.Exported(out, 14, 1e-6, 0)
+
+    monkeypatch.setattr(export_file, "export", export)
+    assert CliRunner().invoke(app, ["export", "--to", "torch"]).exit_code == 0
+    assert asked == [(PACKAGED, "torch", Path("cbis_ddsm.pt2"))]

@@ -10,12 +10,17 @@ from massmatch.cli.screen import screen, told
 
 
 def export(
-    run: Annotated[
-        Path, typer.Argument(help="The folder of a run, or a weights file.", callback=present("run or weights"))
-    ],
     to: Annotated[str, typer.Option(help="onnx, for onnxruntime and others; or torch, for torch.export.load.")],
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The folder of a run, or a weights file. [default: the network in this package]",
+            callback=present("run or weights"),
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The file. [default: beside the weights, with the ending .onnx or .pt2]")
+        Path | None, typer.Option(help="The file. [default: beside the weights, or here; ending in .onnx or .pt2]")
     ] = None,
     images: Annotated[
         list[Path] | None,
@@ -32,7 +37,10 @@ def export(
     """
     with told():
         from massmatch.inference.export.file import TOLERANCE, export
+        from massmatch.inference.packaged import PACKAGED
 
+        if run is None:  # its folder is that of the installed package
+            run, out = PACKAGED, out or Path(f"{PACKAGED.stem}{'.onnx' if to == 'onnx' else '.pt2'}")
         done = export(run, to, out=out, images=images or (), own=own_network or ())
         text = (
             f"{done.path}: on {done.images} images no probability differs by more than {done.difference:.1e} "
