@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from massmatch.statistics.intervals import KEY, against, by_run, estimate, paired_difference
+from massmatch.statistics.comparison import against
+from massmatch.statistics.intervals import KEY, by_run, estimate, paired_difference
 
 RESULTS = Path(__file__).parent / "results"
 THREE_SEEDS = ("soft_matching_128.csv.gz", "three_folds_128.csv.gz")

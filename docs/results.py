@@ -17,7 +17,8 @@ from collect import read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from massmatch.statistics.intervals import KEY, against, by_run, estimate
+from massmatch.statistics.comparison import against
+from massmatch.statistics.intervals import KEY, by_run, estimate
 from massmatch.sweeps.tables import System, label
 
 HERE = Path(__file__).parent

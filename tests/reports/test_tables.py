@@ -11,7 +11,8 @@ from made_up_runs import image_rows, system_rows
 from massmatch.reports.paper.tables import paper_table
 from massmatch.reports.rendering import Line, Table, tex
 from massmatch.reports.tables import differences, lesions, overview, stratified
-from massmatch.statistics.intervals import against, estimate
+from massmatch.statistics.comparison import against
+from massmatch.statistics.intervals import estimate
 
 DRAWS = 200
 

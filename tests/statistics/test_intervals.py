@@ -6,19 +6,8 @@ import pytest
 from scipy import stats
 
 from massmatch.metrics import summary
-from massmatch.statistics.intervals import (
-    against,
-    by_run,
-    estimate,
-    holm,
-    over_trainings,
-    paired_difference,
-    pairwise,
-    patient_differences,
-    patient_means,
-    signed_rank,
-    usual_baseline,
-)
+from massmatch.statistics.comparison import against, holm, pairwise, patient_differences, signed_rank, usual_baseline
+from massmatch.statistics.intervals import by_run, estimate, over_trainings, paired_difference, patient_means
 
 
 def rows(values, patients=None, **columns):

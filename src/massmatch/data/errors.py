@@ -9,9 +9,6 @@ __all__ = ["DataError", "DataWarning", "named"]
 NAMED = 5  # so many files are named in one message, the rest counted
 
 
-CohortError = DataError  # the name of version 0.1
-
-
 class DataWarning(UserWarning):
     """Something about a file or an image that one should know; the text begins with its path or id."""
 

@@ -12,8 +12,9 @@ from massmatch.reports.blocks import Block, Chart, Heading, Table, Words, table
 from massmatch.reports.charts import Interval, RowChart, boxes, forest, ranks
 from massmatch.reports.subject import Subject
 from massmatch.reports.tables import column_of, signed
+from massmatch.statistics.comparison import against, pairwise
 from massmatch.statistics.findings import verdict
-from massmatch.statistics.intervals import against, paired_difference, pairwise
+from massmatch.statistics.intervals import paired_difference
 from massmatch.statistics.ranks import ranking
 
 # The metrics in which the paper gives its difference to the baseline (section 4.1.2).

@@ -16,7 +16,7 @@ from massmatch.reports.reconstructions import is_reconstruction
 from massmatch.reports.tables import ordered
 from massmatch.runs.collection import Collection, Group, Run, tidy
 from massmatch.runs.folder import WEIGHTS
-from massmatch.statistics.intervals import usual_baseline
+from massmatch.statistics.comparison import usual_baseline
 
 
 @dataclass(frozen=True, eq=False)

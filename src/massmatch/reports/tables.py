@@ -11,7 +11,8 @@ from massmatch.metrics import summary
 from massmatch.metrics.registry import metric
 from massmatch.metrics.strata import by_density, by_size, by_view
 from massmatch.reports.rendering import Line, Table, rows_markdown
-from massmatch.statistics.intervals import DRAWS, Estimate, against, by_run, estimate, is_mean, sense
+from massmatch.statistics.comparison import against
+from massmatch.statistics.intervals import DRAWS, Estimate, by_run, estimate, is_mean, sense
 
 
 class Column(NamedTuple):

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from massmatch.metrics.registry import metric as registered
-from massmatch.statistics.intervals import against, is_mean, sense
+from massmatch.statistics.comparison import against
+from massmatch.statistics.intervals import is_mean, sense
 from massmatch.statistics.ranks import ALPHA
 from massmatch.statistics.spread import CONVERGED, convergence
 

@@ -14,7 +14,7 @@ Two kinds of chance, two intervals:
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -123,10 +123,11 @@ def paired_difference(
     Images go together by seed, fold and id. Those that only one has, and those for which the metric is undefined in
     one, are left out and counted.
     """
-    return _difference(paired(rows, others, metric), metric, draws, seed)
+    return difference_of_pairs(paired(rows, others, metric), metric, draws, seed)
 
 
-def _difference(pairs: Pairs, metric: str, draws: int, seed: int) -> Estimate:
+def difference_of_pairs(pairs: Pairs, metric: str, draws: int, seed: int) -> Estimate:
+    """One system minus the other on the same images, with the interval over patients."""
     one, other, unpaired, undefined = pairs
     if one.empty:
         return Estimate(np.nan, np.nan, np.nan, 0, 0, 0, undefined, unpaired)
@@ -144,12 +145,13 @@ def over_trainings(rows: pd.DataFrame, others: pd.DataFrame | None = None, metri
     Also NaN where the rows do not say how many images the runs learned from (`train_images`).
     """
     if others is not None:
-        return _trained_difference(paired(rows, others, metric), metric)
+        return difference_over_trainings(paired(rows, others, metric), metric)
     one, undefined = _defined(_ordered(rows), metric)
     return _over_runs(_by_run(one, metric), one, undefined)
 
 
-def _trained_difference(pairs: Pairs, metric: str) -> Estimate:
+def difference_over_trainings(pairs: Pairs, metric: str) -> Estimate:
+    """One system minus the other in each run, with the interval over trainings."""
     one, other, unpaired, undefined = pairs
     return _over_runs(_by_run(one, metric) - _by_run(other, metric), one, undefined, unpaired)
 
@@ -282,98 +284,3 @@ def limits(drawn: np.ndarray, patients: int) -> tuple[float, float]:
         return np.nan, np.nan
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def signed_rank(differences: pd.Series) -> float:
-    """p of Wilcoxon's signed-rank test, two-sided, of the patients' differences; NaN without a patient.
-
-    Zeros keep their ranks, half for each side (Demsar, JMLR 7, 2006): patients whom both systems miss speak for no
-    difference. All zeros: p = 1.
-    """
-    values = differences.dropna().to_numpy().round(12)  # what is equal but for the order of adding is equal
-    if not len(values):
-        return float("nan")
-    return 1.0 if not values.any() else float(stats.wilcoxon(values, zero_method="zsplit").pvalue)
-
-
-def holm(p: pd.Series) -> pd.Series:
-    """Holm's corrected p values (Scandinavian Journal of Statistics 6, 1979); NaN is no test and counts for none."""
-    ordered = p.dropna().sort_values(kind="stable")
-    corrected = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
-    return corrected.reindex(p.index)
-
-
-def against(
-    rows: pd.DataFrame, baseline: str, metric: str = "dsc", *, draws: int = DRAWS, seed: int = 0
-) -> pd.DataFrame:
-    """Every other system against the baseline: a row each, highest difference first.
-
-    Columns: system, metric, baseline; difference with low and high (over patients) and training_low and training_high
-    (over trainings); p of Wilcoxon's signed-rank test of the patients' mean differences and p_holm, corrected over
-    the family of all rows of this table that hold a test (`tests` of them); better, worse, equal (patients);
-    patients, images, runs, seeds, folds, unpaired, undefined. p is NaN for metrics that have no value per patient.
-
-    Raises ValueError for a baseline that is not there.
-    """
-    systems = list(dict.fromkeys(rows["system"]))
-    if baseline not in systems:
-        raise ValueError(f"the baseline must be one of {', '.join(systems)}, but is {baseline!r}")
-    return pairwise(rows, [(system, baseline) for system in systems if system != baseline], metric, draws, seed)
-
-
-def pairwise(
-    rows: pd.DataFrame, pairs: Sequence[tuple[str, str]], metric: str = "dsc", draws: int = DRAWS, seed: int = 0
-) -> pd.DataFrame:
-    """The first system of each pair against the second, with the columns of `against`; one family for Holm."""
-    own = {name: rows[rows["system"] == name] for pair in pairs for name in pair}
-    lines = [{**_line(own[one], own[other], metric, draws, seed), "baseline": other} for one, other in pairs]
-    if not lines:
-        return pd.DataFrame(columns=["system", "metric", "baseline", "difference", "p", "p_holm"])
-    table = pd.DataFrame(lines).assign(metric=metric)
-    table = table.assign(p_holm=holm(table["p"]), tests=int(table["p"].count()))
-    return table.sort_values("difference", ascending=False, kind="stable").reset_index(drop=True)
-
-
-def _line(rows: pd.DataFrame, base: pd.DataFrame, metric: str, draws: int, seed: int) -> dict[str, object]:
-    pairs = paired(rows, base, metric)  # once for all: sorting is what costs
-    found, trained = _difference(pairs, metric, draws, seed), _trained_difference(pairs, metric)
-    own = _patient_differences(pairs, metric) if is_mean(metric) else pd.Series(dtype=float)
-    sign = sense(metric) * np.sign(own.round(12))
-    return {
-        "system": rows["system"].iloc[0],
-        "difference": found.value,
-        "low": found.low,
-        "high": found.high,
-        "training_low": trained.low,
-        "training_high": trained.high,
-        "p": signed_rank(own),
-        "better": int((sign > 0).sum()),
-        "worse": int((sign < 0).sum()),
-        "equal": int((sign == 0).sum()),
-        "patients": found.patients,
-        "images": found.images,
-        "runs": found.runs,
-        "seeds": pairs.one["seed"].nunique(),
-        "folds": pairs.one["fold"].nunique(),
-        "unpaired": found.unpaired,
-        "undefined": found.undefined,
-    }
-
-
-def patient_differences(rows: pd.DataFrame, others: pd.DataFrame, metric: str = "dsc") -> pd.Series:
-    """The mean over each patient's images, in all runs, of one system minus the other on the same image."""
-    return _patient_differences(paired(rows, others, metric), metric)
-
-
-def _patient_differences(pairs: Pairs, metric: str) -> pd.Series:
-    differences = ratio(pairs.one, metric)[0] - ratio(pairs.other, metric)[0]
-    return differences.groupby(pairs.one["patient"]).mean()
-
-
-def usual_baseline(systems: list[str]) -> str:
-    """The hybrid loss (the paper's AU-Net) if it is there, else a plain core loss, else the first without options."""
-    for name in ("hybrid", "bce", "tversky", "dice"):
-        for system in systems:
-            if system.split(" ")[0].partition(":")[0] == name:
-                return system
-    return next((system for system in systems if ":" not in system), systems[0])
