@@ -9,6 +9,7 @@ import massmatch.losses
 from massmatch.losses import (
     BCE,
     LOSSES,
+    AdaptedLoss,
     Dice,
     SoftMatchingLoss,
     SpatialMatchingLoss,
@@ -184,6 +185,48 @@ def test_what_is_no_tensor_is_named():
             LOSS(LOGITS, TRUTH, instances=instances)
     with pytest.raises(ValueError, match="instances must hold whole numbers"):
         LOSS(LOGITS, TRUTH, instances=0.5 * TRUTH)
+
+
+def test_labels_below_0_are_none():
+    with pytest.raises(ValueError, match="instances must hold whole numbers"):
+        LOSS(LOGITS, TRUTH, instances=-TRUTH.long())
+
+
+@pytest.mark.parametrize("name", ["sm-tversky-sd-nz", "soft-sm", "boundary", "blob", "ssl"])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float64])
+def test_a_truth_of_any_type_has_the_same_value_and_facts(name, dtype):
+    loss = make_loss(name)
+    expected, given = loss(LOGITS, TRUTH), TRUTH.to(dtype)
+    for truth, of in ((given, None), (given, given), (given, TRUTH), (TRUTH, given)):
+        found = loss(LOGITS, truth, facts=None if of is None else loss.facts(of))
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("number", [np.float64(0.25), np.float32(0.25), np.int64(2)])
+def test_numbers_of_numpy_are_numbers(number):
+    plain = WholeImageLoss(Dice(smooth=float(number)))
+    assert WholeImageLoss(Dice(smooth=number))(LOGITS, TRUTH) == pytest.approx(float(plain(LOGITS, TRUTH)))
+
+
+def test_probabilities_that_were_cut_or_clamped_after_the_sigmoid_are_still_told():
+    leaf = torch.cat([LOGITS, LOGITS], 1).requires_grad_()
+    for made in (lambda x: x.sigmoid()[:, :1], lambda x: x.softmax(1)[:, 1:].clamp(0.01, 0.99)):
+        with pytest.warns(UserWarning, match="come out of a sigmoid or softmax"):
+            LOSS(made(leaf), TRUTH)
+    LOSS(leaf[:, :1] * leaf[:, 1:].sigmoid(), TRUTH)  # a gate within the network is none; a warning is an error here
+
+
+def test_an_option_that_is_given_twice_is_refused():
+    with pytest.raises(ValueError, match="gives an option twice: gamma, gamma"):
+        make_loss("focal:gamma=1,gamma=2")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [(torch.nn.BCEWithLogitsLoss, "the class"), ("dice", "a str"), (None, "None")]
+)
+def test_what_is_no_loss_of_ones_own_is_named_when_it_is_made(given, told):
+    with pytest.raises(TypeError, match=f"function must be a callable of .* but is {told}"):
+        AdaptedLoss(given)
 
 
 OTHER = {

@@ -4,10 +4,12 @@ import inspect
 import warnings
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
+
+PASSING = ("Clamp", "Slice", "Select", "View", "Unsafe", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Permute", "Expand")
 
 
 def checked(
@@ -119,7 +121,7 @@ def check_prediction(logits: Tensor, from_logits: bool) -> None:
     What made them decides, not their values: a fresh network may well give logits that all lie in [0, 1].
     """
     if from_logits:
-        if type(logits.grad_fn).__name__.startswith(("SigmoidBackward", "SoftmaxBackward")):
+        if made_by(logits).startswith(("SigmoidBackward", "SoftmaxBackward")):
             warnings.warn(
                 "logits come out of a sigmoid or softmax, so they are probabilities: make the loss with "
                 "from_logits=False, or leave out the last activation of the network",
@@ -134,6 +136,14 @@ def check_prediction(logits: Tensor, from_logits: bool) -> None:
             f"values with from_logits=False must lie in [0, 1], but range from {low:g} to {high:g}; "
             "activate them first (sigmoid or softmax)"
         )
+
+
+def made_by(x: Tensor) -> str:
+    """The name of the step that made a tensor's values, before it was cut, reshaped, clamped or converted."""
+    node = x.grad_fn
+    while node is not None and type(node).__name__.startswith(PASSING):
+        node = node.next_functions[0][0] if node.next_functions else None
+    return type(node).__name__
 
 
 def ends(x: Tensor) -> tuple[float, float]:
@@ -164,7 +174,9 @@ def check_instances(instances: Tensor, like: Tensor, values: bool = True) -> Non
     """Raise unless `instances` has the shape of `like` and holds whole numbers."""
     require_tensor("instances", instances)
     check_shape("instances", instances, like)
-    if values and instances.is_floating_point() and not bool((instances == instances.round()).all()):
+    if not values or instances.dtype == torch.bool:
+        return
+    if not bool(((instances >= 0) & (instances == torch.round(instances))).all()):
         raise ValueError("instances must hold whole numbers, 0 for background and one for each mass, but holds others")
 
 
@@ -201,7 +213,7 @@ def require_whole(name: str, value: object, least: int, most: int | None = None,
 
 def require_number(name: str, value: object) -> None:
     """Raise ValueError unless `value` is a finite number that is not negative."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < float("inf"):
         raise ValueError(f"{name} must be a finite number of at least 0, but is {value!r}")
 
 

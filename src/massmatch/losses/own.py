@@ -21,6 +21,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .base import ImageLoss
+from .checks import article
 from .entry import UnknownOptionError, nearest
 from .facts import Facts
 
@@ -59,6 +60,9 @@ class AdaptedLoss(ImageLoss):
 
     def __init__(self, function: Callable[..., Any], *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
+        if isinstance(function, type) or not callable(function):
+            what = f"the class {function.__name__}: make one" if isinstance(function, type) else article(function)
+            raise TypeError(f"function must be a callable of (logits, target), but is {what}")
         self.function = function
 
     def per_image(

@@ -41,7 +41,10 @@ class LossSpec:
         attribute, _, rest = options.partition(":")
         if name not in LOSSES and attribute and "=" not in attribute:
             name, options = f"{name}:{attribute}", rest
-        return cls(name, dict(_option(part, text) for part in options.split(",") if part))
+        pairs = [_option(part, text) for part in options.split(",") if part]
+        if len(twice := [name for name, _ in pairs]) != len(set(twice)):
+            raise ValueError(f"{text!r} gives an option twice: {', '.join(twice)}")
+        return cls(name, dict(pairs))
 
     def __str__(self) -> str:
         return f"{self.name}:{self.option_text}" if self.options else self.name

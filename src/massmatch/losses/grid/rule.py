@@ -60,7 +60,7 @@ class GridRule:
 
     def measure(self, target: Tensor, instances: Tensor | None, with_distance: bool) -> Truth:
         """Label, measure and cut one (*spatial) truth."""
-        mass = target.detach().cpu().numpy() > 0.5
+        mass = (target.detach() > 0.5).cpu().numpy()  # compared first: NumPy has no bfloat16
         labels = None if instances is None else instances.detach().cpu().numpy().astype(np.int64)
         if labels is not None and (mass & (labels == 0)).any():
             raise ValueError("instances must label every pixel of true mass, but some are 0 (background)")
