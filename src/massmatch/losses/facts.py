@@ -97,13 +97,14 @@ def require_tensors(facts: Facts, name: str) -> None:
 
 def check_made_for(facts: Sequence[Facts], target: Tensor, options: object) -> None:
     """Raise ValueError for facts of a loss with other options, or of images of another size; never asks a GPU."""
+    made_by_this = code(options)
     for i, fact in enumerate(facts):
         if "made_for" not in fact:
             raise ValueError(f"facts[{i}] lacks made_for: make it with the facts() of this loss")
         if fact["made_for"].device.type != "cpu":
             continue
         made_by, *of = fact["made_for"].tolist()
-        if made_by != code(options):
+        if made_by != made_by_this:
             raise ValueError(f"facts[{i}] was made by a loss with other options: make it with the facts() of this loss")
         if of != list(target.shape[1:]):
             raise ValueError(f"facts[{i}] is of an image {tuple(of)}, but target's are {tuple(target.shape[1:])}")

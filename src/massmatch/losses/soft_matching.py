@@ -190,18 +190,17 @@ class SoftMatchingLoss(GridLoss):
         maps = [pixel_count(sums[-1], logits, axes, valid)]
         if images.true is None:
             maps.append((cell_max(target, len(axes)) > 0.5).to(target.dtype))
-        whole, cells = images.layout.add_up(torch.stack([*maps, *sums]))
+        _, (pixels, *made) = images.layout.add_up(maps)
+        true = made[0] > 0 if images.true is None else images.true
+        whole, cells = images.layout.add_up(sums)
         if isinstance(self.core, SumCore):
-            image = self.core.from_sums(*(whole[len(maps) :] if self.sums_overlap else whole[len(maps) : -3]))
+            image = self.core.from_sums(*(whole if self.sums_overlap else whole[:-3]))
         else:
             image = call_core(self.core, *images[:2], tuple(range(-len(axes), 0)), images.valid, self.from_logits)
-        known = cells[: len(maps)].detach()
-        true = known[1] > 0 if images.true is None else images.true
-        most = torch.zeros_like(known[0])
+        most = torch.zeros_like(pixels)
         if self.count or self.normalise == "kept":
             most = images.layout.largest(self._most(logits, valid, len(axes)))
-        tp, p, y = cells[-3:]
-        return image, Cells(tp, p, y, known[0], most, true, self.distance_of(images, true).to(cells.dtype))
+        return image, Cells(*cells[-3:], pixels, most, true, self.distance_of(images, true).to(pixels))
 
     def distance_of(self, images: Images, true: Tensor) -> Tensor:
         """(N, *grid): of each cell from the nearest true one, from the facts or from the cells; 0 if nobody asks."""

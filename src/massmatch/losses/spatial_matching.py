@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .base import checked_core
 from .checks import article, one_of, require_number, require_switch
-from .cores.base import SumCore, Sums, pixel_count
+from .cores.base import SumCore, pixel_count
 from .cores.catalogue import CORES
 from .grid.geometry import any_cell, cell_axes, cell_max
 from .grid.loss import GridLoss, Images, one_by_one
@@ -49,12 +49,18 @@ class Matching(NamedTuple):
     summed: Tensor  # cells that are added above it: the kept ones, or all with numerator="all"; bool
     weight: Tensor  # w_i
     ratio: Tensor  # s
-    S: Tensor  # predicted cells / true cells
     distance: Tensor  # d_i, 0 where the cell is no false positive
     predicted: Tensor  # cells with predicted mass; bool
     true: Tensor  # cells with true mass; bool
     cell_size: tuple[int, ...]  # height and width in pixels, of the first image
     grid_weight: float
+
+    @property
+    def S(self) -> Tensor:  # noqa: N802
+        """Predicted cells / true cells (Eq. 8)."""
+        dims = self.cells.ndim - self.image.ndim
+        NZ_P, NZ_Y = (of.flatten(-dims).sum(-1, dtype=self.image.dtype) for of in (self.predicted, self.true))
+        return NZ_P / NZ_Y.clamp(min=1)
 
     @property
     def contributions(self) -> Tensor:
@@ -141,27 +147,27 @@ class SpatialMatchingLoss(GridLoss):
         """The terms of all images, one entry for each; cells beyond a smaller grid are neither kept nor summed."""
         image, cells, pixels, predicted, true = self.look(images)  # lines 1, 4; 9, 10
         counted = pixels > 0
-        kept = counted & (predicted | true) if self.nonzero else counted  # lines 15-18
+        kept = predicted | true if self.nonzero else counted  # lines 15-18
         summed = kept if self.numerator == "kept" else counted & any_cell(kept)
-
-        false_positive = predicted & ~true & any_cell(true)  # line 13
-        d = torch.zeros_like(cells) if images.distance is None else images.distance.to(cells) * false_positive
-        NZ_P, NZ_Y = (with_mass.flatten(1).sum(1, dtype=cells.dtype) for with_mass in (predicted, true))
-        S = NZ_P / NZ_Y.clamp(min=1)  # Eq. 8
-        return Matching(
+        weight = d = None
+        if images.distance is not None:
+            false_positive = predicted & ~true & any_cell(true)  # line 13
+            d = images.distance.to(cells) * false_positive
+            weight = self._weight(d, false_positive) if self.distance else None
+        terms = Matching(
             image=image,
             cells=cells,
             kept=kept,
             summed=summed,
-            weight=self._weight(d, false_positive),
-            ratio=RESCALE[self.rescale](S) if self.scale else torch.ones_like(image),  # line 22
-            S=S,
-            distance=d,
+            weight=torch.ones_like(cells) if weight is None else weight,
+            ratio=torch.ones_like(image),
+            distance=torch.zeros_like(cells) if d is None else d,
             predicted=predicted,
             true=true,
             cell_size=tuple(images.layout.base),
             grid_weight=self.grid_weight,
         )
+        return terms._replace(ratio=RESCALE[self.rescale](terms.S)) if self.scale else terms  # line 22
 
     def look(self, images: Images) -> tuple[Tensor, ...]:
         """L_I (N,) and, (N, *grid), all L_i, the pixels that count, and which cells have predicted and true mass.
@@ -174,15 +180,10 @@ class SpatialMatchingLoss(GridLoss):
         maps = [pixel_count(predicted, logits, axes, valid), predicted]
         if images.true is None:
             maps.append((cell_max(target, len(axes)) > 0.5).to(logits.dtype))
-        sums: Sums = ()
+        _, (pixels, predicted, *true) = images.layout.add_up(maps)
         if isinstance(self.core, SumCore):
             sums = self.core.sums(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
-        whole, cells = images.layout.add_up(torch.stack([*maps, *sums]))
-        pixels, predicted, *true = cells[: len(maps)].detach()
-        if isinstance(self.core, SumCore):
-            both = torch.cat([whole.unsqueeze(2), cells.flatten(2)], 2)[len(maps) :]  # the image, then its cells
-            image, losses = self.core.from_sums(*both).split([1, both.shape[2] - 1], 1)
-            image, losses = image.squeeze(1), losses.unflatten(1, images.layout.shape)
+            image, losses = (self.core.from_sums(*of) for of in images.layout.add_up(sums))
         else:
             image, losses = one_by_one(self.core, images, self.from_logits)
         return image, losses, pixels, predicted > 0, true[0] > 0 if images.true is None else images.true

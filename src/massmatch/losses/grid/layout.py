@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cores.base import quickly_applied
 from .geometry import cut, distance_to_mass, grid_shape
 
 
@@ -36,14 +37,11 @@ class Layout(NamedTuple):
         """(N, H, W) as (N, R, h, C, w): the pixels of each base cell; what overhangs the image is filled."""
         return cut(x, self.base, fill, self.front)
 
-    def add_up(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """(K, N, R, C) of base cells added up to the images, (K, N), and to their cells, (K, N, rows, columns)."""
-        flat = maps.flatten(2)
-        if self.cell is None:
-            return flat.sum(2), maps
-        cells = maps.new_zeros(*maps.shape[:2], math.prod(self.shape))
-        cells = cells.scatter_add(2, self.cell.expand(len(maps), -1, -1), flat)
-        return flat.sum(2), cells.unflatten(2, self.shape)
+    def add_up(self, maps: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """(N, R, C) maps of base cells added up to the images, (N,) each, and to cells, (N, rows, columns) each."""
+        written = any(each.requires_grad for each in maps) and not torch.compiler.is_compiling()
+        found = (_AddUp.apply if written else added_up)(self.cell, self.shape, *maps)
+        return found[: len(maps)], found[len(maps) :]
 
     def largest(self, map: Tensor) -> Tensor:
         """(N, R, C), at least 0, to (N, rows, columns): the largest value in each cell."""
@@ -51,6 +49,46 @@ class Layout(NamedTuple):
             return map
         cells = map.new_zeros(len(map), *self.shape).flatten(1)
         return cells.scatter_reduce(1, self.cell, map.flatten(1), "amax").unflatten(1, self.shape)
+
+
+def added_up(cell: Tensor | None, shape: tuple[int, ...], *maps: Tensor) -> tuple[Tensor, ...]:
+    """The sums over the images of all maps, then those over the cells of all maps: see `Layout.add_up`."""
+    cells = torch.stack(maps)
+    flat = cells.flatten(2)
+    whole = flat.sum(2)
+    if cell is not None:
+        cells = flat.new_zeros(*flat.shape[:2], math.prod(shape))
+        cells = cells.scatter_add(2, cell.expand(len(maps), -1, -1), flat).unflatten(2, shape)
+    return *whole.unbind(), *cells.unbind()
+
+
+@quickly_applied
+class _AddUp(torch.autograd.Function):
+    """`added_up`, whose gradient is read by the same index: a base cell has that of its image and that of its cell."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(cell: Tensor | None, shape: tuple[int, ...], *maps: Tensor) -> tuple[Tensor, ...]:
+        return added_up(cell, shape, *maps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.cell, ctx.shape, first, *_ = inputs
+        ctx.sides = first.shape[1:]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        half = len(grads) // 2
+        cells = torch.stack(grads[half:])
+        if ctx.cell is not None:
+            cells = cells.flatten(2).gather(2, ctx.cell.expand(half, -1, -1)).unflatten(2, ctx.sides)
+        whole = torch.stack(grads[:half]).reshape(half, -1, *(1,) * len(ctx.sides))
+        return None, None, *(cells + whole).unbind()
+
+    @staticmethod
+    def jvp(ctx: Any, _: object, __: object, *tangents: Tensor) -> tuple[Tensor, ...]:
+        return added_up(ctx.cell, ctx.shape, *tangents)
 
 
 def layout_of(sizes: Tensor, spatial: tuple[int, ...], least: tuple[int, ...]) -> Layout:
