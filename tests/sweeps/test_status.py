@@ -26,7 +26,7 @@ from massmatch.runs.failure import Outcome, write_failure
 from massmatch.runs.folder import RunFolder
 from massmatch.sweeps import cost, machines
 from massmatch.sweeps.engines import drive
-from massmatch.sweeps.status import Status, all_statuses, record_of, status_of, time_left
+from massmatch.sweeps.status import BEGINNING, Status, all_statuses, record_of, status_of, time_left
 from massmatch.sweeps.tables import Planned
 from started import started
 from sweeps.conftest import asked
@@ -132,9 +132,9 @@ def test_time_left_is_shared_by_those_that_run_at_a_time():
         made_up("never started"),
         made_up("done", 10),
     ]
-    assert time_left(states, 1) == 12 + 20
-    assert time_left(states, 2) == 20  # the longer of the two
-    assert time_left(states, 1, [9.0, 5.0, 9.0]) == 12 + 50
+    assert time_left(states, 1) == 12 + 20 + BEGINNING
+    assert time_left(states, 2) == 20 + BEGINNING  # the longer of the two
+    assert time_left(states, 1, [9.0, 5.0, 9.0]) == 12 + 50 + BEGINNING
     assert time_left([made_up("failed"), made_up("done", 10)], 1) == 0
     assert time_left([made_up("never started")], 1) is None
 
@@ -144,9 +144,9 @@ def test_before_the_first_epoch_the_sweeps_own_estimate_tells_the_time_left(coho
     name, content = record_of(listed, tmp_path, [30.0, float("nan")])
     assert name == record_of(listed, tmp_path)[0]  # another estimate is no other plan
     write_atomic(tmp_path / name, content)
-    assert [each.seconds_left for each in all_statuses(tmp_path)] == [210, None]
+    assert [each.seconds_left for each in all_statuses(tmp_path)] == [210 + BEGINNING, None]
     write_atomic(tmp_path / name, record_of(listed, tmp_path, [30.0, 90.0])[1])
-    assert time_left(all_statuses(tmp_path), 1) == 7 * 120
+    assert time_left(all_statuses(tmp_path), 1) == 7 * 120 + 2 * BEGINNING
     assert "2 runs: 2 never started; about 14 min left" in asked("status", tmp_path).output
     history(listed[0].folder(tmp_path), [0.1], [2.0])
     assert all_statuses(tmp_path)[0].seconds_left == 12
@@ -306,6 +306,22 @@ def test_costs_come_from_the_epochs_of_like_runs_where_there_are_any(cohort, tra
     assert cost.cost_of([unlike], states[2:], runs, cohort) == ([77.0], "one timed step of each network")
     assert cost.cost_of([unlike], states[2:], runs, cohort, per_gpu=3).epochs == [3 * 77.0]
     assert cost.cost_of([like], states[:1], runs, cohort, per_gpu=3).epochs == [seconds]  # which were shared themselves
+
+
+def test_an_estimate_gives_way_to_what_epochs_of_like_runs_take(cohort, tmp_path):
+    runs = [Planned("a", tiny(cohort), 0), Planned("b", tiny(cohort), 1), Planned("wide", tiny(cohort, width=3), 0)]
+    states = [status_of(run.folder(tmp_path), run.label, 0, run.fold, 3) for run in runs]
+    states[0] = replace(states[0], state="running", epoch=1, epoch_seconds=4.0, seconds_left=8.0)
+    guess = cost.Cost([10.0, 10.0, 30.0], "one timed step of each network")
+    assert guess.corrected(runs, states) == [4.0, 4.0, 30.0]
+    assert time_left(states, 1, guess.corrected(runs, states)) == 8 + 3 * 4 + 3 * 30 + 2 * BEGINNING
+
+
+def test_what_is_timed_is_a_small_part_of_a_large_batch():
+    batch, times = cost.smaller(torch.zeros(4, 1, 512, 256), cost.MOST)
+    assert batch.shape == (2, 1, 128, 64)
+    assert times == 4 * 512 * 256 / batch.numel()
+    assert cost.smaller(torch.zeros(1, 1, 64, 64), cost.MOST)[0].shape == (1, 1, 64, 64)
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,12 @@ def announce(sweep: Sweep, *, threads_given: bool) -> None:
     plainly(f"{count_of(len(sweep.planned), 'run')}, {len(sweep.planned) - to_do} done, {to_do} to do")
     if not to_do:
         return
-    cost, places = sweep.cost, sweep.engine.places if sweep.engine else machines.jobs
+    with screen.status("what the runs will take: timing a step of each network"):
+        cost, places = sweep.cost, sweep.engine.places if sweep.engine else machines.jobs
     where = "on this machine" if machines.engine == "local" else "on the cluster"
     plainly(
-        f"about {duration(time_left(sweep.states, places, cost.epochs))} with {places} at a time {where}, and seconds "
-        f"to begin each; estimated from {cost.source}"
+        f"about {duration(time_left(sweep.states, places, cost.epochs))} with {places} at a time {where}; "
+        f"estimated from {cost.source}, and corrected as runs go on"
     )
     if not threads_given:
         share = "cores // jobs" if machines.engine == "local" else "--cpus-per-run"
@@ -73,7 +74,7 @@ def drive_shown(sweep: Sweep) -> Ended:
 
         def look() -> None:
             states = statuses(sweep.out, sweep.planned)
-            board.show(states, time_left(states, places, cost.epochs))
+            board.show(states, time_left(states, places, cost.corrected(sweep.planned, states)))
 
         try:
             return sweep.drive(look)

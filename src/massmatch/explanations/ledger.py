@@ -158,7 +158,6 @@ def _of_soft(terms: SoftMatching, p: Tensor) -> Matching:
         summed=torch.ones_like(true),
         weight=terms.contributions[0] * true.numel() / losses.clamp(min=torch.finfo(losses.dtype).tiny),
         ratio=torch.ones_like(terms.image[0]),
-        S=predicted.sum() / true.sum().clamp(min=1),
         distance=first.distance[0] * ~true,
         predicted=predicted,
         true=true,

@@ -200,7 +200,8 @@ class SoftMatchingLoss(GridLoss):
         most = torch.zeros_like(pixels)
         if self.count or self.normalise == "kept":
             most = images.layout.largest(self._most(logits, valid, len(axes)))
-        return image, Cells(*cells[-3:], pixels, most, true, self.distance_of(images, true).to(pixels))
+        tp, p, y = cells[-3:]
+        return image, Cells(tp, p, y, pixels, most, true, self.distance_of(images, true).to(pixels))
 
     def distance_of(self, images: Images, true: Tensor) -> Tensor:
         """(N, *grid): of each cell from the nearest true one, from the facts or from the cells; 0 if nobody asks."""

@@ -29,16 +29,19 @@ ROUNDS = 5  # the fewest of which a median says something
 AT_LEAST = 1.0  # seconds of timing: small networks need more than ROUNDS, and have the time for it
 
 
-def fastest(model: nn.Module, precision: str, memory: str, device: torch.device, side: int = 64) -> Speed:
+def fastest(
+    model: nn.Module, precision: str, memory: str, device: torch.device, side: int = 64, *, at_once: bool = False
+) -> Speed:
     """What is asked for; where it is "auto", the `preferred` way by the time of a step on four small images.
 
-    bfloat16 is a choice of "auto" only where the processor computes with it (`has_bfloat16`).
+    bfloat16 is a choice of "auto" only where the processor computes with it (`has_bfloat16`). `at_once` takes one turn
+    of each way instead of a median: enough for an estimate, and not for a decision.
     """
     ways = allowed(precision, memory, device)
     if len(ways) == 1:
         return ways[0]
     state = {name: value.clone() for name, value in model.state_dict().items()}  # batch norm must not move
-    best = preferred(seconds_of(ways, model.to(device), device, side))
+    best = preferred(seconds_of(ways, model.to(device), device, side, at_once=at_once))
     model.load_state_dict(state)
     arranged(model, "contiguous")
     return best
@@ -75,13 +78,16 @@ def preferred(seconds: Mapping[Speed, float]) -> Speed:
     return best
 
 
-def seconds_of(ways: Sequence[Speed], model: nn.Module, device: torch.device, side: int) -> dict[Speed, float]:
+def seconds_of(
+    ways: Sequence[Speed], model: nn.Module, device: torch.device, side: int, *, at_once: bool = False
+) -> dict[Speed, float]:
     """The median time of a step in each way: in turns, so that what else the machine does slows all of them alike."""
     images = torch.zeros(4, 1, side, side, device=device)
     times: dict[Speed, list[float]] = {way: [] for way in ways}
     for way in ways:
         _step(model, way, images)  # to warm up
-    while len(times[ways[0]]) < ROUNDS or sum(map(sum, times.values())) < AT_LEAST:
+    rounds, at_least = (1, 0.0) if at_once else (ROUNDS, AT_LEAST)
+    while len(times[ways[0]]) < rounds or sum(map(sum, times.values())) < at_least:
         for way in ways:
             times[way].append(_step(model, way, images))
     return {way: statistics.median(found) for way, found in times.items()}

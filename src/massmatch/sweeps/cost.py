@@ -22,6 +22,7 @@ from massmatch.training.step import main_output
 
 WORK = ("fingerprint", "model", "width", "batch_size", "scheme", "folds", "adversarial")  # decide how much there is
 SPEED = ("threads", "precision", "memory")  # and how fast it goes
+MOST = 2 * 128 * 128  # pixels of the batch that is timed on a CPU: a step on more takes minutes and says little more
 
 
 class Cost(NamedTuple):
@@ -29,6 +30,18 @@ class Cost(NamedTuple):
 
     epochs: list[float]
     source: str
+
+    def corrected(self, planned: Sequence[Planned], states: Sequence[Status]) -> list[float]:
+        """The same, with the median of what the epochs of like runs have taken by now in the place of an estimate."""
+        found: dict[tuple[object, ...], list[float]] = {}
+        keys = [what_decides(run.experiment.model_dump()) for run in planned]
+        for key, status in zip(keys, states, strict=True):
+            if status.epoch_seconds is not None:
+                found.setdefault(key, []).append(status.epoch_seconds)
+        return [
+            statistics.median(found[key]) if key in found else seconds
+            for key, seconds in zip(keys, self.epochs, strict=True)
+        ]
 
 
 def cost_of(
@@ -75,20 +88,38 @@ def epochs_so_far(runs: Path) -> dict[tuple[object, ...], float]:
 
 
 def timed_epoch(experiment: Experiment, cohort: Cohort, fold: int) -> float:
-    """Seconds of an epoch: one step of the network with the hybrid loss times the number of steps, and validation."""
+    """Seconds of an epoch: one step of the network with the hybrid loss times the number of steps, and validation.
+
+    On a CPU, where a step takes as long as it has pixels, it is timed on a batch of at most MOST of them.
+    """
     parts = parts_of(experiment, cohort, fold)
     image = normalised(cohort.load(parts.train[0]).image, cohort.normalise)
-    batch = image.expand(experiment.batch_size, -1, -1, -1).contiguous()
+    batch, more = image.expand(experiment.batch_size, -1, -1, -1), 1.0
+    if best_device().type == "cpu":
+        batch, more = smaller(batch, MOST)
     with on_threads(experiment.threads):
-        step, look = time_of_a_step(experiment, batch)
-    return step * len(parts.train) / experiment.batch_size + look * len(parts.validation)
+        step, look = time_of_a_step(experiment, batch.contiguous())
+    each, at_a_time = more / experiment.batch_size, len(batch)  # how much an image is of what was timed
+    return each * (step * len(parts.train) + look * at_a_time * len(parts.validation))
+
+
+def smaller(batch: torch.Tensor, most: int) -> tuple[torch.Tensor, float]:
+    """A part of (B, 1, H, W) with about so many pixels, of at least two images, and how many times as many there were.
+
+    Sides are halved, so that they stay multiples of what the networks need, and not below 64.
+    """
+    pixels = batch.numel()
+    batch = batch[:2]
+    while batch.numel() > most and min(batch.shape[-2:]) >= 128:
+        batch = batch[..., : batch.shape[-2] // 2, : batch.shape[-1] // 2]
+    return batch, pixels / batch.numel()
 
 
 def time_of_a_step(experiment: Experiment, batch: torch.Tensor) -> tuple[float, float]:
     """Seconds of a training step on the batch and of a prediction of its first image."""
     device = best_device()
     model, loss = make_model(experiment.model, experiment.width), LOSSES["hybrid"]()
-    speed = fastest(model, experiment.precision, experiment.memory, device)
+    speed = fastest(model, experiment.precision, experiment.memory, device, at_once=True)
     arranged(model.to(device), speed.memory)
     optimizer = torch.optim.Adam(model.parameters())
     batch = batch.to(device, memory_format=LAYOUTS[speed.memory])

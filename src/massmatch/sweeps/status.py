@@ -17,6 +17,7 @@ from massmatch.runs.lock import age
 from massmatch.sweeps.tables import Planned, System, label
 
 OVER = ("done", "failed", "damaged")  # states that no waiting changes
+BEGINNING = 10.0  # seconds in which a run begins on two cores: Python, torch, the cohort and its images
 
 
 @dataclass(frozen=True)
@@ -116,18 +117,19 @@ def guessed(status: Status, epoch_seconds: float | None) -> Status:
     """With the time left by the sweep's own estimate of an epoch, as long as no epoch of the run was timed."""
     if status.seconds_left is not None or epoch_seconds is None or status.state in OVER:
         return status
-    return replace(status, seconds_left=epoch_seconds * status.epochs)
+    return replace(status, seconds_left=epoch_seconds * status.epochs + BEGINNING)
 
 
 def time_left(states: Sequence[Status], places: int, epochs: Sequence[float] | None = None) -> float | None:
     """Seconds until all that can go on is done, so many at a time; None while nothing is known of it.
 
-    `epochs`: seconds of an epoch of each run, as estimated; by default the median of those that were timed.
+    `epochs`: seconds of an epoch of each run, as estimated; by default the median of those that were timed. Those that
+    have not begun take BEGINNING besides.
     """
     timed = [each.epoch_seconds for each in states if each.epoch_seconds is not None]
     guesses = epochs or [float(np.median(timed)) if timed else math.nan] * len(states)
     left = [
-        each.seconds_left if each.seconds_left is not None else guess * each.epochs
+        each.seconds_left if each.seconds_left is not None else guess * each.epochs + BEGINNING
         for each, guess in zip(states, guesses, strict=True)
         if each.state not in OVER
     ]

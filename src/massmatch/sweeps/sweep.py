@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -109,7 +110,7 @@ class Sweep:
         """The runs that were not done when this was made."""
         return [run for run, state in zip(self.planned, self.states, strict=True) if state.state != "done"]
 
-    @property
+    @cached_property
     def cost(self) -> Cost:
         """What the runs will take."""
         sharing = self.machines.per_gpu(len(self.rest))
