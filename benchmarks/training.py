@@ -182,6 +182,6 @@ def section(*, quick: bool = False) -> Section:
         "Where the time of a training goes:\n\n"
         f"{table(('part', 'share'), [(part, f'{100 * share:.1f} %') for part, share in shares.items()])}\n\n"
         "nnU-Net is not measured here: it needs an environment of its own (`make test-nnunet`). Compiling network and "
-        "loss (`torch.compile`) is no option of `train`: see the chapter on the losses for what a step of a loss takes."
+        "loss (`torch.compile`) is no option of `train`: whether it pays has not been measured."
     )
     return Section("Training", goals, text)
