@@ -158,3 +158,14 @@ def test_the_losses_import_little_beside_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("room", ["data", "runs", "sweeps", "statistics"])
+def test_public_docstrings_are_sentences(room):
+    """At least 28 characters and a mark at the end: shorter ones were riddles, such as "In all."."""
+    for path in (SOURCE / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                said = (ast.get_docstring(node) or "." * 28).partition("\n\n")[0].strip()
+                assert len(said) >= 28, f"{path.name}: {node.name} says {said!r}"
+                assert said[-1] in ".:?", f"{path.name}: {node.name} says {said!r}"

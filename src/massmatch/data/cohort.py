@@ -48,12 +48,12 @@ class Cohort:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """The name of the cohort's folder."""
         return self.root.resolve().name
 
     @property
     def ids(self) -> list[str]:
-        """Of all images, in order."""
+        """The ids of all images, in the order of the table."""
         return self.table["id"].tolist()
 
     @cached_property

@@ -21,7 +21,7 @@ SCHEMES = ("kfold", "paper", "split", "official")
 
 
 class Split(NamedTuple):
-    """Ids of the three parts."""
+    """The ids of the images that train, choose and are tested."""
 
     train: list[str]
     validation: list[str]
@@ -37,7 +37,7 @@ def split(
     folds: int = 5,
     seed: int = 0,
 ) -> Split:
-    """The parts of one fold.
+    """The images that train, choose and are tested in one fold.
 
     Args:
         table: the cohort's, with the columns `id` and `patient`; the order of its rows does not matter.

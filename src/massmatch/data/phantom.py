@@ -77,7 +77,7 @@ class Build(NamedTuple):
 
     @classmethod
     def of(cls, rng: np.random.Generator) -> "Build":
-        """Drawn at random."""
+        """The build of a patient, drawn at random."""
         reach = float(np.clip(rng.normal(0.47, 0.09), 0.28, 0.75))
         return cls(reach, float(np.clip(reach * rng.normal(1.75, 0.15), 0.55, 1.05)), rng.uniform(0.26, 0.42))
 

@@ -66,7 +66,7 @@ def need_space(folder: Path, needed: int) -> None:
 
 
 def megabytes(size: int) -> str:
-    """How sizes are written."""
+    """A size in bytes as messages write it, such as 1.5 MB."""
     return f"{size / 1e6:.1f} MB"
 
 

@@ -36,7 +36,7 @@ class Run:
 
     @property
     def model(self) -> str:
-        """Its name in the catalogue."""
+        """The name of the network in the catalogue."""
         return self.experiment["model"]
 
     @property

@@ -69,7 +69,7 @@ class RunFolder:
 
     @property
     def state(self) -> State:
-        """How far the run is."""
+        """How far the run is: one of STATES."""
         return self.state_and_reason()[0]
 
     def state_and_reason(self) -> tuple[State, str]:

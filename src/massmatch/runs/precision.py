@@ -12,7 +12,7 @@ from torch import nn
 
 
 class Speed(NamedTuple):
-    """One way to run a network."""
+    """A number format and a memory layout in which a network runs."""
 
     precision: str
     memory: str

@@ -40,7 +40,7 @@ def findings(
 
 
 def verdict(line: pd.Series) -> Verdict:
-    """Of a row of `against`."""
+    """Whether a row of `against` shows a difference, and which."""
     holds = agrees(line["difference"], line["low"], line["high"])
     test = line["p_holm"] < ALPHA and _one_way(line)
     if not (holds and test):

@@ -20,11 +20,11 @@ class Job(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """Of the run."""
+        """The folder of the run. It may not exist yet."""
         return self.run.folder(self.runs)
 
     def to_json(self) -> str:
-        """One line."""
+        """The job as one line of JSON."""
         label, experiment, fold = self.run
         paths = {"cohort": str(self.cohort), "runs": str(self.runs)}
         how = {"options": self.options, "speed": self.speed}
@@ -32,7 +32,7 @@ class Job(NamedTuple):
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
-        """What `to_json` wrote."""
+        """The job that `to_json` has written."""
         facts = json.loads(text)
         label, experiment, fold = facts["run"]
         run = Planned(label, Experiment(**experiment), fold)

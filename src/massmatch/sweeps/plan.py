@@ -114,7 +114,7 @@ def remarks_on(plan: Plan, cohort: Cohort) -> list[str]:
 
 
 def models_of(systems: list[System]) -> set[str]:
-    """The networks that occur."""
+    """The names of the networks that occur in systems."""
     return {system.model for system in systems}
 
 

@@ -112,7 +112,7 @@ class Sweep:
 
     @cached_property
     def cost(self) -> Cost:
-        """What the runs will take."""
+        """The seconds that an epoch of each run will take, and where they come from."""
         sharing = self.machines.per_gpu(len(self.rest))
         return cost_of(self.planned, self.states, self.out, self.cohort, sharing, self.speeds)
 

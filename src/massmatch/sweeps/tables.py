@@ -23,7 +23,7 @@ class Planned(NamedTuple):
     fold: int
 
     def folder(self, runs: Path) -> Path:
-        """Where it lives."""
+        """The folder of the run below the folder of all runs."""
         return self.experiment.folder(runs, self.fold)
 
 

@@ -39,7 +39,7 @@ class Look:
 
 
 def look(sample: Sample) -> Look:
-    """Measure one sample."""
+    """Measure how one image and its masses look, for the checks."""
     image, labels = sample.image, sample.instances
     boxes = [(n, box) for n, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
     components, count = ndimage.label(labels > 0, np.ones((3, 3)))

@@ -42,7 +42,7 @@ class Finding:
 
     @property
     def count(self) -> int:
-        """How many images."""
+        """How many images the finding concerns."""
         return len(self.ids)
 
 

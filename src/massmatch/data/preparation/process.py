@@ -48,7 +48,7 @@ Tick = Callable[[int, int], None]
 
 @dataclass
 class Outcome:
-    """What became of a dataset."""
+    """What became of a dataset that was prepared."""
 
     kept: bool = False  # the very cohort was there already
     skipped: dict[str, str] = field(default_factory=dict)  # file: fault

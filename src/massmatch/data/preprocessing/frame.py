@@ -82,7 +82,7 @@ class Frame:
         return cls(**numbers, flipped=bool(facts["flipped"]), rows=size[0], cols=size[1])
 
     def columns(self) -> dict[str, Any]:
-        """For samples.csv."""
+        """The columns that samples.csv holds of the frame."""
         return {name: value for name, value in asdict(self).items() if name not in ("rows", "cols")}
 
     @property

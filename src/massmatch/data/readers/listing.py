@@ -20,7 +20,7 @@ NEVER_DATA = ("._", ".DS_Store", "Thumbs.db", "desktop.ini")  # what macOS and W
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a dataset."""
+    """One image of a dataset, with its files and facts, not read yet."""
 
     id: str
     patient: str

@@ -11,7 +11,7 @@ from massmatch.sweeps.job import Job
 
 
 class Engine(Protocol):
-    """Where runs are done."""
+    """A place where runs are done: this machine or a cluster."""
 
     places: int  # how many at a time
 

@@ -59,7 +59,7 @@ class Local:
         return outcomes
 
     def stop(self) -> None:
-        """Stop all that are running."""
+        """Stop all runs of this engine, and wait until none goes on."""
         launch.stop([process for _, process in self.running.values()])
 
 

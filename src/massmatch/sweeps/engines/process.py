@@ -45,7 +45,7 @@ def start(job: Job, environment: Mapping[str, str] = {}) -> "subprocess.Popen[st
 
 
 def let_go(process: "subprocess.Popen[str]") -> None:
-    """Ask a run to stop."""
+    """Ask the process of a run to stop: its input is closed."""
     assert process.stdin is not None
     with contextlib.suppress(OSError):
         process.stdin.close()

@@ -69,7 +69,7 @@ class Cluster:
             ) from None
 
     def start(self, job: Job) -> None:
-        """Hand a run to Ray."""
+        """Hand a run to Ray, and come back at once."""
         environment = self.environment(job.run.experiment)
         self.running[self.attend.remote(job.to_json(), str(self.token), environment)] = job
 

@@ -70,7 +70,7 @@ class Log:
 
 
 def say(text: str) -> None:
-    """A line with the time."""
+    """Print a line that begins with the time."""
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
 
 

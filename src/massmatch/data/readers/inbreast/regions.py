@@ -26,7 +26,7 @@ AREA_AGREES = 0.05  # relative
 
 @dataclass(frozen=True)
 class Region:
-    """One region of interest."""
+    """One region of interest of an annotation file."""
 
     name: str  # lower case, single blanks
     points: NDArray[np.float64]  # (n, 2): column, row in pixels

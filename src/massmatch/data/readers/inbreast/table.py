@@ -16,7 +16,7 @@ FILE, ACR, BIRADS, DATE = "file name", "acr", "bi-rads", "acquisition date"
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one image."""
+    """What the table of INbreast says of one image."""
 
     density: int | None  # ACR, 1 to 4; one cell of the release is blank
     birads: str  # 1, 2, 3, 4a, 4b, 4c, 5 or 6
