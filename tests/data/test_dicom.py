@@ -53,6 +53,17 @@ def test_row_43_signed(tmp_path):
     assert found.pixels.tolist() == [[0, 100], [105, 300]]
 
 
+@pytest.mark.parametrize(("kind", "shift"), [(np.int8, 0), (np.int16, 0), (np.int32, 16)])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_signed_pixels_of_the_whole_range_keep_their_order(tmp_path, kind, shift, photometric):
+    limits = np.iinfo(kind)
+    image = np.linspace(limits.min, limits.max, 6).astype(kind).reshape(2, 3)
+    found = read(tmp_path, image, BitsStored=limits.bits, PhotometricInterpretation=photometric)
+    expected = (image.astype(np.int64) - limits.min) / 2**shift
+    expected = expected if photometric == "MONOCHROME2" else expected.max() - expected
+    np.testing.assert_allclose(found.pixels, expected, atol=1)
+
+
 def test_row_43_rescale(tmp_path):
     assert read(tmp_path, RescaleSlope="2", RescaleIntercept="-7").pixels.tolist() == (2 * RAMP).tolist()
 

@@ -164,3 +164,11 @@ def test_channels_that_differ_by_noise_are_grey(tmp_path, read):
     Image.fromarray(np.stack([RAMP8, RAMP8 + 9, RAMP8], axis=2)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"^a\.png: must be grey, but is in colour \(channels differ by 9 levels\)"):
         read(tmp_path, "a.png")
+
+
+def test_a_torn_header_is_a_damaged_file_whatever_its_reader_raises(tmp_path):
+    short = b"IHDR" + bytes(5)
+    chunk = struct.pack(">I", 5) + short + struct.pack(">I", zlib.crc32(short))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    with pytest.raises(DataError, match=r"^a.png: cannot be read as an image \(ValueError\)"):
+        read_grey(tmp_path, "a.png")

@@ -1,6 +1,7 @@
 """Many files in, results that can be matched to them out."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,22 @@ def test_files_of_two_folders_keep_their_folders(tmp_path):
     given = [grey(tmp_path / "x/a.png"), grey(tmp_path / "y/z/a.png"), tmp_path / "x"]
     assert [file.id for file in image_files(given)] == ["x/a", "y/z/a"]
     assert [file.id for file in image_files([tmp_path / "y/../x/a.png"])] == ["a"]
+
+
+def test_a_name_that_is_no_utf_8_is_an_error_of_its_file_alone(weights, tmp_path):
+    grey(tmp_path / "in/a.png")
+    grey(tmp_path / os.fsdecode(b"in/caf\xe9.png"))
+    batch = predict(tmp_path / "in", tmp_path / "out", weights=weights)
+    assert batch.failed.keys() == {"caf\\udce9.png"}
+    assert "rename the file" in batch.failed["caf\\udce9.png"]
+    assert pd.read_csv(tmp_path / "out/index.csv")["source"].tolist() == ["a.png", "caf\\udce9.png"]
+
+
+def test_dicom_without_a_uid_does_not_give_its_name_away(weights, tmp_path):
+    write_dicom(tmp_path / "SENTINEL.dcm", marked("left")[0], remove=("SOPInstanceUID",))
+    batch = predict(tmp_path / "SENTINEL.dcm", tmp_path / "out", weights=weights)
+    assert len(batch.index[0]["id"]) == 12
+    assert not [path for path in (tmp_path / "out").iterdir() if "SENTINEL" in path.name]
 
 
 def test_brackets_and_colons_in_names_reach_the_screen(weights, tmp_path, capsys):

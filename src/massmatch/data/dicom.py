@@ -279,6 +279,8 @@ def _grey(header: "Dataset", path: str) -> np.ndarray:
     inside = pixels if padded is None else pixels[~padded]
     low, high = inside.min(), inside.max()
     dark = pixels - low if _photometric(header) == "MONOCHROME2" else high - pixels
+    if dark.dtype.kind == "i":  # the difference of two signed words may need their sign's bit for its size
+        dark = dark.view(f"u{dark.dtype.itemsize}")
     if padded is not None:
         dark = np.where(padded, 0, dark)
     return _uint16(dark, float(high) - float(low))

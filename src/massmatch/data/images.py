@@ -81,7 +81,9 @@ def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
             image.load()
             if image.getexif().get(ORIENTATION, 1) != 1:  # PNG and JPEG may have it behind their pixels
                 raise _turned(path)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever a torn header makes of their code
         raise DataError(f"{path}: cannot be read as an image ({type(error).__name__}): replace the file") from None
     return image, stored
 

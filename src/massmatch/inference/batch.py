@@ -17,7 +17,7 @@ from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
 from massmatch.inference.ensemble import load_ensemble, mirrored
 from massmatch.inference.findings import Prediction, described
-from massmatch.inference.images import ImageFile, digest, image_files, read_image
+from massmatch.inference.images import ImageFile, digest, image_files, read_image, spelt
 from massmatch.inference.least_area import LeastArea
 from massmatch.inference.network import segment, settle_orientation
 from massmatch.inference.nrrd import seg_nrrd
@@ -157,7 +157,7 @@ def _predict_all(
     ):
         write_index, write_finding = _table(index, INDEX), _table(findings, FINDING)
         for file in files:
-            row: Row = {**dict.fromkeys(INDEX), "source": file.source}
+            row: Row = {**dict.fromkeys(INDEX), "source": spelt(file.source)}
             try:
                 found = predict_file(model, facts, file, options)
                 if (other := ids.setdefault(found.id, file.source)) != file.source:

@@ -74,6 +74,11 @@ def _stem(source: str) -> str:
     return source.removesuffix(Path(source).suffix)
 
 
+def spelt(name: str) -> str:
+    r"""A file's name as text that can be written; bytes that are no UTF-8 are spelt out, as in `caf\udce9.png`."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def digest(uid: str) -> str:
     """12 hex digits that stand for a UID, by which results are named so that nothing from the header gets out."""
     return hashlib.sha256(uid.encode()).hexdigest()[:DIGITS]
@@ -84,14 +89,17 @@ def read_image(
 ) -> tuple[str, Mammogram]:
     """The id of the result, and the mammogram: a DICOM file, or a grey PNG, TIFF or JPEG.
 
-    A DICOM file's name may hold the patient's name: its id is a digest of the SOP Instance UID, unless `keep_name`.
+    A DICOM file's name may hold the patient's name: its id is a digest of the SOP Instance UID, or else of
+    its path, unless `keep_name`.
 
     Raises DataError for a file that is no grey mammogram.
     """
+    if (name := spelt(file.source)) != file.source:
+        raise DataError(f"{name}: must have a name in UTF-8, by which results can be called: rename the file")
     if not file.path.is_file():
         raise DataError(f"{file.source}: is no longer there: restore it, or leave it out")
     if not is_dicom(file.path):
         pixels = read_grey(file.root, file.source)
         return file.id, Mammogram(pixels, None, "none", None, None, None, patient="", instance="", series="")
     found = read_dicom(file.root, file.source, allow_for_processing=allow_for_processing, modality=modality)
-    return file.id if keep_name or not found.instance else digest(found.instance), found
+    return file.id if keep_name else digest(found.instance or file.source), found
