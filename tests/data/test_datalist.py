@@ -102,6 +102,7 @@ def test_what_is_no_datalist(root, text, told):
         (7, "7"),
         (7.0, "7"),
         ("7", "7"),
+        ("7.0", "7"),
         (" p ", "p"),
         (None, "a"),
         (float("nan"), "a"),
@@ -112,6 +113,26 @@ def test_what_is_no_datalist(root, text, told):
 def test_a_patient_is_what_it_says_and_gaps_are_none(root, given, patient):
     (item,) = monai(write(root, training=[entry("a", patient=given)])).items
     assert (item.patient, item.read().patient) == (patient, patient)
+
+
+@pytest.mark.parametrize("given", [[1], {"x": 1}, True])
+def test_a_patient_that_is_neither_text_nor_number_is_refused(root, given):
+    listing = monai(write(root, training=[entry("a", patient=given)]))
+    assert listing.faults == {"a.png": f"a.png: patient must be a text or a number, but is {given!r}: mend it"}
+
+
+@pytest.mark.parametrize(("given", "taken"), [(float("nan"), True), (float("inf"), False)])
+def test_a_fold_that_pandas_left_open_is_none_and_one_without_end_is_refused(root, given, taken):
+    listing = monai(write(root, training=[entry("a", fold=given)]))
+    assert ("a.png" not in listing.faults) == taken
+    assert [item.read().facts.get("monai_fold") for item in listing.items] == [None] * taken
+
+
+def test_empty_paths_and_labels_in_a_list_are_refused(root):
+    path = write(root, training=[{"image": "", "label": "a_label.png"}, {"image": "b.png", "label": ""}])
+    assert monai(path).faults.keys() == {"list.json: entry 1 of training", "b.png"}
+    with pytest.raises(DataError, match=r"labels must be names by number, but are \['none', 'mass'\]"):
+        monai(write(root, training=[entry("a")], labels=["none", "mass"]))
 
 
 def test_a_fold_may_be_null_and_must_be_a_whole_number_otherwise(root):

@@ -58,6 +58,10 @@ def test_the_label_that_is_the_mass(root):
         ({"labels": {"background": 0, "mass": [1, 2]}}, "without regions and ignore"),
         ({"labels": {"background": 0, "mass": 1, "ignore": 2}}, "without regions and ignore"),
         ({"labels": None}, "lacks labels|without regions"),
+        ({"labels": ["mass"]}, r"labels must be an object, .* but is \['mass'\]"),
+        ({"channel_names": []}, r"channel_names must be an object, .* but is \[\]"),
+        ({"dataset": {"a": {"images": [], "label": "labelsTr/a.png"}}}, "case a must be"),
+        ({"dataset": {"a": "imagesTr/a_0000.png"}}, "case a must be"),
     ],
 )
 def test_a_dataset_that_is_none_of_ours(root, change, told):
@@ -65,6 +69,34 @@ def test_a_dataset_that_is_none_of_ours(root, change, told):
     write(root, facts)
     with pytest.raises(DataError, match=rf"^dataset\.json: .*({told})"):
         nnunet(root)
+
+
+def test_a_json_that_is_no_object_is_named(root):
+    (root / "dataset.json").write_text("[]")
+    with pytest.raises(DataError, match=r"^dataset\.json: must have channel_names, labels, file_ending"):
+        nnunet(root)
+
+
+@pytest.mark.parametrize(
+    ("patients", "told"),
+    [
+        ("case,patient\na,NA\nb,NA\n", "filled in"),
+        ("case,patient\na,7\nb,7.0\n", "spelt in one way"),
+        ("case,patient,density\na,1,B\nb,2,3\n", "density must be 1, 2, 3 or 4"),
+        ("name,patient\na,1\nb,2\n", "must have a column `case`"),
+    ],
+)
+def test_the_table_of_patients_is_read_as_other_tables_are(root, patients, told):
+    (root / "patients.csv").write_text(patients)
+    with pytest.raises(DataError, match=rf"^patients\.csv: .*{told}"):
+        nnunet(root)
+
+
+def test_a_table_without_patients_is_told(root):
+    (root / "patients.csv").write_text("\ufeffcase,side\na,left\nb,R\n", encoding="utf-8")
+    listing = nnunet(root)
+    assert any("no column `patient`" in remark for remark in listing.remarks)
+    assert {id: sample.side for id, sample in read(listing).items()} == {"a": "L", "b": "R"}
 
 
 def test_files_that_lack(root):

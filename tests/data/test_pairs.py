@@ -164,6 +164,22 @@ def test_pictures_of_endings_that_are_not_read_are_named(root, ending):
     assert listing.left_out == {}
 
 
+def test_folders_among_the_images_are_named(root):
+    (root / "images/more").mkdir()
+    assert folder(root).skipped == {
+        "images/more/": "images/more/: is a folder, in which no images are looked for: move its files up"
+    }
+
+
+def test_one_patient_in_two_spellings_is_refused(root):
+    save(root / "images/b.png", image())
+    save(root / "masks/b.png", mask())
+    ids = sorted(path.stem for path in (root / "images").iterdir())
+    (root / "facts.csv").write_text("id,patient\n" + "".join(f"{id},7{'.0' * (id == 'b')}\n" for id in ids))
+    with pytest.raises(DataError, match=r"facts\.csv: patient must be spelt in one way .* but is '7\.0' for b"):
+        folder(root)
+
+
 def test_a_folder_of_other_endings_names_them(tmp_path):
     for folder_ in ("images", "masks"):
         (tmp_path / folder_).mkdir()

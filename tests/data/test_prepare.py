@@ -153,6 +153,11 @@ def test_row_34_nothing_to_prepare(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_where_every_image_is_skipped_the_reasons_are_said(tmp_path):
+    with pytest.raises(DataError, match=r"^no image is left:\n0\.dcm: must hold a breast.*\n1\.dcm: must hold"):
+        run(listing(tmp_path, 2, faulty=(0, 1)), tmp_path / "out", on_error="skip")
+
+
 def test_row_35_two_images_of_one_id(source, tmp_path):
     twice = Listing(source.root, [*source.items, source.items[0]], "made up")
     with pytest.raises(DataError, match=r"0\.dcm: .*case0.*0\.dcm"):

@@ -12,24 +12,29 @@ from massmatch.data.images import IMAGE_ENDINGS
 ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side"}
 SIDES = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
 SPACING = ("spacing_row_mm", "spacing_col_mm")
-TEXT = ("id", "patient", "patient_id")
+TEXT = ("id", "case", "patient", "patient_id")
 TRUTH = {"True": True, "False": False}
 GAPS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "None", "null", "NULL")
 
 
-def read_facts(path: Path) -> pd.DataFrame:
-    """The rows with our names for columns and values. DataError names the rows whose values cannot be."""
-    table = _parse(path)
+def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
+    """The rows with our names for columns and values, their `key` as the column `id` (and a column `id` as `key`).
+
+    Raises DataError that names the rows whose values cannot be.
+    """
+    table = _parse(path).rename(columns={key: "id", "id": key})
     table = table.rename(columns={k: v for k, v in ALIASES.items() if k in table and v not in table})
     if "id" not in table:
         raise DataError(
-            f"{path.name}: must have a column `id` with the files' names and commas between columns, "
+            f"{path.name}: must have a column `{key}` with the files' names and commas between columns, "
             f"but has the columns {list(table)[:8]}"
         )
     table["id"] = [Path(i).stem if i.lower().endswith(IMAGE_ENDINGS) else i for i in table["id"]]
     _check_ids(path, table["id"])
     if "patient" in table:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")
+        twice = table["patient"].str.removesuffix(".0").isin(table["patient"]) & table["patient"].str.endswith(".0")
+        _refuse(path, table, twice, "patient", "spelt in one way (other rows have it without .0)")
     for column, reading in VALUES.items():
         if column in table:
             _convert(path, table, column, *reading(table[column]))

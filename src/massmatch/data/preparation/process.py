@@ -104,6 +104,8 @@ def prepare(
         result.told.sort()
         _keep_only({file for done in made.values() for file in done["sums"]}, part)
         rows = [made[item.id]["row"] for item in items if item.id not in failed]
+        if not rows and result.skipped:
+            raise DataError(f"no image is left:\n{_named(result.skipped)}")
         facts = {"reader": reader, "options": options, "preprocessing": preprocessing, "licence": listing.licence}
         told = {"left_out": listing.left_out, "skipped": result.skipped, "remarks": listing.remarks}
         finish(part, out, rows, {**facts, **told, "warnings": result.told})
@@ -127,10 +129,15 @@ def _check_ids(items: list[Item]) -> None:
 
 
 def _all(faults: dict[str, str]) -> str:
+    """The faults, and what can be done."""
+    return f"{_named(faults)}\nmend these, or leave them out with --on-error skip"
+
+
+def _named(faults: dict[str, str]) -> str:
     """A line per fault, the first ones in full."""
     lines = sorted(faults.values())
     more = [f"... and {len(lines) - NAMED} more ({len(lines)} in all)"] if len(lines) > NAMED else []
-    return "\n".join([*lines[:NAMED], *more, "mend these, or leave them out with --on-error skip"])
+    return "\n".join([*lines[:NAMED], *more])
 
 
 def _digest(listing: Listing) -> str:

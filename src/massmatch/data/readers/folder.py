@@ -26,6 +26,7 @@ DICOM = (".dcm", ".dicom")
 BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a glob: names hold brackets
 SUFFIX = re.compile(r"(?P<stem>.+?)(_mask(_\d+)?|_seg|_gt)")
 NO_IMAGE = "no image by its name"
+FOLDER = "is a folder, in which no images are looked for: move its files up"
 NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")  # pictures
 Take = Callable[[np.ndarray, str], np.ndarray]
 NO_PATIENTS = (
@@ -164,6 +165,9 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _is_image(path: Path, source: Path, left_out: dict[str, str]) -> bool:
     if path.suffix.lower() in (*IMAGE_ENDINGS, *DICOM):
         return True
+    if path.is_dir():
+        left_out[f"{relative(source, path)}/"] = FOLDER
+        return False
     ending = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
     left_out[relative(source, path)] = f"{ending} is not read: convert it to PNG" if ending in NOT_READ else NO_IMAGE
     return False

@@ -51,7 +51,7 @@ def monai(
     items, faults, left_out = [], dict[str, str](), dict[str, str]()
     for number, (part, entry) in enumerate(listed):
         name = entry if isinstance(entry, str) else entry.get("image") if isinstance(entry, dict) else None
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name:
             key = f"{path.name}: entry {number + 1} of {part}"
             faults[key] = f"{key}: must name an image, but is {str(entry)[:60]!r}: mend it"
             continue
@@ -94,13 +94,13 @@ def _content(path: Path) -> dict[str, Any]:
 def _take(content: dict[str, Any], label: str | None, file: str) -> Take:
     """How the masses are taken from a mask: by the declared labels, where there are any."""
     named = content.get("labels")
-    if not isinstance(named, dict):
+    if named is None:
         if label is not None:
             raise DataError(f"{file}: has no `labels` (names by number), so --label {label} names none: add them")
         return to_instances
     try:
         declared = {str(name): int(number) for number, name in named.items()}
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         raise DataError(f"{file}: labels must be names by number, but are {str(named)[:60]}: mend them") from None
     declared = {"background" if number == 0 else name: number for name, number in declared.items()}
     value = mass_value({"background": 0, **declared}, label, file)
@@ -110,7 +110,7 @@ def _take(content: dict[str, Any], label: str | None, file: str) -> Take:
 def _item(
     root: Path, entry: dict[str, Any], known: dict[str, Any], allow_outside: bool, how: dict[str, Any], take: Take
 ) -> Item:
-    if not isinstance(entry["label"], str):
+    if not isinstance(entry["label"], str) or not entry["label"]:
         raise DataError(f"{entry['image']}: label must be the path of a mask, but is {entry['label']!r}: mend it")
     image, mask = (
         relative(root, inside(root, entry[name], allow_outside=allow_outside)) for name in ("image", "label")
@@ -121,9 +121,9 @@ def _item(
         if not (root / file).is_file():
             raise DataError(f"{file}: no such file: add it, or remove the entry")
     id = Path(image).stem
-    if (fold := entry.get("fold")) is not None:
+    if not _is_gap(fold := entry.get("fold")):
         known = {**known, "monai_fold": _whole_number(fold, image)}
-    patient = next((found for name in PATIENT if (found := _patient(entry.get(name))) is not None), None)
+    patient = next((found for name in PATIENT if (found := _patient(entry.get(name), image)) is not None), None)
     if patient is None and image.lower().endswith(DICOM):
         patient = patient_key(read_header(root, image, pixels=False))
     read = partial(read_pair, root, id, patient or id, image, [mask], known, how, take)
@@ -131,14 +131,22 @@ def _item(
 
 
 def _whole_number(value: Any, image: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
         raise DataError(f"{image}: fold must be a whole number or null, but is {value!r}: mend it")
     return int(value)
 
 
-def _patient(value: Any) -> str | None:
-    """The patient of an entry as text: 7 and 7.0 are one, and null, NaN and texts such as NA are none."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+def _is_gap(value: Any) -> bool:
+    """Whether an entry says nothing: null, or the NaN that pandas makes of it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _patient(value: Any, image: str) -> str | None:
+    """The patient of an entry as text: 7, 7.0 and "7.0" are one, and null, NaN and texts such as NA are none."""
+    if _is_gap(value):
         return None
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise DataError(f"{image}: patient must be a text or a number, but is {value!r}: mend it")
+    text = str(value).strip()
+    text = whole if (whole := text.removesuffix(".0")).isdecimal() else text
     return None if text in GAPS else text

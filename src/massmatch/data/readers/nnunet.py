@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from massmatch.data.errors import DataError
 from massmatch.data.images import levels, misfit, read_grey, read_labels
@@ -19,6 +18,7 @@ from massmatch.data.open import licence_of
 from massmatch.data.readers.folder import NO_PATIENTS
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, relative
 from massmatch.data.sample import Sample
+from massmatch.data.table import read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
 
 ENDINGS = (".png", ".tif", ".tiff", ".bmp")
@@ -44,7 +44,7 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
     declared = [int(number) for number in facts["labels"].values()]
     known = _known(source)
     folds = _folds(source)
-    items, faults = [], dict[str, str]()
+    items, faults, named = [], dict[str, str](), 0
     for part, cases in _cases(source, facts).items():
         for case, (image, mask) in sorted(cases.items()):
             try:
@@ -57,12 +57,13 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
             row = {**known.get(case, {}), **({"split": part} if len(_parts(source)) > 1 else {})}
             if case in folds:
                 row["nnunet_fold"] = folds[case]
+            named += row.get("patient") is not None
             patient = str(row.pop("patient", None) or case)
             id = str(row.pop("id", case))
             read = partial(read_case, source, id, patient, image, mask, value, declared, row)
             items.append(Item(id, patient, (image, mask), read))
     skipped = {file: f"{file}: {why}" for file, why in _left_out(source, facts).items()}
-    remarks = [NO_PATIENTS] if items and not known else []
+    remarks = [NO_PATIENTS] if named < len(items) else []
     if len(items) + len(faults) != facts.get("numTraining") and len(_parts(source)) == 1:
         remarks.append(f"dataset.json: numTraining is {facts.get('numTraining')}, but there are {len(items)} cases")
     summary = f"{len(items)} cases, label {value} is the mass"
@@ -80,8 +81,11 @@ def _facts(source: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"dataset.json: cannot be read as JSON ({error}): mend it") from None
     needed = ("channel_names", "labels", "file_ending")
-    if not isinstance(facts, dict) or (missing := [name for name in needed if name not in facts]):
+    if missing := [name for name in needed if not isinstance(facts, dict) or name not in facts]:
         raise DataError(f"dataset.json: must have {', '.join(needed)}, but lacks {', '.join(missing)}: add them")
+    for name in ("channel_names", "labels"):
+        if not isinstance(facts[name], dict):
+            raise DataError(f"dataset.json: {name} must be an object, as in v2, but is {facts[name]!r}: mend it")
     if len(facts["channel_names"]) != 1:
         names = ", ".join(map(str, facts["channel_names"].values()))
         raise DataError(f"dataset.json: must have one channel, but has {names}: export the mammograms alone")
@@ -125,7 +129,7 @@ def _cases(source: Path, facts: dict[str, Any]) -> dict[str, dict[str, tuple[str
     """Image and label by case, by part."""
     ending = facts["file_ending"]
     if isinstance(explicit := facts.get("dataset"), dict):
-        return {"train": {case: (entry["images"][0], entry["label"]) for case, entry in explicit.items()}}
+        return {"train": {case: _of_file_map(case, entry) for case, entry in explicit.items()}}
     found = {}
     for part, suffix in _parts(source).items():
         images, labels = source / f"images{suffix}", source / f"labels{suffix}"
@@ -140,6 +144,14 @@ def _cases(source: Path, facts: dict[str, Any]) -> dict[str, dict[str, tuple[str
             for case in {*pictures, *masks}
         }
     return found
+
+
+def _of_file_map(case: str, entry: Any) -> tuple[str, str]:
+    """Image and label of a case in the file map of dataset.json."""
+    match entry:
+        case {"images": [str(image)], "label": str(label)}:
+            return image, label
+    raise DataError(f'dataset.json: case {case} must be {{"images": [one path], "label": path}}: mend it')
 
 
 def _by_case(folder: Path, ending: str) -> dict[str, str]:
@@ -167,10 +179,9 @@ def _known(source: Path) -> dict[str, dict[str, Any]]:
     """What our own export wrote about each case."""
     if not (source / PATIENTS).is_file():
         return {}
-    texts = ("case", "id", "patient")  # of these, NA and 007 are texts as well
-    table = pd.read_csv(
-        source / PATIENTS, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=dict.fromkeys(KNOWN, "")
-    )
+    table = read_facts(source / PATIENTS, key="case")
+    refuse_one_gap_as_patient(source / PATIENTS, table)
+    table = table.rename(columns={"id": "case", "case": "id"})
     rows = table.astype(object).where(table.notna() & (table != ""), None).to_dict("records")
     return {row["case"]: {str(k): v for k, v in row.items() if k != "case" and v is not None} for row in rows}
 
