@@ -75,6 +75,24 @@ def test_files_of_two_folders_keep_their_folders(tmp_path):
     assert [file.id for file in image_files([tmp_path / "y/../x/a.png"])] == ["a"]
 
 
+def test_nothing_of_an_earlier_batch_is_left_of_an_image(weights, tmp_path):
+    write_dicom(tmp_path / "a.dcm", marked("left")[0])
+    options = {"weights": weights, "nrrd": True, "dicom": True, "probabilities": True}
+    predict(tmp_path / "a.dcm", tmp_path / "out", **options)
+    assert len(list((tmp_path / "out").glob("*_seg.dcm"))) == 1
+    predict(tmp_path / "a.dcm", tmp_path / "out", weights=weights, dicom=True, least_area="100000px")
+    endings = sorted(path.name[12:] for path in (tmp_path / "out").iterdir() if "." in path.name[12:])
+    assert endings == ["_contour.png", "_findings.json", "_mask.png", "_sr.dcm"]
+
+
+@pytest.mark.parametrize("out", [".", "in", "in/below/.."])
+def test_results_among_the_images_are_refused(weights, tmp_path, out):
+    grey(tmp_path / "in/a.png")
+    with pytest.raises(UsageError, match=r"^--out: must not hold the images"):
+        predict(tmp_path / "in", tmp_path / out, weights=weights)
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.png"]
+
+
 def test_a_name_that_is_no_utf_8_is_an_error_of_its_file_alone(weights, tmp_path):
     grey(tmp_path / "in/a.png")
     grey(tmp_path / os.fsdecode(b"in/caf\xe9.png"))

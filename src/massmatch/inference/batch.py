@@ -27,6 +27,7 @@ from massmatch.runs.weights import usable_device
 from massmatch.training.thresholds import as_stored
 
 FAST = 1  # zlib's level: a picture of 3328 x 2560 is written in a fifth of the time, for a tenth more bytes
+ENDINGS = ("_mask.png", "_contour.png", "_probability.png", "_findings.json", ".seg.nrrd", "_sr.dcm", "_seg.dcm")
 INDEX = ("source", "id", "series", "side", "view", "findings", "outside_breast", "left_out", "area_px", "error")
 FINDING = (
     *("id", "side", "view", "finding", "area_px", "area_mm2", "box_row", "box_col", "box_rows", "box_cols"),
@@ -222,9 +223,11 @@ def _summary(found: Prediction) -> Row:
 
 
 def write(found: Prediction, out: Path, options: Options) -> None:
-    """The files of one image."""
+    """The files of one image, in place of all that an earlier batch wrote of it."""
     stem = out / found.id
     stem.parent.mkdir(parents=True, exist_ok=True)
+    for ending in ENDINGS:
+        Path(f"{stem}{ending}").unlink(missing_ok=True)
     Image.fromarray(found.mask).convert("L").save(f"{stem}_mask.png")
     contour_picture(found).save(f"{stem}_contour.png", compress_level=FAST)
     if options.probabilities:

@@ -36,7 +36,7 @@ def image_files(given: Sequence[Path], *, out: Path | None = None) -> list[Image
     The id is the path without its ending; files that differ in their ending only keep it. What lies in `out`, where
     results are written, is no input.
 
-    Raises UsageError for what is not there, DataError for a folder without images.
+    Raises UsageError for what is not there and for a folder in `out`, DataError for a folder without images.
     """
     paths: dict[Path, None] = {}
     for one in given:
@@ -59,6 +59,8 @@ def _below(path: Path, out: Path | None) -> list[Path]:
     if not path.is_dir():
         raise UsageError(f"no such image: {path}")
     results = None if out is None else _absolute(out)
+    if results in (path, *path.parents):
+        raise UsageError(f"--out: must not hold the images, but {out} holds {path}: give another folder for results")
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and is_data(file)]
     found = [file for file in files if (results is None or results not in file.parents) and _is_image(file)]
     if not found:
