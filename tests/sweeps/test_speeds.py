@@ -57,7 +57,7 @@ def timings(monkeypatch):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
     winners, timed = itertools.cycle(reversed(WAYS)), []
 
-    def seconds_of(ways, model, *_):
+    def seconds_of(ways, model, *_, **__):
         timed.append(type(model).__name__)
         winner = next(winners)
         return {way: 1.0 if way == winner else 2.0 for way in ways}

@@ -97,9 +97,7 @@ def test_row_59_a_sweep_without_a_terminal_says_a_line_per_event_and_no_more(swe
     said = swept[0].stdout
     assert "\x1b" not in said
     assert "2 runs, 0 done, 2 to do" in said
-    assert re.search(
-        r"about .* with 2 at a time on this machine, .* estimated from one timed step of each network", said
-    )
+    assert re.search(r"about .* with 2 at a time on this machine; estimated from one timed step of each network", said)
     assert re.search(r"^BCE, fold 0: done, best validation DSC \d+\.\d % \(\d of 2 done", said, re.MULTILINE)
     assert said.splitlines()[-1].startswith("2 of 2 runs are done in ")
     assert len(said.splitlines()) <= 8

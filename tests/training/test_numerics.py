@@ -277,7 +277,8 @@ def test_a_processor_without_instructions_for_bfloat16_takes_it_only_when_asked(
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
     assert precision.allowed("auto", "auto", CPU) == [DEFAULT, LAID]
     assert precision.allowed("bfloat16", "contiguous", CPU) == [SHORT]
-    monkeypatch.setattr(precision, "seconds_of", lambda ways, *_: {way: 1 / (1 + ways.index(way)) for way in ways})
+    timed = lambda ways, *_, **__: {way: 1 / (1 + ways.index(way)) for way in ways}  # noqa: E731
+    monkeypatch.setattr(precision, "seconds_of", timed)
     run = fit.run(tiny(cohort, precision="auto", memory="auto", epochs=1), cohort, 0, tmp_path)
     assert yaml.safe_load((run / "experiment.yaml").read_text())["resolved"]["precision"] == "float32"
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
