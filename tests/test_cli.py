@@ -143,6 +143,8 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
             2,
             "is a file: for weights give --out DIR",
         ),
+        (("compare", "{run}", "{run}"), 2, "is a run, but the first argument is the cohort"),
+        (("evaluate", "{run}", "{cohort}", "--out", "{run}"), 2, "--out: {run} is a run"),
         (("phantom", "{tmp}/p", "--patients", "0"), 2, "patients must be from 1"),
     ],
 )

@@ -24,16 +24,20 @@ def compare(
     """Put finished runs side by side: a table on the screen, in a file, and a page."""
     with told():
         from massmatch.data import open_cohort
+        from massmatch.errors import UsageError
         from massmatch.reports.page import write_report
         from massmatch.reports.tables import NOTE, comparison, markdown
         from massmatch.runs.collection import collect
-        from massmatch.runs.folder import RunFolder
+        from massmatch.runs.folder import EXPERIMENT, RunFolder
 
+        if (cohort / EXPERIMENT).is_file():
+            raise UsageError(f"{cohort} is a run, but the first argument is the cohort: give COHORT before the runs")
+        opened = open_cohort(cohort)
         named = show([RunFolder.find(run).path for run in runs], unpaired=unpaired)
         if table is not None:
             rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
             heading = tested_images(rows, unpaired=unpaired)
             table.write_text(f"{heading}\n\n{markdown(comparison(rows))}\n{NOTE}\n", encoding="utf-8")
         if page is not None:
-            write_report(page, collect(*runs), open_cohort(cohort), title="Losses side by side")
+            write_report(page, collect(*runs), opened, title="Losses side by side")
             screen.print(f"{page}", soft_wrap=True)

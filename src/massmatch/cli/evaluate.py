@@ -56,13 +56,15 @@ def evaluate(
         from massmatch.data import open_cohort
         from massmatch.errors import UsageError
         from massmatch.inference.network import load_network, settle_orientation
-        from massmatch.runs.folder import NATIVE_ROWS, PREDICTIONS, RunFolder
+        from massmatch.runs.folder import EXPERIMENT, NATIVE_ROWS, PREDICTIONS, RunFolder
         from massmatch.training import evaluate as measuring
 
         if run.is_file() and out is None:
             raise UsageError(f"{run} is a file: for weights give --out DIR, the folder for what is measured")
         if run.is_file() and cohort is None:
             raise UsageError(f"{run} does not say on which images to measure it: give COHORT behind it")
+        if out is not None and (out / EXPERIMENT).is_file():
+            raise UsageError(f"--out: {out} is a run, whose results would be lost: give another folder")
         folder = None if run.is_file() else RunFolder.find(run)
         run = run if folder is None else folder.path
         opened = open_cohort(cohort or RunFolder(run).cohort())
