@@ -156,6 +156,13 @@ def test_what_a_user_can_mend_is_said_in_one_line(arguments, code, message, coho
     assert "Traceback" not in result.output
 
 
+def test_runs_of_another_cohort_are_not_compared(trained, tmp_path):
+    asked("phantom", tmp_path / "p", "--patients", 2, "--size", 64)
+    result = asked("compare", tmp_path / "p", trained)
+    assert result.exit_code == 3
+    assert "give the cohort of the runs" in " ".join(result.output.split())
+
+
 def test_unknown_options_are_usage_errors_of_a_real_process(cohort):
     done = massmatch("train", cohort.root, "--lerning-rate", "1")
     assert done.returncode == 2

@@ -24,7 +24,7 @@ def compare(
     """Put finished runs side by side: a table on the screen, in a file, and a page."""
     with told():
         from massmatch.data import open_cohort
-        from massmatch.errors import UsageError
+        from massmatch.errors import DataError, UsageError
         from massmatch.reports.page import write_report
         from massmatch.reports.tables import NOTE, comparison, markdown
         from massmatch.runs.collection import collect
@@ -32,8 +32,14 @@ def compare(
 
         if (cohort / EXPERIMENT).is_file():
             raise UsageError(f"{cohort} is a run, but the first argument is the cohort: give COHORT before the runs")
-        opened = open_cohort(cohort)
-        named = show([RunFolder.find(run).path for run in runs], unpaired=unpaired)
+        folders = [RunFolder.find(run).path for run in runs]
+        opened, known = open_cohort(cohort), {RunFolder(folder).experiment()["fingerprint"] for folder in folders}
+        if opened.fingerprint not in known:
+            raise DataError(
+                f"{opened.root}: its fingerprint is {opened.fingerprint}, but the runs were trained on "
+                f"{', '.join(sorted(known))}: give the cohort of the runs"
+            )
+        named = show(folders, unpaired=unpaired)
         if table is not None:
             rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
             heading = tested_images(rows, unpaired=unpaired)
