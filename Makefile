@@ -12,7 +12,7 @@ test: $(ENV)  ## the suite
 	$(IN)/pytest -m "not long and not gpu" --numprocesses auto --dist worksteal
 
 test-long: $(ENV)  ## what takes longer
-	$(IN)/pytest -m long --numprocesses auto --dist loadfile
+	$(IN)/pytest -m long --numprocesses auto --dist worksteal
 
 test-nnunet: .venv-nnunet/.installed  ## a whole run within nnU-Net, apart: its torchvision does not load beside a torch for the CPU
 	.venv-nnunet/bin/pytest -m long tests/integrations/test_nnunet_trainer.py
