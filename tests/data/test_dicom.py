@@ -100,6 +100,12 @@ def test_more_bits_than_the_header_says_are_refused(tmp_path, pixels):
         read(tmp_path, pixels, BitsStored=10)
 
 
+def test_bits_that_lie_higher_in_the_word_are_refused(tmp_path):
+    """12 bits that end at bit 15 would be read 16 times too bright, and cut off."""
+    with pytest.raises(DataError, match=r"^a\.dcm: its highest bit \(HighBit\) must be 11 with 12 bits"):
+        read(tmp_path, RAMP, BitsStored=12, HighBit=15)
+
+
 def test_signed_pixels_without_a_repeated_sign(tmp_path):
     """-1 in 12 bits is 4095, with nothing above."""
     words = np.array([[4095, 0], [5, 200]], np.uint16)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from massmatch.data import DataError, open_cohort
 from massmatch.data.images import levels, read_grey, read_labels
+from massmatch.data.table import read_facts
 
 REAL = Path(os.environ.get("MASSMATCH_REAL_COHORT", Path(__file__).parents[2] / "../shared/data/cbis_ddsm_mass_256"))
 
@@ -392,3 +393,9 @@ def test_the_real_masses_have_the_published_sizes(real):
     assert real.mass_fraction.median() == pytest.approx(0.0027, abs=1e-4)
     published = real.table.set_index("id")["mask_fraction"]
     assert np.allclose(real.mass_fraction, published[real.mass_fraction.index], atol=1e-6)
+
+
+def test_a_column_under_two_names_is_refused(tmp_path):
+    (tmp_path / "facts.csv").write_text("id,patient,patient_id\na,1,2\n")
+    with pytest.raises(DataError, match="must have `patient` or `patient_id`, but has both"):
+        read_facts(tmp_path / "facts.csv")

@@ -147,6 +147,14 @@ def test_there_and_back(cohort, tmp_path):
         assert all(samples[c].facts["nnunet_fold"] == number for c in fold["val"])
 
 
+def test_cases_of_the_folds_that_are_not_there_are_named(cohort, tmp_path):
+    out = export_nnunet(cohort, tmp_path / "Dataset001_X", folds=3)
+    folds = json.loads((out / "splits_final.json").read_text())
+    folds[0]["val"].append("gone")
+    (out / "splits_final.json").write_text(json.dumps(folds))
+    assert "splits_final.json: names cases that are not there: gone" in nnunet(out).remarks
+
+
 def test_test_images_go_apart(cohort, tmp_path):
     part = cohort.table["patient"].isin(sorted(set(cohort.table["patient"]))[:3]).map({True: "test", False: "train"})
     with_parts = type(cohort)(cohort.root, cohort.table.assign(split=part), cohort.masks, cohort.licence)

@@ -100,6 +100,13 @@ def test_a_file_that_differs_from_the_network_is_not_written(trained, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_weights_themselves_are_not_written_over(weights):
+    before = weights.read_bytes()
+    with pytest.raises(UsageError, match="is the weights file itself"):
+        export(weights, "torch", out=weights)
+    assert weights.read_bytes() == before
+
+
 def test_a_missing_package_and_an_unknown_kind_are_named(trained, monkeypatch):
     with pytest.raises(UsageError, match="--to: must be one of onnx, torch, but is keras"):
         export(trained, "keras")

@@ -226,6 +226,12 @@ def _stored(words: np.ndarray, header: "Dataset", path: str) -> tuple[np.ndarray
     anything else, for then the header says fewer bits than the pixels have.
     """
     stored = int(header.get("BitsStored", 0) or 0)
+    highest = header.get("HighBit")
+    if stored and highest is not None and int(highest) != stored - 1:
+        raise DataError(
+            f"{path}: its highest bit (HighBit) must be {stored - 1} with {stored} bits, but is {highest}: "
+            "mend the header, or convert the file anew from its source"
+        )
     if not 0 < stored < 8 * words.dtype.itemsize:
         return words, _padding(header, words)
     spare = 8 * words.dtype.itemsize - stored

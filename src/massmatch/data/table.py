@@ -23,7 +23,10 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
     Raises DataError that names the rows whose values cannot be.
     """
     table = _parse(path).rename(columns={key: "id", "id": key})
-    table = table.rename(columns={k: v for k, v in ALIASES.items() if k in table and v not in table})
+    if twice := [(name, alias) for alias, name in ALIASES.items() if alias in table and name in table]:
+        name, alias = twice[0]
+        raise DataError(f"{path.name}: must have `{name}` or `{alias}`, but has both: remove or rename one of them")
+    table = table.rename(columns=ALIASES)
     if "id" not in table:
         raise DataError(
             f"{path.name}: must have a column `{key}` with the files' names and commas between columns, "

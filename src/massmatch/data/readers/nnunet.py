@@ -66,6 +66,9 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
     remarks = [NO_PATIENTS] if named < len(items) else []
     if len(items) + len(faults) != facts.get("numTraining") and len(_parts(source)) == 1:
         remarks.append(f"dataset.json: numTraining is {facts.get('numTraining')}, but there are {len(items)} cases")
+    listed = {case for cases in _cases(source, facts).values() for case in cases}
+    if strangers := sorted(set(folds) - listed):
+        remarks.append(f"splits_final.json: names cases that are not there: {', '.join(strangers[:5])}")
     summary = f"{len(items)} cases, label {value} is the mass"
     licence = str(facts.get("licence") or facts.get("license") or licence_of(source))
     return Listing(source, items, licence, faults=faults, skipped=skipped, remarks=remarks, summary=summary)

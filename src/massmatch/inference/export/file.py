@@ -92,12 +92,14 @@ def export(
     model, facts = load_network(run, tuple(own))
     model = model.cpu().eval()
     weights = RunFolder.find(run) / WEIGHTS if run.is_dir() else run
+    path = weights.with_suffix(ENDINGS[to]) if out is None else out
+    if path.resolve() == weights.resolve():
+        raise UsageError(f"--out: {path} is the weights file itself, which would be lost: give another name")
     size = (int(facts["size"][0]), int(facts["size"][1]))
     looked_at = list(_images(images, size))
     grey = FromGrey(model, facts["normalise"]).eval()
     data, answer = _written(grey, to, size, json.dumps(_metadata(facts)))
     found = _compared(model, facts, looked_at, answer)
-    path = weights.with_suffix(ENDINGS[to]) if out is None else out
     if found[0] > TOLERANCE:
         raise RunError(
             f"{path.name}: differs from the network by {found[0]:.2g} of a probability, where {TOLERANCE:.0e} is "
