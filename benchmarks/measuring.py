@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import torch
 
+import massmatch
+
 Times = dict[str, list[float]]
 
 
@@ -99,9 +101,9 @@ def one_thread():
 
 def machine() -> str:
     """The processor and the versions, in a line."""
-    packages = ("torch", "monai", "numpy", "scipy", "massmatch")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{processor()}, {torch.get_num_threads()} threads, Python {platform.python_version()}, {versions}"
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "monai", "numpy", "scipy"))
+    python = f"Python {platform.python_version()}"
+    return f"{processor()}, {torch.get_num_threads()} threads, {python}, {versions}, massmatch {massmatch.__version__}"
 
 
 def processor() -> str:

@@ -23,8 +23,8 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
     Raises DataError that names the rows whose values cannot be.
     """
     table = _parse(path).rename(columns={key: "id", "id": key})
-    if twice := [(name, alias) for alias, name in ALIASES.items() if alias in table and name in table]:
-        name, alias = twice[0]
+    if both := [(name, alias) for alias, name in ALIASES.items() if alias in table and name in table]:
+        name, alias = both[0]
         raise DataError(f"{path.name}: must have `{name}` or `{alias}`, but has both: remove or rename one of them")
     table = table.rename(columns=ALIASES)
     if "id" not in table:
