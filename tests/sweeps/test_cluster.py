@@ -35,13 +35,16 @@ def reached(folders, name, count):
     return sum((folder / name).is_file() for folder in folders) >= count
 
 
+EPOCHS = 30  # long enough that no run is done before its node is taken away, on a machine with other work
+
+
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_a_node_that_dies_in_mid_sweep_costs_no_run(cohort, tmp_path, two_nodes):
     cluster, second = two_nodes
-    experiments = [tiny(cohort, loss=loss, epochs=12, learning_rate=1e-4) for loss in LOSSES]
+    experiments = [tiny(cohort, loss=loss, epochs=EPOCHS, learning_rate=1e-4) for loss in LOSSES]
     folders = [experiment.folder(tmp_path / "runs", 0) for experiment in experiments]
-    asked = ("sweep", cohort.root, "--losses", *LOSSES, *TRAINING, "--epochs", 12, "--out", tmp_path / "runs")
+    asked = ("sweep", cohort.root, "--losses", *LOSSES, *TRAINING, "--epochs", EPOCHS, "--out", tmp_path / "runs")
     asked += ("--engine", "ray", "--address", cluster.address)
     with (
         (tmp_path / "said.txt").open("wb") as said,
@@ -59,7 +62,7 @@ def test_a_node_that_dies_in_mid_sweep_costs_no_run(cohort, tmp_path, two_nodes)
     assert "4 of 4 runs are done" in text
     assert "raylet" not in text
     assert not list((tmp_path / "runs").glob(".sweep-*"))
-    begun = [(folder / "log.txt").read_text().count("train: epoch 1 of 12") for folder in folders]
+    begun = [(folder / "log.txt").read_text().count(f"train: epoch 1 of {EPOCHS}") for folder in folders]
     went_on = [(folder / "log.txt").read_text().count("left its LOCK") for folder in folders]
     assert begun == [1, 1, 1, 1]  # the run of the dead node went on from its checkpoint
     assert sum(went_on) == 1
