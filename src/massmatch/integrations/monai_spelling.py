@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from massmatch.losses import ImageLoss
-from massmatch.losses.cores.base import SumCore, Sums, overlap_sums, ratio
+from massmatch.losses.cores.base import SumCore
+from massmatch.losses.cores.sums import Sums, overlap_sums, ratio
 from massmatch.losses.spatial_matching import SpatialMatchingLoss as OwnSpatialMatchingLoss
 
 

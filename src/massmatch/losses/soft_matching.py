@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from .checks import one_of, require_number, require_switch, require_whole
-from .cores.base import Dice, SumCore, Sums, Tversky, overlap_sums, pixel_count, region_sum
+from .cores.base import Dice, SumCore, Tversky
 from .cores.mixed import Hybrid
+from .cores.sums import Sums, overlap_sums, pixel_count, region_sum
 from .grid.geometry import cell_axes, cell_max, cut
 from .grid.layout import distances, moved_layout
 from .grid.loss import GridLoss, Images, call_core

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from .base import checked_core
 from .checks import article, one_of, require_number, require_switch
-from .cores.base import SumCore, pixel_count
+from .cores.base import SumCore
 from .cores.catalogue import CORES
+from .cores.sums import pixel_count
 from .grid.geometry import any_cell, cell_axes, cell_max
 from .grid.loss import GridLoss, Images, one_by_one
 from .grid.rule import GridRule

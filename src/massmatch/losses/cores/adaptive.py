@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..checks import require_number
-from .base import SumCore, Sums, overlap_sums, ratio
+from .base import SumCore
+from .sums import Sums, overlap_sums, ratio
 
 
 @dataclass(frozen=True)

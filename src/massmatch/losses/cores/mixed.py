@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..checks import require_number
-from .base import BCE, Dice, SumCore, Sums
+from .base import BCE, Dice, SumCore
+from .sums import Sums
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..checks import require_number
-from .base import SumCore, Sums, axes_of, overlap_sums, pixel_count, ratio, region_sum
+from .base import SumCore, axes_of
+from .sums import Sums, overlap_sums, pixel_count, ratio, region_sum
 
 LEAST = 1e-7  # below a root or a power smaller than 1, whose slope at 0 has no end
 

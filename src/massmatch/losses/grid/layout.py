@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cores.base import quickly_applied
+from ..cores.sums import quickly_applied
 from .geometry import cut, distance_to_mass, grid_shape
 
 

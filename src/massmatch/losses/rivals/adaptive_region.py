@@ -15,7 +15,7 @@ from torch import Tensor
 from ..base import ImageLoss
 from ..checks import require_whole
 from ..cores.adaptive import AdaptiveTversky
-from ..cores.base import region_sum
+from ..cores.sums import region_sum
 from ..facts import Facts
 from ..grid.geometry import cell_axes, cut
 from ..grid.loss import valid_pixels
