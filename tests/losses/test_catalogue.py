@@ -101,3 +101,8 @@ def test_what_is_no_specification_is_told(text, said):
 def test_a_loss_is_made_from_its_text():
     loss = make_loss("sm-tversky-s-a:cell_size=8x4,smooth=0.5", reduction="none")
     assert (loss.rule.cell_size, loss.core.smooth, loss.reduction) == ((8, 4), 0.5, "none")
+
+
+def test_a_name_that_no_loss_has_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"module 'massmatch\.losses' has no attribute 'BlobLos'"):
+        _ = public.BlobLos

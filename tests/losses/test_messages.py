@@ -22,6 +22,7 @@ LOGITS = torch.linspace(-3, 3, 512).reshape(2, 1, 16, 16)
 TRUTH = torch.zeros(2, 1, 16, 16)
 TRUTH[..., 4:9, 5:12] = 1
 LOSS = SpatialMatchingLoss("tversky")
+PUBLIC = {name: getattr(massmatch.losses, name) for name in massmatch.losses.__all__}
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def test_a_core_that_is_called_as_a_loss_of_images_says_how_to_make_one(core):
     with pytest.raises(TypeError, match=r"WholeImageLoss\(.*LOSSES\['dice'\]\(\)") as refusal:
         core(LOGITS, TRUTH)
     advice = str(refusal.value).partition("the loss of images is ")[2].partition("(logits, target)")[0]
-    loss = eval(advice, vars(massmatch.losses))
+    loss = eval(advice, PUBLIC)
     assert loss(LOGITS, TRUTH) == WholeImageLoss(core)(LOGITS, TRUTH)
     with pytest.raises(TypeError, match="does not know mask"):
         core(LOGITS, TRUTH, axes=(-2, -1), mask=TRUTH)
@@ -260,7 +261,7 @@ def test_repr_makes_the_same_loss_again_with_every_option_changed(name):
     chosen = {option.name: OTHER.get(option.name, 0.375) for option in LOSSES[name].options()}
     plain = LOSSES[name]()
     loss = LOSSES[name](**chosen, reduction="none", from_logits=False)
-    again = eval(repr(loss), vars(massmatch.losses))
+    again = eval(repr(loss), PUBLIC)
     assert repr(again) == repr(loss) != repr(plain)
     assert all(f"{option}={value!r}" in repr(loss) for option, value in chosen.items() if option != "core")
     truth = TRUTH.repeat(4, 1, 1, 1)
