@@ -16,6 +16,7 @@ from collect import KEY as RUN
 from collect import read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from result_grid import grid_lines, ideas_lines
 
 from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import KEY, by_run, estimate
@@ -190,6 +191,8 @@ def blocks() -> dict[str, Callable[[], str]]:
     return {
         "runs": lambda: runs_line(new),
         "losses": lambda: losses_table(new),
+        "variants": lambda: markdown(*grid_lines(new)),
+        "ideas": lambda: markdown(*ideas_lines(new)),
         "nested": lambda: nested_choice(new),
         "three seeds": lambda: three_seeds_table(old),
     }

@@ -3,7 +3,10 @@
 import runpy
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from massmatch.losses import LOSSES
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -32,3 +35,24 @@ def test_old_and_new_rows_stand_in_tables_of_their_own(script):
 def test_an_unknown_mark_is_no_block(script):
     with pytest.raises(KeyError, match="other"):
         script["with_blocks"]("<!-- begin other -->\n<!-- end other -->")
+
+
+def test_the_ideas_are_compared_in_pairs_that_differ_in_one_thing(script):
+    grid = runpy.run_path(str(DOCS / "result_grid.py"))
+    every = grid["pairs"]()
+    assert [len(of) for of in every.values()] == [6, 6, 6, 6, 12]
+    names = {name for of in every.values() for pair in of for name in pair}
+    assert len(names) == 27 and names <= set(LOSSES)
+
+
+def test_a_pair_is_compared_on_the_runs_that_both_have():
+    grid = runpy.run_path(str(DOCS / "result_grid.py"))
+    rows = pd.DataFrame(
+        [("bce", 0, 0.2), ("bce", 1, 0.9), ("sm-bce-b-a", 0, 0.3), ("sm-bce-s-a", 2, 0.7)],
+        columns=["loss", "fold", "dsc"],
+    )
+    rows = rows.assign(seed=0, id="a", patient="p", missed=False, train_images=8, tp=1, fp=1, fn=1, tn=1)
+    head, lines = grid["ideas_lines"](rows)
+    assert head[1:] == ["bce", "tversky", "dice", "pairs that gain"]
+    assert lines[0][1:] == ["+10.0", "–", "–", "1 of 1"]
+    assert all(line[1:] == ["–", "–", "–", "0 of 0"] for line in lines[1:])
