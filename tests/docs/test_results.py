@@ -42,7 +42,8 @@ def test_the_ideas_are_compared_in_pairs_that_differ_in_one_thing(script):
     every = grid["pairs"]()
     assert [len(of) for of in every.values()] == [6, 6, 6, 6, 12]
     names = {name for of in every.values() for pair in of for name in pair}
-    assert len(names) == 27 and names <= set(LOSSES)
+    assert len(names) == 27
+    assert names <= set(LOSSES)
 
 
 def test_a_pair_is_compared_on_the_runs_that_both_have():
