@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from massmatch.cli import app
 from massmatch.data import Sample, write_cohort
 from massmatch.data.preprocessing.breast import chest_side
+from massmatch.inference.evaluation import evaluate_weights
 from massmatch.runs.weights import load_weights
 from massmatch.training.evaluate import evaluate, evaluate_native, predicted, predicted_as_learned
 
@@ -76,6 +77,14 @@ def test_the_command_turns_what_the_weights_have_learnt_the_other_way(trained, c
     found = evaluate(load_weights(trained / "best.safetensors")[0], cohort, cohort.ids, 0.5)
     assert rows["tp"].tolist() == found.rows["tp"].tolist()
     assert rows["fp"].tolist() == found.rows["fp"].tolist()
+
+
+def test_from_python_it_gives_the_rows_that_it_writes_and_tells_of_every_image(trained, mirrored, tmp_path):
+    seen = []
+    found = evaluate_weights(trained, mirrored.root, tmp_path, watch=seen.append)
+    assert found.path == tmp_path / "rows.csv"
+    assert pd.read_csv(found.path)["id"].tolist() == found.rows["id"].tolist() == mirrored.ids
+    assert [(now.done, now.of) for now in seen] == [(n + 1, len(mirrored)) for n in range(len(mirrored))]
 
 
 def test_the_native_frame_is_turned_too(weights_of_one_side, cohort, mirrored, monkeypatch):

@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,10 +11,7 @@ from massmatch.cli.arguments import CohortArgument, present
 from massmatch.cli.options import given, options_of
 from massmatch.cli.screen import DATA, counting, errors, screen, told
 from massmatch.data.preprocessing.options import PreprocessingOptions
-from massmatch.errors import UsageError, refusals_as_usage
-
-if TYPE_CHECKING:
-    from massmatch.data.readers.listing import Listing
+from massmatch.errors import refusals_as_usage
 
 MOST_REASONS = 3  # reasons for files left out that are printed
 MOST_TOLD = 10  # warnings of one kind of run that are printed; all of them are in cohort.json
@@ -59,9 +56,10 @@ def prepare(
 ) -> None:
     """Turn a dataset as it is on disk into a cohort. The same command again goes on after an interruption."""
     with told("finished image"):
-        from massmatch.data import READERS, open_cohort
+        from massmatch.data import open_cohort
         from massmatch.data.preparation.process import prepare as run
         from massmatch.data.preprocessing.frame import Preprocessing
+        from massmatch.data.readers import accepted_options, reader_named
 
         choices = {
             "masses_only": masses_only,
@@ -73,11 +71,11 @@ def prepare(
             "allow_outside_root": allow_outside_root,
             "keep_names": keep_names,
         }
-        read = named(reader, READERS)
-        chosen = accepted(reader, read, choices)
+        read = reader_named(reader)
+        chosen = accepted_options(reader, {name: value for name, value in choices.items() if value})
         with refusals_as_usage():
             how = Preprocessing(**given(context, options))
-        listing: Listing = read(source, **chosen)
+        listing = read(source, **chosen)
         with counting(f"{reader} ", "images") as tick:
             outcome = run(
                 listing, out, how, reader=reader, options=chosen, workers=workers, on_error=on_error, tick=tick
@@ -103,29 +101,6 @@ def prepare(
         screen.print(f"Next: massmatch check {out}", soft_wrap=True)
         if outcome.skipped:
             sys.exit(DATA)
-
-
-def named(name: str, table: dict[str, Any]) -> Any:
-    """The entry of that name. ValueError names the nearest one."""
-    from difflib import get_close_matches
-
-    if name in table:
-        return table[name]
-    near = get_close_matches(name, table, 1)
-    raise UsageError(
-        f"unknown reader {name!r}{f', did you mean {near[0]}?' if near else ''}; there are {', '.join(table)}"
-    )
-
-
-def accepted(reader: str, read: Any, choices: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given. ValueError for one that this reader does not have."""
-    from inspect import signature
-
-    given = {name: value for name, value in choices.items() if value not in (None, False)}
-    for name in given:
-        if name not in signature(read).parameters:
-            raise UsageError(f"--{name.replace('_', '-')}: the reader {reader} has no such option: leave it out")
-    return given
 
 
 def tell(texts: list[str], out: Path) -> None:

@@ -53,43 +53,15 @@ def evaluate(
     rows.csv gets a row of metrics per image, candidates.csv a row per predicted piece with its score, for FROC curves.
     """
     with told():
-        from massmatch.data import open_cohort
-        from massmatch.errors import UsageError
-        from massmatch.inference.network import load_network, settle_orientation
-        from massmatch.runs.folder import EXPERIMENT, NATIVE_ROWS, PREDICTIONS, RunFolder
-        from massmatch.training import evaluate as measuring
+        from massmatch.inference.evaluation import evaluate_weights
 
-        if run.is_file() and out is None:
-            raise UsageError(f"{run} is a file: for weights give --out DIR, the folder for what is measured")
-        if run.is_file() and cohort is None:
-            raise UsageError(f"{run} does not say on which images to measure it: give COHORT behind it")
-        if out is not None and (out / EXPERIMENT).is_file():
-            raise UsageError(f"--out: {out} is a run, whose results would be lost: give another folder")
-        folder = None if run.is_file() else RunFolder.find(run)
-        run = run if folder is None else folder.path
-        opened = open_cohort(cohort or RunFolder(run).cohort())
-        if out is None:
-            with watching(run.parent.name) as watch:
-                if frame is In.NATIVE:
-                    rows = measuring.evaluate_run_native(run, opened, watch)
-                else:
-                    measuring.evaluate_run(run, opened, watch)
+        native = frame is In.NATIVE
+        with watching(run.parent.name if run.is_dir() else run.name) as watch:
+            found = evaluate_weights(run, cohort, out, native=native, own=own_network or (), watch=watch)
+        if native:
+            show_native(found.rows, found.path)
         else:
-            model, facts = load_network(run, own_network or ())
-            facts = settle_orientation(facts)
-            way = facts["orientation"]
-            if frame is In.NATIVE:
-                rows = measuring.evaluate_native(model, opened, opened.ids, facts["threshold"], orientation=way)
-                out.mkdir(parents=True, exist_ok=True)
-                measuring.write_rows(out / NATIVE_ROWS, rows)
-            else:
-                pictures = out / PREDICTIONS
-                found = measuring.evaluate(model, opened, opened.ids, facts["threshold"], orientation=way, out=pictures)
-                found.write(out)
-        if frame is In.NATIVE:
-            show_native(rows, (out or run) / NATIVE_ROWS)
-        else:
-            show([out or run])
+            show([found.path.parent])
 
 
 def in_mm(distance: float) -> str:

@@ -1,0 +1,81 @@
+"""Trained weights measured again: those of a run on its test part, or any weights on all images of another cohort."""
+
+import math
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from massmatch.data import Cohort, open_cohort
+from massmatch.errors import UsageError
+from massmatch.inference.network import load_network, settle_orientation
+from massmatch.runs.folder import EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, RunFolder
+from massmatch.training.evaluate import evaluate, evaluate_native, evaluate_run, evaluate_run_native, write_rows
+from massmatch.training.progress import Progress, Watch
+
+
+class Evaluation(NamedTuple):
+    """The rows of metrics, one per image, and the file that they were written to."""
+
+    path: Path
+    rows: pd.DataFrame
+
+
+def evaluate_weights(
+    weights: Path,
+    cohort: Path | None = None,
+    out: Path | None = None,
+    *,
+    native: bool = False,
+    own: Collection[str] = (),
+    watch: Watch = lambda progress: None,
+) -> Evaluation:
+    """Measure a run's weights again on its test part, or, with `out`, on every image of another cohort.
+
+    Args:
+        weights: the folder of a run; with `out` also a weights file.
+        cohort: a prepared cohort, or a folder with images/ and masks/; by default that of the run.
+        out: the folder of what is measured on another cohort; by default the run's own.
+        native: compare masks in the frame in which images were before they were prepared (`evaluate_native`).
+        own: networks of one's own, `module:Class`, that the weights may be of (`load_weights`).
+        watch: called after each image.
+
+    Raises UsageError where weights, cohort and `out` do not fit together, and as `evaluate_run` and `load_network` do.
+    """
+    if weights.is_file() and out is None:
+        raise UsageError(f"{weights} is a file: for weights give --out DIR, the folder for what is measured")
+    if weights.is_file() and cohort is None:
+        raise UsageError(f"{weights} does not say on which images to measure it: give COHORT behind it")
+    if out is not None and (out / EXPERIMENT).is_file():
+        raise UsageError(f"--out: {out} is a run, whose results would be lost: give another folder")
+    path = weights if weights.is_file() else RunFolder.find(weights).path
+    opened = open_cohort(cohort or RunFolder(path).cohort())
+    if out is not None:
+        return _evaluate_all(path, opened, out, native=native, own=own, watch=watch)
+    if native:
+        return Evaluation(path / NATIVE_ROWS, evaluate_run_native(path, opened, watch))
+    return Evaluation(path / ROWS, evaluate_run(path, opened, watch))
+
+
+def _evaluate_all(
+    path: Path, cohort: Cohort, out: Path, *, native: bool, own: Collection[str], watch: Watch
+) -> Evaluation:
+    """Every image of a cohort, turned as the network has learnt it."""
+    model, facts = load_network(path, own)
+    facts = settle_orientation(facts)
+    threshold, way, tick = facts["threshold"], facts["orientation"], _ticking(watch, len(cohort))
+    if native:
+        rows = evaluate_native(model, cohort, cohort.ids, threshold, orientation=way, tick=tick)
+        out.mkdir(parents=True, exist_ok=True)
+        write_rows(out / NATIVE_ROWS, rows)
+        return Evaluation(out / NATIVE_ROWS, rows)
+    found = evaluate(model, cohort, cohort.ids, threshold, orientation=way, out=out / PREDICTIONS, tick=tick)
+    found.write(out)
+    return Evaluation(out / ROWS, found.rows)
+
+
+def _ticking(watch: Watch, images: int) -> Callable[[], None]:
+    """What tells `watch` that one more of so many images is done; it is no training, so that there is one epoch."""
+    counted = iter(range(1, images + 1))
+    return lambda: watch(Progress("test", next(counted), images, 1, 1, math.nan, math.nan))
