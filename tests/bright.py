@@ -6,8 +6,11 @@ from torch import nn
 
 from mammograms import mammogram
 from massmatch.data.preprocessing.frame import Preprocessing
+from massmatch.inference.algorithm import Algorithm, WeightsFile
 from massmatch.inference.batch import Options, predict_file
 from massmatch.inference.images import image_files
+
+MADE_UP = WeightsFile("made_up.safetensors", "bright of width 1", "0123456789abcdef" * 4)
 
 
 class Bright(nn.Module):
@@ -23,7 +26,13 @@ class Bright(nn.Module):
 
 def facts(orientation="mixed", **how):
     prepared = Preprocessing(**how).model_dump(mode="json")
-    return {"threshold": 0.5, "normalise": "min-max", "preprocessing": prepared, "orientation": orientation}
+    return {
+        "threshold": 0.5,
+        "normalise": "min-max",
+        "preprocessing": prepared,
+        "orientation": orientation,
+        "algorithm": Algorithm((MADE_UP,)),
+    }
 
 
 def marked(side):

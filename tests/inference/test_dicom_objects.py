@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from bright import marked
+from bright import MADE_UP, marked
 from bright import predicted as segmented
 from dicom_tools import complaints, needs_dciodvfy, needs_orthanc, orthanc, retrieve, store
 from mammograms import write_dicom
@@ -18,6 +18,7 @@ from massmatch import __version__
 from massmatch.cli.predicting import predict_all
 from massmatch.data import DataError
 from massmatch.errors import UsageError
+from massmatch.inference.algorithm import Algorithm, WeightsFile
 from massmatch.inference.batch import predict
 from massmatch.inference.contours import outline
 from massmatch.inference.dicom import source
@@ -122,7 +123,26 @@ def test_a_seg_has_what_viewers_need_of_a_mammogram(tmp_path):
     assert str(seg.ContentCreatorName) == "massmatch^"
     algorithm = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("massmatch", __version__)
-    assert algorithm.AlgorithmParameters == "threshold=0.5"
+    assert algorithm.AlgorithmParameters == ",".join(
+        [f"network={MADE_UP.network}", f"weights={MADE_UP.name}", f"SHA-256={MADE_UP.sha256}", "threshold=0.5"]
+    )
+
+
+def test_the_objects_name_each_network_of_an_ensemble_and_the_digest_of_its_weights(tmp_path):
+    other = WeightsFile("run/fold1", "aunet of width 8", "f" * 64)
+    found, _, _ = made(tmp_path)
+    (file,) = image_files([tmp_path / "a.dcm"])
+    read = objects(replace(found, algorithm=Algorithm((MADE_UP, other), tta=True)), file)
+    (algorithm,) = read["seg"].SegmentSequence[0].SegmentationAlgorithmIdentificationSequence
+    expected = {
+        **{"network 1": MADE_UP.network, "weights 1": MADE_UP.name, "SHA-256 1": MADE_UP.sha256},
+        **{"network 2": other.network, "weights 2": "run/fold1", "SHA-256 2": other.sha256},
+        **{"test-time augmentation": "mirror image", "threshold": "0.5"},
+    }
+    assert algorithm.AlgorithmParameters == ",".join(f"{name}={value}" for name, value in expected.items())
+    texts = [element.value for element in read["sr"].iterall() if element.keyword == "TextValue"]
+    said = [text for text in texts if " = " in text]
+    assert said == len(found.findings) * [f"{name} = {value}" for name, value in expected.items()]
 
 
 def test_without_a_spacing_sizes_are_said_to_be_pixels(tmp_path):

@@ -1,14 +1,22 @@
 """Several networks and mirrored images: the mean of probabilities, with one threshold that is told."""
 
+import hashlib
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from bright import marked
+from mammograms import write_dicom
 from massmatch.cli import app
+from massmatch.inference.batch import predict
 from massmatch.inference.ensemble import Mean, Mirrored, load_ensemble, mean_logit, mirrored
 from massmatch.inference.network import load_network
+from massmatch.runs.folder import RunFolder
 from massmatch.runs.weights import read_weights, write_weights
 from massmatch.training.evaluate import probabilities
 
@@ -68,6 +76,23 @@ def test_the_threshold_is_the_mean_and_what_is_prepared_otherwise_is_refused(tra
     other = rewritten(tmp_path / "other.safetensors", weights, normalise="z-score")
     with pytest.raises(ValueError, match=r"--ensemble: .*other\.safetensors has normalise z-score, but .* has min-max"):
         load_ensemble([low, other])
+
+
+def test_every_result_names_the_weights_by_the_digest_of_their_file(trained, weights, tmp_path):
+    write_dicom(tmp_path / "a.dcm", marked("left")[0])
+    copy = rewritten(tmp_path / "copy.safetensors", trained / "best.safetensors", threshold=0.0)
+    batch = predict(tmp_path / "a.dcm", tmp_path / "out", weights=[trained, copy], threshold=0.0)
+    (result,) = tmp_path.glob("out/*_findings.json")
+    told = json.loads(result.read_text(encoding="utf-8"))
+    run = RunFolder(trained)
+    files = {f"{run.path.parent.name}/fold0": run / "best.safetensors", "copy.safetensors": copy}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    assert [(each["name"], each["sha256"]) for each in told["weights"]] == list(digests.items())
+    assert {each["network"] for each in told["weights"]} == {"aunet of width 2"}
+    in_a_table = "; ".join(f"{name} {digest[:12]}" for name, digest in digests.items())
+    listed = pd.read_csv(tmp_path / "out/findings.csv")
+    assert len(listed) == len(batch.findings) > 0
+    assert set(listed["weights"]) == {in_a_table}
 
 
 def test_a_network_that_never_saw_a_mirrored_image_is_asked_about_none():

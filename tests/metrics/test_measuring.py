@@ -12,6 +12,7 @@ from torch import nn
 
 from massmatch.cli.predicting import predict_all
 from massmatch.errors import RunError
+from massmatch.inference.network import load_network
 from massmatch.metrics import CANDIDATE, cpm, froc, lesion_candidates
 from massmatch.runs.weights import best_device, load_weights
 from massmatch.training import evaluate as measuring
@@ -98,7 +99,7 @@ def test_row_56_without_memory_on_the_accelerator_evaluation_goes_on_on_the_cpu(
 def test_row_56_without_memory_on_the_accelerator_prediction_goes_on_on_the_cpu(trained, cohort, tmp_path, monkeypatch):
     images = [cohort.root / "images" / f"{id}.png" for id in cohort.ids[:2]]
     predict_all(images, tmp_path / "plain", weights=[trained])
-    crowded, facts = load_weights(trained / "best.safetensors")
+    crowded, facts = load_network(trained)
     monkeypatch.setattr("massmatch.inference.batch.load_ensemble", lambda paths, own: (Crowded(crowded), facts))
     with pytest.warns(RuntimeWarning, match="going on on the CPU") as said:
         predict_all(images, tmp_path / "crowded", weights=[trained])

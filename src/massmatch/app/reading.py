@@ -24,7 +24,7 @@ from massmatch.data.dicom import is_dicom
 from massmatch.data.preprocessing.breast import breast_range
 from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import UsageError
-from massmatch.inference.batch import FINDING
+from massmatch.inference.batch import FINDING, finding_rows
 from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
 from massmatch.inference.ensemble import load_ensemble
@@ -89,7 +89,7 @@ class Reading:
             self.network = model, settle_orientation(facts)
         model, facts = self.network
         probability = segment(model, facts, image.pixels, image.view, file.source, chest=image.chest)
-        return Prediction(id, image, probability, facts["threshold"])
+        return Prediction(id, image, probability, facts["threshold"], algorithm=facts["algorithm"])
 
     def _forget(self) -> None:
         """The images that were used longest ago, until the rest fits."""
@@ -195,8 +195,7 @@ def _csv(found: Prediction, file: ImageFile) -> bytes:
     text = io.StringIO()
     table = csv.DictWriter(text, FINDING)
     table.writeheader()
-    known = {"id": found.id, "side": found.image.side, "view": found.image.view}
-    table.writerows({**known, **each.row()} for each in found.findings)
+    table.writerows(finding_rows(found))
     return text.getvalue().encode()
 
 

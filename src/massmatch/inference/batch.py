@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,7 +32,7 @@ INDEX = ("source", "id", "series", "side", "view", "findings", "outside_breast",
 FINDING = (
     *("id", "side", "view", "finding", "area_px", "area_mm2", "box_row", "box_col", "box_rows", "box_cols"),
     *("centroid_row", "centroid_col", "longest_axis_px", "longest_axis_mm"),
-    *("mean_probability", "highest_probability", "inside_breast"),
+    *("mean_probability", "highest_probability", "inside_breast", "weights"),
 )
 
 Row = dict[str, Any]
@@ -128,7 +128,8 @@ def predict(
     if device is not None:
         model.to(usable_device(device))
     facts = settle_orientation(facts, chest_wall)
-    model = mirrored(model, facts) if tta else model
+    if tta:
+        model, facts["algorithm"] = mirrored(model, facts), replace(facts["algorithm"], tta=True)
     if threshold is not None:
         if not 0 <= threshold < 1:
             raise UsageError(f"--threshold: must be a probability from 0 to below 1, but is {threshold}")
@@ -170,7 +171,7 @@ def _predict_all(
                 write(found, out, options)
                 for kind, each in made.items():
                     each.save_as(out / f"{found.id}_{kind}.dcm", enforce_file_format=True)
-                rows = [{"id": found.id, **_known(found), **each.row()} for each in found.findings]
+                rows = finding_rows(found)
                 batch.findings.extend(rows)
                 write_finding(rows)
                 row |= _summary(found)
@@ -203,7 +204,13 @@ def predict_file(model: nn.Module, facts: Row, file: ImageFile, options: Options
     if options.least_area is not None:
         options.least_area.in_pixels(image.spacing_mm, file.source)  # refuses what it cannot be applied to
     probability = segment(model, facts, image.pixels, image.view, id, chest=image.chest)
-    return Prediction(id, image, probability, facts["threshold"], options.least_area)
+    return Prediction(id, image, probability, facts["threshold"], options.least_area, facts["algorithm"])
+
+
+def finding_rows(found: Prediction) -> list[Row]:
+    """What stands in findings.csv of one image; the columns are FINDING."""
+    weights = str(found.algorithm)
+    return [{"id": found.id, **_known(found), **each.row(), "weights": weights} for each in found.findings]
 
 
 def _known(found: Prediction) -> Row:

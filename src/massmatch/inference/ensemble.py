@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from massmatch.errors import UsageError
+from massmatch.inference.algorithm import Algorithm
 from massmatch.inference.network import SIDES, load_network
 
 ALIKE = ("normalise", "preprocessing", "orientation", "size")  # what networks must share to see the same image
@@ -80,4 +81,5 @@ def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.
                 )
     threshold = sum(facts["threshold"] for _, facts in loaded) / len(loaded)
     network = loaded[0][0] if len(loaded) == 1 else Mean([network for network, _ in loaded]).eval()
-    return network, {**first, "threshold": threshold}
+    algorithm = Algorithm(tuple(each for _, facts in loaded for each in facts["algorithm"].weights))
+    return network, {**first, "threshold": threshold, "algorithm": algorithm}

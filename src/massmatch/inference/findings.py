@@ -12,6 +12,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from massmatch.data.dicom import Mammogram
 from massmatch.data.preprocessing.breast import breast
+from massmatch.inference.algorithm import UNKNOWN, Algorithm
 from massmatch.inference.contours import contours
 from massmatch.inference.least_area import LeastArea
 
@@ -30,6 +31,7 @@ class Prediction:
     probability: np.ndarray  # (H, W) float32
     threshold: float
     least_area: LeastArea | None = None  # of a finding; DataError in mm2 where the image has no spacing
+    algorithm: Algorithm = UNKNOWN
 
     @cached_property
     def mask(self) -> np.ndarray:
@@ -165,6 +167,7 @@ def described(of: Prediction) -> dict[str, Any]:
         "spacing_mm": of.image.spacing_mm,
         "spacing_source": of.image.spacing_source,
         "sop_instance_uid": of.image.instance or None,
+        **of.algorithm.described(),
         "threshold": of.threshold,
         "least_area": None if of.least_area is None else str(of.least_area),
         "left_out": of.left_out,

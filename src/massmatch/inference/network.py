@@ -13,6 +13,7 @@ from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import UsageError
+from massmatch.inference.algorithm import Algorithm, WeightsFile
 from massmatch.runs.folder import WEIGHTS, RunFolder
 from massmatch.runs.weights import load_weights
 from massmatch.training.evaluate import predicted
@@ -21,10 +22,16 @@ SIDES = ("left", "right")
 
 
 def load_network(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a run's folder, or of a weights file, and its facts. `own`, and errors: see `load_weights`."""
+    """The network of a run's folder, or of a weights file, and its facts, `algorithm` among them.
+
+    `own`, and errors: see `load_weights`.
+    """
     if not path.exists():
         raise UsageError(f"no such run or weights: {path}")
-    return load_weights(RunFolder.find(path) / WEIGHTS if path.is_dir() else path, own)
+    run = RunFolder.find(path) if path.is_dir() else None
+    file, name = (path, path.name) if run is None else (run / WEIGHTS, f"{run.path.parent.name}/{run.path.name}")
+    model, facts = load_weights(file, own)
+    return model, {**facts, "algorithm": Algorithm((WeightsFile.of(file, name, facts),))}
 
 
 def settle_orientation(facts: dict[str, Any], chest_wall: str | None = None) -> dict[str, Any]:

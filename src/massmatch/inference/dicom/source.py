@@ -79,9 +79,9 @@ def about(kind: str) -> dict[str, Any]:
 
 
 def parameters(of: Prediction) -> dict[str, str]:
-    """With what the algorithm was run."""
+    """With which networks and options the algorithm was run."""
     least = {} if of.least_area is None else {"least area": str(of.least_area)}
-    return {"threshold": f"{of.threshold:.6g}", **least}
+    return {**of.algorithm.parameters, "threshold": f"{of.threshold:.6g}", **least}
 
 
 def codes(*names: str) -> "list[Code]":
