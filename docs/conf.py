@@ -22,11 +22,14 @@ myst_enable_extensions = ["dollarmath"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True  # as the source writes them: a default that is a path would show the builder's machine
 
 
 def write_formula(self: Any, node: nodes.math | nodes.math_block) -> None:
     """A formula as MathML, which browsers draw themselves: no script and no font comes from elsewhere."""
-    self.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
+    as_block = isinstance(node, nodes.math_block)
+    formula = tex2mathml(node.astext(), as_block=as_block)
+    self.body.append(f'<div style="margin: 1em 0; overflow-x: auto">{formula}</div>' if as_block else formula)
     raise nodes.SkipNode
 
 

@@ -3,7 +3,10 @@
 import re
 import subprocess
 import sys
+import tarfile
+import tomllib
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -28,13 +31,23 @@ print(image_metrics(target[0, 0].numpy() > 0, target[0, 0].numpy() > 0)["dsc"])
 """
 
 
+def pip_wheel(source, out):
+    """The wheel that pip makes of a folder or an archive of the source."""
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", out, source]
+    subprocess.run(build, check=True, capture_output=True, text=True)
+    (wheel,) = out.glob("massmatch-*.whl")
+    return wheel
+
+
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory):
+def wheel(tmp_path_factory):
+    return pip_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory):
     """The Python of the environment; the distributions of this one are linked, so that nothing large is downloaded."""
     root = tmp_path_factory.mktemp("bare")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", root, ROOT]
-    subprocess.run(build, check=True, capture_output=True, text=True)
-    (wheel,) = root.glob("massmatch-*.whl")
     venv.create(root / "env", with_pip=False)
     (site,) = (root / "env/lib").glob("python*/site-packages")
     for each in brought():
@@ -70,3 +83,22 @@ def test_the_wheel_holds_its_pages_and_types(bare):
     assert (package / "py.typed").is_file()
     there = {path.relative_to(ROOT / "src/massmatch") for path in (ROOT / "src/massmatch").rglob("*.*")}
     assert {path for path in there if path.suffix != ".pyc"} <= {p.relative_to(package) for p in package.rglob("*.*")}
+
+
+def test_the_source_archive_gives_the_same_wheel_and_holds_tests_pages_and_examples(wheel, tmp_path):
+    backend = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env/bin/python"
+    subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *backend], check=True)
+    subprocess.run([python, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path / "dist"], check=True, cwd=ROOT)
+    (archive,) = (tmp_path / "dist").iterdir()
+    again = pip_wheel(archive, tmp_path / "wheel")
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        assert {name: one.read(name) for name in one.namelist()} == {n: other.read(n) for n in other.namelist()}
+    with tarfile.open(archive) as held:
+        names = {name.partition("/")[2] for name in held.getnames()}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    assert names - {"PKG-INFO"} <= set(tracked)  # nothing that lies about: no environment, data or run
+    assert {"LICENSE", "Makefile", "tests/test_cli.py", "docs/index.md", "examples/plain_loop.py"} <= names

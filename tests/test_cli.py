@@ -78,8 +78,22 @@ def test_compare_refuses_runs_of_other_test_images_unless_told_to_show_them(trai
     assert not table.exists()
     shown = asked("compare", cohort.root, trained, other, "--unpaired", "--table", table)
     assert shown.exit_code == 0, shown.output
-    assert f"({tmp_path.name}/other) {len(rows)}" in table.read_text()
+    assert f"({other}) {len(rows)}" in table.read_text()
     assert "Not the same test images" in table.read_text()
+
+
+def test_compare_takes_a_folder_of_runs_and_shows_each_once(trained, cohort, tmp_path):
+    for name in ("a/run", "b/run", "c/run"):  # of one loss, in folders of one name
+        shutil.copytree(trained, tmp_path / "runs" / name)
+    (tmp_path / "runs/sweep_0.json").write_text("{}")
+    table = tmp_path / "table.md"
+    done = asked("compare", cohort.root, tmp_path / "runs", tmp_path / "runs/a/run", "--table", table)
+    assert done.exit_code == 0, done.output
+    text = table.read_text()
+    assert [text.count(f"/runs/{name}/run)") for name in "abc"] == [0, 1, 1]  # the first by its loss alone
+    by_file = asked("compare", cohort.root, *sorted((tmp_path / "runs").iterdir()))
+    assert by_file.exit_code == 2
+    assert f"give {tmp_path}/runs for all runs in it" in by_file.output.replace("\n", " ")
 
 
 def test_predict_needs_nothing_but_the_weights_and_any_image(trained, tmp_path):

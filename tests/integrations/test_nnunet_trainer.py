@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from massmatch.cli import app
 from massmatch.errors import UsageError
 from massmatch.integrations.nnunet import NNUNetLoss, install_trainer, scale_weights
 from massmatch.losses import SoftMatchingLoss, SpatialMatchingLoss
+
+EXAMPLE = Path(__file__).parents[2] / "examples/nnunet_trainer.py"
 
 
 def batch():
@@ -125,7 +129,14 @@ def test_what_cannot_be_a_trainer(tmp_path, arguments, told):
 
 
 @pytest.mark.long
-def test_a_whole_run_in_nnunet(cohort, tmp_path):
+@pytest.mark.parametrize(
+    ("module", "trainer"),
+    [
+        ("nnUNetTrainerSpatialMatching", "nnUNetTrainerSpatialMatching"),  # what install-trainer writes
+        ("nnunet_trainer", "nnUNetTrainerScaledMatching"),  # that of examples/
+    ],
+)
+def test_a_whole_run_in_nnunet(module, trainer, cohort, tmp_path):
     """Plans, trains two epochs of two steps, validates and predicts made-up mammograms on the CPU.
 
     The trainer is taken from its file, as nnU-Net does once it has found it: its own search imports trainers that need
@@ -136,8 +147,9 @@ def test_a_whole_run_in_nnunet(cohort, tmp_path):
 
     export_nnunet(cohort, tmp_path / "raw/Dataset101_Mass", folds=3)
     install_trainer(tmp_path / "trainers", "tversky", {"scale": True})
+    shutil.copy(EXAMPLE, tmp_path / "trainers")
     script = tmp_path / "go.py"
-    script.write_text(textwrap.dedent(RUN.format(root=str(tmp_path))))
+    script.write_text(textwrap.dedent(RUN.format(root=str(tmp_path), module=module, trainer=trainer)))
     variables = {"nnUNet_raw": "raw", "nnUNet_preprocessed": "pre", "nnUNet_results": "results"}
     environment = os.environ | {name: str(tmp_path / folder) for name, folder in variables.items()}
     environment |= {"OMP_NUM_THREADS": "1", "nnUNet_n_proc_DA": "1", "nnUNet_compile": "f"}
@@ -166,7 +178,7 @@ RUN = """
         pre = root / "pre/Dataset101_Mass"
         splits = json.loads((root / "raw/Dataset101_Mass/splits_final.json").read_text())
         (pre / "splits_final.json").write_text(json.dumps(splits))
-        from nnUNetTrainerSpatialMatching import nnUNetTrainerSpatialMatching as Trainer
+        from {module} import {trainer} as Trainer
         plans = json.loads((pre / "nnUNetPlans.json").read_text())
         plans["continue_training"] = False
         trainer = Trainer(plans, "2d", 0, json.loads((pre / "dataset.json").read_text()), device=torch.device("cpu"))
@@ -180,7 +192,7 @@ RUN = """
         predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
         predictor.manual_initialization(
             trainer.network, trainer.plans_manager, trainer.configuration_manager, [trainer.network.state_dict()],
-            trainer.dataset_json, "nnUNetTrainerSpatialMatching", None)
+            trainer.dataset_json, "{trainer}", None)
         from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
         data, properties = NaturalImage2DIO().read_images([str(image)])
         found = predictor.predict_single_npy_array(data, properties)

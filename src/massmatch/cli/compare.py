@@ -13,7 +13,9 @@ def compare(
     cohort: CohortArgument,
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Folders of runs on this cohort, such as runs/*/fold0.", callback=present("folder")),
+        typer.Argument(
+            help="Folders of runs on this cohort, or folders that hold them, such as runs.", callback=present("folder")
+        ),
     ],
     page: Annotated[Path | None, typer.Option(help="An HTML file to write: the report on these runs.")] = None,
     table: Annotated[Path | None, typer.Option(help="A Markdown file to write, with the table.")] = None,
@@ -28,11 +30,13 @@ def compare(
         from massmatch.reports.page import write_report
         from massmatch.reports.tables import NOTE, comparison, markdown
         from massmatch.runs.collection import collect
-        from massmatch.runs.folder import EXPERIMENT, RunFolder
+        from massmatch.runs.folder import EXPERIMENT, RunFolder, run_folders
 
         if (cohort / EXPERIMENT).is_file():
             raise UsageError(f"{cohort} is a run, but the first argument is the cohort: give COHORT before the runs")
-        folders = [RunFolder.find(run).path for run in runs]
+        # Each run once, in the order given; `find` says what a folder without a run holds.
+        held = (folder for run in runs for folder in run_folders(run) or [RunFolder.find(run).path])
+        folders = list({folder.resolve(): folder for folder in held}.values())
         opened, known = open_cohort(cohort), {RunFolder(folder).experiment()["fingerprint"] for folder in folders}
         if opened.fingerprint not in known:
             raise DataError(

@@ -55,7 +55,7 @@ def show(runs: list[Path], *, unpaired: bool = False) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for run in map(RunFolder, runs):
         name = run.experiment()["loss"] if (run / EXPERIMENT).is_file() else run.path.name
-        named[name if name not in named else f"{name} ({run.path.parent.name}/{run.path.name})"] = run.path
+        named[name if name not in named else f"{name} ({run.path})"] = run.path
     rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
     screen.print(on_screen(comparison(rows), tested_images(rows, unpaired=unpaired)))
     return named

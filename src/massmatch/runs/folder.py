@@ -179,7 +179,8 @@ def run_folders(*roots: Path) -> list[Path]:
     found: dict[Path, Path] = {}
     for root in roots:
         if not root.is_dir():
-            raise UsageError(f"{root}: {'a file, not a folder of runs' if root.exists() else 'no such folder'}")
+            a_file = f"a file, not a folder of runs: give {root.parent} for all runs in it"
+            raise UsageError(f"{root}: {a_file if root.exists() else 'no such folder'}")
         for folder in _walk(root):
             found.setdefault(folder.resolve(), folder)
     return sorted(found.values())
