@@ -5,11 +5,19 @@ import yaml
 from typer.testing import CliRunner
 
 from massmatch.cli import app
+from massmatch.errors import UsageError
 from massmatch.inference.packaged import PACKAGED
 from massmatch.runs.experiment import Experiment, experiment_on
 from massmatch.runs.options import TrainingOptions
 from massmatch.runs.recipes import RECIPES
 from massmatch.runs.weights import read_weights
+from massmatch.training.entry import train
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_one(cohort, tmp_path):
+    with pytest.raises(UsageError, match="unknown recipe 'strnog'; did you mean 'strong'"):
+        train(cohort, recipe="strnog", out=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", RECIPES)

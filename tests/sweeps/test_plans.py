@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 
 from massmatch.cli import app
 from massmatch.data import Cohort, open_cohort
+from massmatch.errors import UsageError
 from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
-from massmatch.sweeps.plan import Plan, checked, read_plan, remarks_on, runs_of, systems_of
+from massmatch.runs.recipes import RECIPES
+from massmatch.sweeps.plan import Plan, checked, combined, read_plan, remarks_on, runs_of, systems_of
 from massmatch.sweeps.tables import FIGURES, TABLES, System, label, planned, variants
 
 TINY = {"scheme": "split", "width": 2}
@@ -71,6 +73,35 @@ def test_figure_3b_compares_the_sigmoid_with_the_direct_ratio_where_there_is_one
 def test_figure_3b_also_holds_the_weight_of_other_cells_where_the_sigmoid_has_it():
     held = [make_loss(system.loss) for system in FIGURES["3b"][12:]]
     assert [(loss.rescale, loss.matched_weight, loss.distance) for loss in held] == [("direct", 0.5, True)] * 4
+
+
+def test_a_recipe_fills_in_what_the_plan_leaves_open(cohort):
+    strong = RECIPES["strong"]
+    plan = checked({"recipe": "strong", "training": {"width": 3}})
+    assert plan.losses == [strong["loss"]]
+    assert plan.training == {**{name: value for name, value in strong.items() if name != "loss"}, "width": 3}
+    (run,) = runs_of(plan.model_copy(update={"folds": [0]}), systems_of(plan, cohort)[0], cohort, 1)
+    assert (run.experiment.augment, run.experiment.width) == (strong["augment"], 3)
+    for named in ({"losses": ["bce"]}, {"table": 3}, {"figure": "3a"}):
+        assert checked({"recipe": "strong", **named}).losses == named.get("losses", [])
+
+
+def test_what_the_command_line_says_wins_over_the_recipe_of_a_file(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text("recipe: strong\nlosses: [bce]\ntraining: {width: 3}\n")
+    assert combined(file, {}, {"epochs": 2}).training == {
+        **checked({"recipe": "strong"}).training,
+        "width": 3,
+        "epochs": 2,
+    }
+    assert combined(file, {"recipe": "paper"}, {}).training == {"width": 3}
+
+
+def test_a_recipe_that_there_is_not_or_that_a_protocol_contradicts_is_refused():
+    with pytest.raises(UsageError, match=r"--recipe: .*'paper' or 'strong', but is 'weak'"):
+        checked({"recipe": "weak", "losses": ["bce"]})
+    with pytest.raises(UsageError, match=r"plan\.yaml: recipe: is 'strong', but protocol paper says how to train"):
+        checked({"recipe": "strong", "protocol": "paper"}, "plan.yaml")
 
 
 def test_the_papers_protocol_is_section_4_1_and_leaves_open_what_it_does_not_state(cohort):

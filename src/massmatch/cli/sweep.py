@@ -13,6 +13,7 @@ from massmatch.cli.options import given, options_of
 from massmatch.cli.screen import told
 from massmatch.errors import UsageError
 from massmatch.runs.options import TrainingOptions
+from massmatch.runs.recipes import Recipe
 
 SWEPT = ("loss", "model", "folds", "seed")  # options of `train` of which a sweep has many
 MANY = ("--losses", "--models", "--folds", "--seeds", "--ensemble")
@@ -70,6 +71,13 @@ def sweep(
     letter: Annotated[
         bool, typer.Option("--letter", help="The Spatial Matching losses as printed, without our readings.")
     ] = False,
+    recipe: Annotated[
+        Recipe,
+        typer.Option(
+            help="Defaults of the training: paper, or strong: what the network in this package was trained with, its "
+            "loss too where none is named. Options that are given win."
+        ),
+    ] = "paper",
     losses: Annotated[list[str] | None, typer.Option(help="One or more, with options as in train.")] = None,
     models: Annotated[list[str] | None, typer.Option(help="One or more networks; by default aunet.")] = None,
     folds: Annotated[list[int] | None, typer.Option(help="Which, from 0; by default all.")] = None,
@@ -104,7 +112,7 @@ def sweep(
         if figure in figures.ELSEWHERE:
             raise UsageError(figures.ELSEWHERE[figure])
         chosen = {"table": table, "figure": figure, "losses": losses, "models": models, "folds": folds, "seeds": seeds}
-        chosen |= {"protocol": protocol, "letter": letter}
+        chosen |= {"protocol": protocol, "letter": letter, "recipe": recipe}
         fields = given(ctx, training) | ({"folds": of} if given(ctx, {"of": of}) else {})
         asked = combined(plan, given(ctx, chosen), fields)
         machines = Machines(engine, jobs, address, cpus_per_run, gpus_per_run)

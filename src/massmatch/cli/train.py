@@ -9,7 +9,7 @@ from massmatch.cli.arguments import CohortArgument, Runs, StrictResume, Track, W
 from massmatch.cli.options import given, options_of
 from massmatch.cli.screen import errors, screen, show, told, watching
 from massmatch.runs.options import TrainingOptions
-from massmatch.runs.recipes import RECIPES, Recipe
+from massmatch.runs.recipes import Recipe, with_recipe
 
 
 @options_of(TrainingOptions)
@@ -49,7 +49,7 @@ def train(
         from massmatch.training import entry
         from massmatch.training.distributed.launch import Processes
 
-        opened, chosen = open_cohort(cohort), {**RECIPES[recipe], **given(context, options)}
+        opened, chosen = open_cohort(cohort), with_recipe(recipe, given(context, options))
         experiment = experiment_on(opened, **chosen)
         if not experiment.folder(out, fold).exists():
             for folder, differs in relatives(experiment, out, fold).items():

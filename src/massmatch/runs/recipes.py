@@ -1,10 +1,14 @@
 """Recipes: settings of a training that go together, by name. Options that are given beside one win."""
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Literal
+
+from massmatch.errors import UsageError
 
 Recipe = Literal["paper", "strong"]
 
-RECIPES: dict[Recipe, dict[str, Any]] = {
+RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},  # the defaults of `TrainingOptions`
     # What the network in this package was trained with; docs/model_card.md has its numbers.
     "strong": {
@@ -18,3 +22,17 @@ RECIPES: dict[Recipe, dict[str, Any]] = {
         "threshold": "validation",  # at 0.5 losses with low probabilities look blind
     },
 }
+
+
+def with_recipe(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a training, and those of the recipe that are not among them.
+
+    Raises UsageError for an unknown recipe, with the nearest one.
+
+    >>> with_recipe("strong", {"width": 4})["width"]
+    4
+    """
+    if name not in RECIPES:
+        near = get_close_matches(str(name), RECIPES, 1, cutoff=0.0)[0]
+        raise UsageError(f"unknown recipe {name!r}; did you mean {near!r}? Known are {', '.join(RECIPES)}")
+    return {**RECIPES[name], **options}

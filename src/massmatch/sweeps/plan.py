@@ -6,6 +6,7 @@ letter: true                 # the Spatial Matching losses as the equations are 
 models: [aunet]              # with which networks; by default aunet
 folds: [0, 1]                # which; by default all
 seeds: [0, 1, 2]             # by default 0
+recipe: strong               # defaults of the training, and of losses: those of the network in this package
 training:                    # the options of `massmatch train` that change results, with _ for -
   width: 8
   epochs: 12
@@ -24,6 +25,7 @@ from massmatch.errors import UsageError, refusals_as_usage
 from massmatch.losses import make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
 from massmatch.runs.experiment import Experiment, make_model, parts_of
+from massmatch.runs.recipes import Recipe, with_recipe
 from massmatch.sweeps.protocols import PROTOCOLS, cell_remark, contradiction, protocol_remarks, to_the_letter
 from massmatch.sweeps.tables import FIGURES, TABLES, Planned, System, every_fold, planned
 
@@ -43,6 +45,7 @@ class Plan(BaseModel):
     figure: Literal["3a", "3b"] | None = None
     protocol: Literal["paper"] | None = None
     letter: bool = False
+    recipe: Recipe = "paper"
     losses: list[str] = Field(default=[], min_length=1)
     models: list[str] = Field(default=[], min_length=1)
     folds: list[Number] = Field(default=[], min_length=1)
@@ -79,6 +82,10 @@ def checked(content: dict[str, Any], source: str = COMMAND_LINE) -> Plan:
     plan = Plan(**content)
     within = source if source == COMMAND_LINE else f"{source}: training"
     _check(Experiment, plan.training, within, TRAINING, cohort="", fingerprint="")
+    if plan.protocol and plan.recipe != "paper":
+        where = _at(source, "recipe")
+        raise UsageError(f"{where}: is {plan.recipe!r}, but protocol {plan.protocol} says how to train; leave out one")
+    plan = _in_recipe(plan)
     if plan.protocol:
         plan = plan.model_copy(update={"training": _as_in_protocol(plan.protocol, plan.training, within)})
     if plan.models and plan.table == 2:
@@ -95,6 +102,14 @@ def combined(file: Path | None, content: dict[str, Any], training: dict[str, Any
     if file:
         checked(from_file, str(file))
     return checked({**from_file, **content, "training": {**from_file.get("training", {}), **training}})
+
+
+def _in_recipe(plan: Plan) -> Plan:
+    """The plan with the settings of its recipe where it has none of its own, and with its loss where it names none."""
+    training = with_recipe(plan.recipe, plan.training)
+    loss = training.pop("loss", None)
+    losses = plan.losses or ([] if plan.table or plan.figure or loss is None else [loss])
+    return plan.model_copy(update={"training": training, "losses": losses})
 
 
 def _as_in_protocol(protocol: str, training: dict[str, Any], source: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from massmatch.data import Cohort, open_cohort
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.collection import Collection, collect
 from massmatch.runs.precision import Speed
+from massmatch.runs.recipes import Recipe
 from massmatch.sweeps.cost import Cost, cost_of
 from massmatch.sweeps.engines.drive import Ended, Engine, drive
 from massmatch.sweeps.job import Job
@@ -32,6 +33,7 @@ def sweep(
     figure: Literal["3a", "3b"] | None = None,
     protocol: Literal["paper"] | None = None,
     letter: bool = False,
+    recipe: Recipe = "paper",
     out: Path | str = "runs",
     jobs: int = 1,
     **training: Any,
@@ -42,7 +44,8 @@ def sweep(
 
     Args:
         cohort: a cohort, or its folder.
-        losses: as in `train`; or give `table` (of the paper), or `figure` (3a or 3b).
+        losses: as in `train`; or give `table` (of the paper), or `figure` (3a or 3b); by default that of the recipe, if
+            it names one.
         models: names of networks; by default aunet.
         folds: which, from 0; by default all.
         seeds: by default 0.
@@ -50,6 +53,7 @@ def sweep(
         figure: "3a" (cells by smallest or mean mass) or "3b" (sigmoid or direct).
         protocol: "paper" trains and tests as its section 4.1 says.
         letter: take the Spatial Matching losses as printed, without our readings.
+        recipe: defaults of the training: "paper", or "strong", what the network in this package was trained with.
         out: where the folders of runs are.
         jobs: runs at a time.
         training: options of `train` that change results (`TrainingOptions`).
@@ -69,7 +73,7 @@ def sweep(
     named = {"table": table, "figure": figure, "protocol": protocol}
     asked: dict[str, Any] = {name: list(values) for name, values in lists.items() if values is not None}
     asked |= {name: value for name, value in named.items() if value is not None}
-    plan = checked({**asked, "letter": letter, "training": training})
+    plan = checked({**asked, "letter": letter, "recipe": recipe, "training": training})
     with Sweep.planned_on(open_cohort(cohort), plan, Path(out), Machines(jobs=jobs)) as runs:
         runs.drive()
     return collect(*(run.folder(Path(out)) for run in runs.planned))

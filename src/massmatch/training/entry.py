@@ -7,6 +7,7 @@ from typing import Any
 from massmatch.data import Cohort, open_cohort
 from massmatch.runs.experiment import experiment_on
 from massmatch.runs.folder import RunFolder
+from massmatch.runs.recipes import Recipe, with_recipe
 from massmatch.training.progress import Watch
 from massmatch.training.run import run
 
@@ -15,6 +16,7 @@ def train(
     cohort: Cohort | Path | str,
     *,
     fold: int = 0,
+    recipe: Recipe = "paper",
     out: Path | str = "runs",
     devices: int = 1,
     nodes: int = 1,
@@ -31,6 +33,7 @@ def train(
     Args:
         cohort: a cohort, or its folder.
         fold: which fold, from 0.
+        recipe: defaults of the options: "paper", or "strong", what the network in this package was trained with.
         out: where the folders of runs are.
         devices: GPUs (or processes, on a machine without) that share each batch.
         nodes: machines with so many devices each, started by torchrun or srun.
@@ -44,7 +47,7 @@ def train(
         The run: `path` is its folder, `rows()` has the metrics of each test image, `history()` a row per epoch.
 
     Raises:
-        UsageError: for an unknown option, loss, network or fold, or a value that cannot be.
+        UsageError: for an unknown recipe, option, loss, network or fold, or a value that cannot be.
         DataError: for a cohort that is not as it must be.
         RunError: for a training that cannot be finished, such as one whose loss is no longer a number.
 
@@ -54,7 +57,7 @@ def train(
     """
     opened = open_cohort(cohort)
     folder = run(
-        experiment_on(opened, **options),
+        experiment_on(opened, **with_recipe(recipe, options)),
         opened,
         fold,
         Path(out),
