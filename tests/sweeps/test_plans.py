@@ -340,7 +340,8 @@ def test_the_studies_of_the_documentation_can_be_run(path, cohort):
 
 
 def test_the_command_takes_protocol_and_letter_and_says_how_the_cohort_differs(cohort, tmp_path):
-    asked = ["sweep", str(cohort.root), "--losses", "sm-bce-b-nz", "--protocol", "paper", "--letter", "--width", "2"]
+    asked = ["sweep", str(cohort.root), "--losses", "sm-bce-b-nz", "--protocol", "paper", "--letter"]
+    asked += ["--width", "2", "--precision", "float32", "--memory", "contiguous", "--threads", "1"]
     result = CliRunner().invoke(app, [*asked, "--dry-run", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "the paper's protocol has 107 images of INbreast" in result.output

@@ -25,6 +25,7 @@ KINDS = {  # the colours of Fig. 2: green true, orange predicted, yellow both
 GLOW = ListedColormap(  # dark cells add little, bright ones much; the mammogram shows through the dark ones
     np.c_[colormaps["inferno"](np.linspace(0.3, 1, 256))[:, :3], np.linspace(0.04, 0.85, 256)]
 )
+SHARPNESS = 150  # dots per inch of the picture
 MOST_ALIKE = 16  # cells with the same number beyond which it is left to the colour
 MOST_LABELS = 64  # numbers in one panel; beyond, only the largest
 LEGIBLE = 15  # points that a number needs; in narrower cells too only the largest
@@ -83,7 +84,7 @@ def outlines(field: np.ndarray, level: float) -> list[np.ndarray]:
 def picture(subject: Subject, ledger: Ledger) -> bytes:
     """The figure as a PNG file."""
     buffer = BytesIO()
-    draw(subject, ledger).savefig(buffer, format="png", dpi=150)
+    draw(subject, ledger).savefig(buffer, format="png", dpi=SHARPNESS)
     return buffer.getvalue()
 
 
