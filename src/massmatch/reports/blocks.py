@@ -16,7 +16,7 @@ from massmatch.reports.charts import Panel, Ranks, RowChart
 
 @dataclass(frozen=True)
 class Heading:
-    """A line above what follows within a section."""
+    """A heading within a section, above what follows."""
 
     text: str
     kind: str = "heading"
@@ -24,7 +24,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Words:
-    """A paragraph; `soft` for what explains rather than tells."""
+    """A paragraph; `soft` where it explains rather than reports."""
 
     text: str
     soft: bool = False
@@ -41,7 +41,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Names with what belongs to them: "facts" as numbers in boxes, "terms" with their definitions."""
+    """Names with their values: as "facts" numbers in boxes, as "terms" a list of definitions."""
 
     pairs: Sequence[tuple[str, str]]
     kind: str = "facts"
@@ -49,7 +49,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Code:
-    """Text as it stands in a file, folded."""
+    """The text of a file, in a block that is folded at first."""
 
     summary: str
     text: str
@@ -69,7 +69,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart under its title: "rows", "panels" or "ranks"."""
+    """A chart below its title; its kind is "rows", "panels" or "ranks"."""
 
     title: str
     caption: str
@@ -79,7 +79,7 @@ class Chart:
 
     @property
     def kind(self) -> str:
-        """How it is drawn."""
+        """The kind of drawing, by which the template chooses its macro."""
         return "rows" if self.chart is not None else "ranks" if self.ranks is not None else "panels"
 
 
@@ -106,7 +106,7 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictures:
-    """The same image with the contours of several losses."""
+    """The same image several times, each with the contours of one loss."""
 
     title: str
     caption: str
@@ -117,7 +117,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Key:
-    """What the colours of the contours mean."""
+    """The legend: what the colours of the contours mean."""
 
     kind: str = "key"
 
@@ -126,7 +126,7 @@ Block = Heading | Words | Lines | Pairs | Code | Table | Chart | Pictures | Key
 
 
 class Section(NamedTuple):
-    """A part of the report with its place in the navigation."""
+    """A part of the report: its title, its place in the navigation, and its blocks."""
 
     anchor: str
     title: str
@@ -134,12 +134,12 @@ class Section(NamedTuple):
 
 
 def tables(sections: Sequence[Section]) -> list[Table]:
-    """All tables of a report."""
+    """All tables of a report, in the order of its sections."""
     return [block for section in sections for block in section.blocks if isinstance(block, Table)]
 
 
 def mammograms(sections: Sequence[Section]) -> list[Mammogram]:
-    """All images that the page must hold, each once."""
+    """All images that the page must hold, each of them once."""
     shown = [block.mammogram for section in sections for block in section.blocks if isinstance(block, Pictures)]
     return list(dict.fromkeys(shown))
 

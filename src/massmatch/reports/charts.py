@@ -23,7 +23,7 @@ class Axis(NamedTuple):
     ticks: tuple[tuple[float, str], ...]
 
     def at(self, value: float) -> float:
-        """Percent of the way along the axis, kept on it."""
+        """The place of a value in percent of the axis' length, kept between 0 and 100."""
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(max(share, 0.0), 1.0), 2)
 
@@ -84,7 +84,8 @@ def _placed(line: Axis) -> tuple[tuple[float, str], ...]:
 
 
 def boxes(values: Mapping[str, Sequence[float]]) -> RowChart:
-    """A box per name for fractions from 0 to 1: quartiles and median, a diamond for the mean, 5th to 95th percentile.
+    """One box for each name, of fractions from 0 to 1: quartiles and median, a diamond for the mean, whiskers from the
+    5th to the 95th percentile.
 
     Undefined values (NaN) are left out, and their number is in the row's text.
     """
@@ -109,7 +110,7 @@ def _box(name: str, values: np.ndarray, line: Axis) -> Row:
 
 
 class Interval(NamedTuple):
-    """A difference with the interval it may lie in; `supported` differences are drawn full, others hollow."""
+    """A difference and its confidence interval; `supported` ones are drawn as full dots, others as rings."""
 
     name: str
     value: float
@@ -120,7 +121,7 @@ class Interval(NamedTuple):
 
 
 def forest(intervals: Sequence[Interval], *, percent: bool) -> RowChart:
-    """Differences with their intervals about a line at 0."""
+    """Differences with their confidence intervals, about a line at 0."""
     line = axis([0.0, *(v for i in intervals for v in (i.value, i.low, i.high))], percent=percent)
     return RowChart(_placed(line), tuple(_interval(i, line) for i in intervals), line.at(0.0))
 
@@ -134,7 +135,7 @@ def _interval(given: Interval, line: Axis) -> Row:
 
 
 def dots(values: Mapping[str, Mapping[str, float]], texts: Mapping[str, str], *, percent: bool = True) -> RowChart:
-    """A dot per run, named by `values[name][run]`, and a tick at their mean."""
+    """A dot for each run, named as `values[name][run]` is, and a tick at the mean of each name."""
     line = axis([0.0, *(v for runs in values.values() for v in runs.values())], percent=percent)
     return RowChart(_placed(line), tuple(_dots(name, runs, texts[name], line) for name, runs in values.items()))
 
@@ -149,7 +150,7 @@ def _dots(name: str, runs: Mapping[str, float], text: str, line: Axis) -> Row:
 
 
 class Curve(NamedTuple):
-    """One line of a panel: its pieces (broken where a value is undefined), as SVG points, and what it is."""
+    """One line of a panel: its pieces as SVG points (it is broken where a value is undefined), and its kind."""
 
     pieces: tuple[str, ...]
     says: str
@@ -177,7 +178,7 @@ def panel(
     labels: tuple[str, str],
     says: str,
 ) -> Panel:
-    """A panel of `lines`: (kind, what it is, xs, ys)."""
+    """A panel with one curve for each of `lines`, which are (kind, name, xs, ys)."""
     curves = tuple(Curve(_pieces(xs, ys, x_axis, y_axis), what, kind) for kind, what, xs, ys in lines)
     x_ticks = tuple((_x(value, x_axis), text) for value, text in x_axis.ticks)
     y_ticks = tuple((_y(value, y_axis), text) for value, text in y_axis.ticks)
@@ -207,7 +208,7 @@ RANKS_AXIS, RANKS_LINE, LETTER = 340, 20, 7.0  # of a critical-difference diagra
 
 
 class Rank(NamedTuple):
-    """One name of a critical-difference diagram: where its mark stands and where its label."""
+    """One name of a critical-difference diagram: where its mark and its label stand."""
 
     name: str
     text: str
@@ -217,7 +218,9 @@ class Rank(NamedTuple):
 
 
 class Ranks(NamedTuple):
-    """A critical-difference diagram (Demsar 2006): best rank on the left, joined names cannot be told apart."""
+    """A critical-difference diagram (Demsar 2006): the best rank on the left, and lines that join names which the test
+    cannot tell apart.
+    """
 
     side: float  # for the names, on either side of the axis
     width: float
@@ -231,7 +234,7 @@ class Ranks(NamedTuple):
 
 
 def ranks(mean_ranks: Mapping[str, float], groups: Sequence[Sequence[str]], critical: float) -> Ranks:
-    """The diagram of mean ranks (1 = best); `groups` are names that the test cannot tell apart."""
+    """The diagram of mean ranks (1 is best); `groups` are names that the test cannot tell apart."""
     ordered = sorted(mean_ranks, key=lambda name: (mean_ranks[name], name))
     count = len(ordered)
     low = math.floor(min(mean_ranks.values()))

@@ -35,12 +35,12 @@ def side_by_side(of: Subject, draws: int) -> list[Block]:
 
 
 def _with_mass(rows: pd.DataFrame) -> pd.DataFrame:
-    """The images with mass: two empty masks agree without any skill."""
+    """The rows of images with mass: on others two empty masks agree without any skill."""
     return rows[~rows["truth_empty"].astype(bool)]
 
 
 def differences(of: Subject, draws: int) -> list[Block]:
-    """Every system against the baseline: as intervals, as a table, as the paper's row, as ranks."""
+    """Every system compared with the baseline: intervals as a chart and as a table, the paper's row, ranks."""
     if len(of.order) < 2:
         return [Words("There is one loss only: nothing to compare it with.")]
     return [
@@ -69,7 +69,7 @@ def _interval(line: pd.Series) -> Interval:
 
 
 def interval(name: str, value: float, low: float, high: float, supported: bool) -> Interval:
-    """With its text."""
+    """The interval of a difference for the chart, with its numbers as text."""
     return Interval(name, value, low, high, supported, with_limits(value, low, high))
 
 
@@ -94,7 +94,7 @@ def _papers_row(of: Subject, draws: int) -> Table:
 
 
 def with_limits(value: float, low: float, high: float, metric: str = "dsc") -> str:
-    """A difference with its interval, where it has one: +1.2 (−0.3 to 2.7)."""
+    """A difference with its interval, if it has one, as text: +1.2 (−0.3 to 2.7)."""
     text, *limits = (signed(each, column_of(metric)) for each in (value, low, high))
     return text if math.isnan(low) else f"{text} ({' to '.join(limits)})"
 
@@ -139,7 +139,7 @@ OPTIONS = {  # Figure 3: option, its default, the other values, what it asks
 
 
 def figure_3(of: Subject, draws: int) -> list[Block]:
-    """The paper's two ablations, where losses with and without their option were run."""
+    """The paper's two ablations, where runs with and without the option in question were made."""
     blocks: list[Block] = []
     for part, (option, default, question) in OPTIONS.items():
         pairs = _pairs(of, option, default)

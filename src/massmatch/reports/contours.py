@@ -17,7 +17,9 @@ MOST_SHOWN = 8  # losses side by side: as many as the rows of Table 2, and what 
 
 
 def pictures(of: Subject, each: int) -> list[Block]:
-    """Up to `each` images of every kind with the contours of every loss shown; or why there are none."""
+    """Up to `each` images of every kind with the contours of every loss shown, or a sentence that says why there are
+    none.
+    """
     if of.cohort is None:
         return [Lines([f"No pictures: {of.why}."], kind="warning")]
     runs = side_by_side(of)
@@ -55,7 +57,7 @@ def _rule(of: Subject) -> str:
 
 
 def side_by_side(of: Subject) -> dict[str, Run]:
-    """The runs to show, by system: of the seed and fold that most systems have (the lowest of these)."""
+    """The run of each system that is shown: of the seed and fold that most systems have (the lowest of these)."""
     by_part: dict[tuple[int, int], dict[str, Run]] = {}
     for run, system in zip(of.runs, systems(of.runs), strict=True):
         by_part.setdefault((run.seed, run.fold), {})[system] = run

@@ -8,7 +8,7 @@ from massmatch.runs.atomic import write_atomic
 
 
 def write_tables(folder: Path, tables: Sequence[Table]) -> None:
-    """<name>.md, .tex and .csv of each."""
+    """Write each table as <name>.md, <name>.tex and <name>.csv into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for each in tables:
         write_atomic(folder / f"{each.name}.md", each.table.markdown().encode())

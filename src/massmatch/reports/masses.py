@@ -16,7 +16,9 @@ MOST_FALSE = 8.0  # per image: the highest rate of the CPM, and the end of the c
 
 
 def froc_curves(of: Subject) -> list[Block]:
-    """The curve of every system that has candidates, and its sensitivities; or why there is none."""
+    """The FROC curve of every system with candidates and its sensitivities, or a sentence that says why there are
+    none.
+    """
     curves = _curves(of)
     lacking = [system for system in of.order if system not in curves]
     if not curves:
@@ -49,7 +51,7 @@ def froc_curves(of: Subject) -> list[Block]:
 
 
 class Froc(NamedTuple):
-    """Of one system: the curve, and the candidates and images behind it."""
+    """The FROC curve of one system, and the candidates and images that it is made of."""
 
     curve: pd.DataFrame
     pieces: pd.DataFrame
@@ -119,7 +121,7 @@ def _fraction(rate: float) -> str:
 
 
 def normal_images(of: Subject) -> list[Block]:
-    """What is predicted where there is no mass; or that no such image was tested."""
+    """How much is predicted on images without mass, or a sentence that says that no such image was tested."""
     normal = of.rows[of.rows["truth_empty"].astype(bool)]
     heading = Heading("False alarms on images without mass")
     if normal.empty:

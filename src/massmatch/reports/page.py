@@ -141,7 +141,7 @@ class ByName(Subject):
 
     @cached_property
     def order(self) -> list[str]:
-        """By name."""
+        """The names of the systems in alphabetical order."""
         return sorted(set(self.rows["system"]))
 
 

@@ -5,6 +5,6 @@ from massmatch.models import MODELS
 
 
 def is_reconstruction(loss: str, model: str) -> bool:
-    """Whether the loss (options behind it do not matter) or the network is one."""
+    """Whether the loss, whatever its options, or the network of a system is a reconstruction."""
     entries = LOSSES.get(LossSpec.parse(loss).name), MODELS.get(model)
     return any(entry is not None and entry.is_reconstruction for entry in entries)

@@ -14,7 +14,7 @@ WIDE = 7  # columns that a page of text holds
 
 
 class Line(NamedTuple):
-    """One line as people read it."""
+    """One line of a table as people read it: its name and its cells as text."""
 
     name: str
     cells: tuple[str, ...]
@@ -23,7 +23,7 @@ class Line(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What people read, and the numbers behind it."""
+    """A table: the text that people read, and the numbers behind it."""
 
     title: str
     headings: tuple[str, ...]  # the first stands above the names
@@ -32,11 +32,11 @@ class Table(NamedTuple):
     values: pd.DataFrame  # full precision, fractions as fractions; written as CSV
 
     def markdown(self) -> str:
-        """The table with title and note."""
+        """The table in Markdown, with its title and note."""
         return f"**{_md(self.title)}**\n\n{rows_markdown(self.headings, self.lines)}\n{_md(self.note)}\n"
 
     def latex(self, label: str = "") -> str:
-        """A table environment; needs the packages booktabs and graphicx. `label`: for \\ref.
+        """The table as a LaTeX environment, which needs the packages booktabs and graphicx. `label`: for \ref.
 
         More than WIDE columns are shrunk to the width of the text.
         """
@@ -61,19 +61,19 @@ class Table(NamedTuple):
         )
 
     def csv(self) -> str:
-        """The values, as they were computed."""
+        """The numbers behind the table as csv, in full precision."""
         return self.values.to_csv(index=False)
 
 
 def rows_markdown(headings: Sequence[str], lines: Sequence[Line]) -> str:
-    """The lines alone, numbers to the right."""
+    """The lines of a table in Markdown without its title, numbers to the right."""
     head = [[_md(h) for h in headings], ["---", *["---:"] * (len(headings) - 1)]]
     body = [[_md(line.name), *(_bold(c, i in line.strong) for i, c in enumerate(line.cells))] for line in lines]
     return "".join("| " + " | ".join(row) + " |\n" for row in [*head, *body])
 
 
 def tex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """The text with LaTeX's special characters escaped."""
     return "".join(TEX.get(character, character) for character in text)
 
 

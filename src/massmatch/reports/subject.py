@@ -31,36 +31,36 @@ class Subject:
 
     @property
     def group(self) -> Group:
-        """The runs that are compared."""
+        """The group of runs that are compared."""
         return self.collection.groups[0]
 
     @property
     def runs(self) -> list[Run]:
-        """Of the group."""
+        """The runs of the group that is compared."""
         return self.group.runs
 
     @cached_property
     def histories(self) -> pd.DataFrame:
-        """Epochs of the group's runs, tidy."""
+        """The epochs of the group's runs, one row for each, with the run's columns."""
         return tidy(self.runs, "history")
 
     @cached_property
     def candidates(self) -> pd.DataFrame:
-        """Predicted pieces of the group's runs, tidy; empty where no run wrote them."""
+        """The predicted pieces of the group's runs, one row for each; empty where no run wrote them."""
         return tidy(self.runs, "candidates")
 
     @cached_property
     def order(self) -> list[str]:
-        """The systems as the tables order them."""
+        """The names of the systems in the order in which the tables show them."""
         return ordered(self.rows)
 
     def of(self, system: str) -> pd.DataFrame:
-        """The rows of one system."""
+        """The rows of the system with this name."""
         return self.rows[self.rows["system"] == system]
 
     @cached_property
     def reconstructions(self) -> list[str]:
-        """Systems that are marked, in order."""
+        """The names of the systems that are reconstructions, in their order."""
         rows = self.rows.drop_duplicates("system")
         marked = {
             s
@@ -71,12 +71,14 @@ class Subject:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """All in which the runs agree."""
+        """The settings in which all runs of the group agree, by name."""
         return self.group.facts
 
 
 def subject(collection: Collection, cohort: Cohort | None, baseline: str | None) -> Subject:
-    """What to report. ValueError where no run is finished or the baseline is not there."""
+    """The subject of a report about a collection. Raises UsageError where no run is finished or the baseline is not
+    there.
+    """
     if not collection.finished:
         reasons = "; ".join(f"{each.folder}: {each.state}, {each.reason}" for each in collection.unfinished[:3])
         raise UsageError(f"no run is finished, so there is nothing to report ({reasons})")
@@ -100,7 +102,7 @@ def _fitting(cohort: Cohort | None, fingerprint: str) -> tuple[Cohort | None, st
 
 
 def carried(run: Run) -> dict[str, Any]:
-    """What the weights of a run say about themselves; nothing where they are gone or damaged."""
+    """The metadata in the weights of a run; empty where the weights are gone or damaged."""
     try:
         with safe_open(run.folder / WEIGHTS, "np") as file:
             return dict(json.loads((file.metadata() or {}).get("massmatch", "{}")))
@@ -117,15 +119,15 @@ def threshold(run: Run) -> float | None:
 
 
 def relative(folder: Path) -> str:
-    """The last two names of a run's folder, which tell it from others."""
+    """The last two parts of a run's path, which tell it from others."""
     return "/".join(folder.parts[-2:])
 
 
 def count(number: int, word: str, plural: str | None = None) -> str:
-    """ "1 run", "2 runs"."""
+    """A number with its noun: "1 run", "2 runs"."""
     return f"{number} {word if number == 1 else plural or word + 's'}"
 
 
 def listed(words: Sequence[str]) -> str:
-    """ "a, b and c"."""
+    """Names as an enumeration: "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -15,7 +15,7 @@ from massmatch.training.thresholds import at_end, searched_before
 
 
 def summary(of: Subject, draws: int) -> list[Block]:
-    """Counts, what is supported, what warns, what is missing."""
+    """The first section: counts of runs and images, which differences are supported, warnings, and what is missing."""
     images = of.rows.drop_duplicates("id")
     facts = {
         "losses": len(of.order),
@@ -182,7 +182,7 @@ METRICS = (
 
 
 def methods(of: Subject) -> list[Block]:
-    """Definitions, what was run, on what, with what."""
+    """The last section: definitions, the settings of the runs, the machines that they ran on, and the data."""
     shape = of.rows[["rows", "cols"]].drop_duplicates() if "rows" in of.rows else pd.DataFrame()
     sizes = listed([f"{rows} × {cols}" for rows, cols in shape.to_numpy().tolist()][:4])
     at = f" Measured at {sizes} pixels, the size of the cohort's images." if sizes else ""

@@ -148,21 +148,21 @@ def ordered(rows: pd.DataFrame) -> list[str]:
 
 
 def number(value: float, column: Column, digits: int = 1) -> str:
-    """In percent where the column is."""
+    """A number as the column shows it: in percent, or as it is."""
     if math.isnan(value):
         return "–"
     return f"{value * (100 if column.percent else 1):.{digits}f}".replace("-", "−")
 
 
 def interval(found: Estimate, column: Column) -> str:
-    """Both ends."""
+    """The ends of a confidence interval as text, "71.2 to 75.0"; a dash where there is none."""
     if math.isnan(found.low):
         return "–"
     return f"{number(found.low, column)} to {number(found.high, column)}"
 
 
 def spread_text(cell: Estimate, column: Column) -> str:
-    """Mean, and ± SD where there is more than one run."""
+    """The mean as text, with ± SD where there is more than one run."""
     sd = "" if math.isnan(cell.sd) else f" ± {number(cell.sd, column)}"
     return number(cell.value, column) + sd
 

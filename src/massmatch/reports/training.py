@@ -14,7 +14,7 @@ from massmatch.statistics.spread import CONVERGED, convergence, spread, unstable
 
 
 def training(of: Subject) -> list[Block]:
-    """Curves of loss and validation DSC per system, then what became of the runs."""
+    """The section about training: learning curves, runs that learned nothing, and how much runs differ."""
     return [
         *curves(of),
         Heading("Runs that learned nothing"),
@@ -25,7 +25,7 @@ def training(of: Subject) -> list[Block]:
 
 
 def curves(of: Subject) -> list[Block]:
-    """Curves of validation DSC and loss per system."""
+    """The curves of validation DSC and of loss, one panel for each system."""
     epochs = axis([1, of.histories["epoch"].max()], whole=True, tight=True, most=5)
     lines = "A line per run (fold and seed). Rest the pointer on a line to read which."
     dsc = axis([0.0, *of.histories["val_dsc_pooled"]], percent=True, most=5)

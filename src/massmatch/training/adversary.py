@@ -15,18 +15,22 @@ BETAS = (0.0, 0.9)
 
 
 class Adversary(NamedTuple):
-    """Critics, how they learn, and how much they weigh."""
+    """The critics of a run, their optimiser, and the weight of their penalty in the loss of the segmentation
+    network.
+    """
 
     critics: MultiScaleCritics
     optimizer: torch.optim.Optimizer
     weight: float
 
     def penalty(self, images: Tensor, logits: Tensor) -> Tensor:
-        """What a prediction costs that the critics see through."""
+        """The weighted adversarial loss of a prediction: high where the critics tell it from a true mask."""
         return self.weight * adversarial_loss(self.critics, images, logits.float().sigmoid())
 
     def learn(self, fabric: Fabric, images: Tensor, logits: Tensor, target: Tensor, weight: float) -> None:
-        """One step of the critics on a batch (of which this process has a part of that weight) and its prediction."""
+        """Let the critics take one step on a batch and its prediction. `weight` is the share of the whole batch that
+        this process has.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         value = critic_loss(self.critics, images, logits.detach().float().sigmoid(), target.float())
         (value * weight).backward()
@@ -35,7 +39,7 @@ class Adversary(NamedTuple):
 
 
 def make_adversary(experiment: Experiment, device: torch.device) -> Adversary | None:
-    """The critics of an experiment, with the first weights of its seed; None without any."""
+    """The critics that an experiment asks for, with the first weights of its seed; None where it asks for none."""
     if experiment.adversarial == 0:
         return None
     with torch.random.fork_rng():

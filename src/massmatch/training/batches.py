@@ -129,7 +129,9 @@ class Order(Sampler[list[int]]):
 
 
 class Loader:
-    """The batches of each epoch. With workers, so many processes make them, and live until the end of the training."""
+    """The batches of each epoch. With `workers`, so many processes make them, which live until the end of the
+    training.
+    """
 
     def __init__(self, samples: Samples, batch_size: int, seed: int, *, share: Share = ALONE, workers: int = 0) -> None:
         self.order = Order(len(samples), batch_size, seed, share)

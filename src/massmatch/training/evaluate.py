@@ -69,26 +69,26 @@ class Measured(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Iterable["Measured"], ids: Sequence[str]) -> "Measured":
-        """Of images measured apart, in the order of `ids`."""
+        """The results of several processes in one, with the rows in the order of `ids`."""
         rows, candidates = zip(*parts, strict=True)
         return cls(
             *(in_order(pd.concat([t for t in tables if len(t)] or tables[:1]), ids) for tables in (rows, candidates))
         )
 
     def write(self, out: Path) -> None:
-        """candidates.csv and rows.csv in a folder, each whole or not at all."""
+        """Write candidates.csv and rows.csv into a folder; each appears whole or not at all."""
         write_rows(out / CANDIDATES, self.candidates)
         write_rows(out / ROWS, self.rows)
 
 
 def in_order(table: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
-    """Rows sorted as their images are in `ids`."""
+    """The rows of a table, sorted as their images are in `ids`."""
     place = {id: n for n, id in enumerate(ids)}
     return table.sort_values("id", key=lambda column: column.map(place), kind="stable", ignore_index=True)
 
 
 def facts_of(sample: Sample) -> dict[str, Any]:
-    """Which image, and what is known about it."""
+    """The columns that identify an image: id, patient, side, view, density, and where its spacing comes from."""
     source = sample.facts.get("spacing_source")
     return {
         "id": sample.id,
@@ -107,7 +107,9 @@ def measure(
     spacing_mm: tuple[float, float] | None,
     threshold: float,
 ) -> dict[str, Any]:
-    """One row, in the frame of the arrays: which image, share of it that is mass, every metric, the lesions."""
+    """The row of one image, in the frame of the arrays: its identity, the share of it that is mass, every metric, the
+    counts of lesions.
+    """
     mask, truth = probability > threshold, instances > 0
     return {
         **facts_of(sample),
@@ -137,7 +139,8 @@ def evaluate(
     out: Path | None = None,
     tick: Tick = lambda: None,
 ) -> Measured:
-    """Rows and candidates; with `out` also the probabilities of each image as 16-bit `<id>.png` (65535 = 1).
+    """Measure a network on images of a cohort: rows and candidates; with `out` the probabilities too, as `<id>.png` of
+    16 bits (65535 = 1).
 
     `orientation`: see `predicted_as_learned`.
     """
@@ -184,12 +187,12 @@ def evaluate_native(
 
 
 def write_rows(path: Path, rows: pd.DataFrame) -> None:
-    """A table as csv, whole or not at all."""
+    """Write a table as csv; the file appears whole or not at all."""
     write_atomic(path, rows.to_csv(index=False).encode())
 
 
 class Finished(NamedTuple):
-    """What measuring a run takes: its best weights, its images and the experiment."""
+    """What measuring a finished run takes: best weights, experiment, threshold, and the ids of its test images."""
 
     model: nn.Module
     experiment: Experiment
@@ -198,7 +201,9 @@ class Finished(NamedTuple):
 
     @classmethod
     def of(cls, out: Path, cohort: Cohort) -> "Finished":
-        """FileNotFoundError for a run without weights, ValueError if the cohort has changed since."""
+        """Read a run's weights and settings. Raises UsageError for a run without weights, or if the cohort has changed
+        since.
+        """
         facts_of_run = RunFolder(out).experiment()
         model, facts = load_weights(out / WEIGHTS, own=(facts_of_run["model"],))
         experiment = Experiment(**facts["experiment"])
@@ -212,7 +217,7 @@ class Finished(NamedTuple):
         return cls(model, experiment, facts["threshold"], parts.test)
 
     def ticking(self, watch: Watch) -> Tick:
-        """Tells `watch` after each image."""
+        """What is called after each image and tells `watch` how many are done."""
         images, of, epochs = iter(range(1, len(self.test) + 1)), len(self.test), self.experiment.epochs
         return lambda: watch(Progress("test", next(images), of, epochs, epochs, math.nan, math.nan))
 

@@ -41,7 +41,9 @@ from massmatch.training.tracking import Trackers
 
 
 class Job(NamedTuple):
-    """One run, as it is handed to the processes that train it."""
+    """What every process of a run is handed: the experiment, its cohort and fold, the run's folder, and options of the
+    machine.
+    """
 
     experiment: Experiment
     cohort: Cohort
@@ -54,14 +56,14 @@ class Job(NamedTuple):
 
 
 def seeded_model(experiment: Experiment) -> nn.Module:
-    """The network with the first weights of its seed."""
+    """A new network, whose first weights follow from the seed alone."""
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         return make_model(experiment.model, experiment.width)
 
 
 def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
-    """The epochs that are left, on every process of a run; the first one writes and watches.
+    """Train the epochs that are left, on every process of a run; the first one writes and reports progress.
 
     Raises DataError for a training part without a mass, RunError as `Step` does, StoppedError after the
     step in which a signal came; the checkpoint of the epoch before is there then.
@@ -104,7 +106,7 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
 
 
 def moving(fabric: Fabric, job: Job, loss: ImageLoss, train: Samples, steps: int) -> tuple[Step, Progressed]:
-    """The step of a training, and what of it a checkpoint holds."""
+    """The step of a training, and the parts of it that a checkpoint holds."""
     experiment = job.experiment
     if not any(sample.mask.any() for sample in train.samples):
         raise DataError(f"masks/: none of the {len(train)} training images has a mass: look with massmatch check")
@@ -128,7 +130,7 @@ def moving(fabric: Fabric, job: Job, loss: ImageLoss, train: Samples, steps: int
 
 
 def what(job: Job) -> dict[str, Any]:
-    """What a checkpoint of a run belongs to, and the versions that write it."""
+    """The facts that tie a checkpoint to its run, and the versions that wrote it."""
     of = {name: getattr(job.experiment, name) for name in ("model", "width", "loss", "seed", "cohort", "fingerprint")}
     return {**of, "fold": job.fold, "versions": {name: version(name) for name in ("massmatch", "torch")}}
 
@@ -136,7 +138,7 @@ def what(job: Job) -> dict[str, Any]:
 def one_epoch(
     step: Step, loader: Loader, epoch: int, history: list[Row], job: Job, watch: Watch, stop: Stop
 ) -> dict[str, Any]:
-    """Learn from every batch; epoch, mean loss and when it began."""
+    """Learn from every batch of an epoch. Returns the epoch's number, its mean loss, and when it began."""
     start, per_epoch, epochs = time.perf_counter(), len(loader.order), job.experiment.epochs
     step.network.train()
     step.loss.set_epoch(epoch, epochs)
@@ -201,7 +203,7 @@ def validated(fabric: Fabric, network: Any, samples: Samples, threshold: float |
 
 
 def warn_of_end(out: Path, threshold: float) -> None:
-    """Say that the search for a threshold stopped at an end of its range."""
+    """Warn where the search for a threshold stopped at an end of its range."""
     if at_end(threshold):
         which = "lowest" if threshold < 0.5 else "highest"
         warnings.warn(

@@ -53,7 +53,8 @@ def run(
     strict_resume: bool = False,
     speed: Speed | None = None,
 ) -> Path:
-    """Train and measure one fold; its folder. A run that is done is left alone, a cut-off one goes on.
+    """Train one fold and measure it; returns its folder. A run that is done is left alone, one that was interrupted
+    goes on.
 
     `devices` and `nodes`: how many processes share each batch, on one machine and on how many machines, which see one
     file system. `workers`: processes that load images for each of them. `track`: names of TRACKERS. `strict_resume`:
@@ -98,7 +99,7 @@ def run(
 
 
 def work(fabric: Fabric, watch: Watch, stop: Stop, job: Job) -> None:
-    """What every process of a run does."""
+    """What every process of a run does: train, and measure its share of the test part."""
     with isolated(job.recorded.threads, job.experiment.seed):
         train(fabric, job, watch, stop)
         fabric.barrier()  # the best weights are on the disk now
@@ -111,7 +112,7 @@ def work(fabric: Fabric, watch: Watch, stop: Stop, job: Job) -> None:
 
 
 def measure_together(fabric: Fabric, job: Job, watch: Watch) -> None:
-    """`evaluate_run`, of which each process does its share: every image once, rows in the order of the test part."""
+    """Measure as `evaluate_run` does, each process its share: every image once, rows in the order of the test part."""
     if fabric.world_size == 1:
         evaluate_run(job.out, job.cohort, watch)
         return
@@ -166,7 +167,7 @@ def prepared(out: Path) -> Iterator[None]:
 
 
 def announce_mending(out: Path, fault: str) -> None:
-    """Warn that the tables of a run that is done are written again. RunError where it has nothing to do so from."""
+    """Warn that the tables of a finished run are written again. Raises RunError where its checkpoint is gone."""
     if not (out / CHECKPOINT).is_file():
         raise RunError(
             f"{out} is done, but {fault}; without its {CHECKPOINT} it cannot be mended: remove the folder to start "
@@ -182,7 +183,9 @@ def forget_failure(out: Path) -> None:
 
 @contextmanager
 def awaited(out: Path) -> Iterator[None]:
-    """The folder of a run that another process, on the same file system, prepares. OSError after PATIENCE seconds."""
+    """The folder of a run, once another process on the same file system has prepared it. Raises OSError after PATIENCE
+    seconds.
+    """
     end = time.monotonic() + PATIENCE
     while not (out / EXPERIMENT).is_file():
         if time.monotonic() > end:
@@ -203,7 +206,8 @@ def space(cohort: Cohort, parts: Split, model: nn.Module, *, averaged: bool = Fa
 
 @contextmanager
 def isolated(threads: int, seed: int) -> Iterator[None]:
-    """Threads and random numbers of a run; afterwards, those of before.
+    """Within this context a run has its own number of threads and its own random numbers; afterwards those of before
+    are back.
 
     Threads are part of an experiment: they change the order in which floats are added.
     """

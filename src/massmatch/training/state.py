@@ -20,7 +20,9 @@ from massmatch.training.distributed.collectives import gathered
 
 
 class Progressed(NamedTuple):
-    """The parts of a run that a checkpoint holds; `about` says what they belong to."""
+    """The parts of a run that change while it trains, and that a checkpoint holds; `about` says which run they belong
+    to.
+    """
 
     fabric: Fabric
     about: Mapping[str, Any]
@@ -34,16 +36,20 @@ class Progressed(NamedTuple):
 
     @property
     def kept(self) -> nn.Module:
-        """The network that is validated and written: the average of the weights, or the network itself."""
+        """The network that is validated and written: the average of the weights where there is one, otherwise the
+        network itself.
+        """
         return self.model if self.average is None else self.average.module
 
     @property
     def parts(self) -> dict[str, Any]:
-        """Those that this run has."""
+        """The names and objects of the parts that this run has."""
         return {name: part for name, part in self._asdict().items() if part is not None and hasattr(part, "state_dict")}
 
     def save(self, path: Path, history: list[Row]) -> None:
-        """After an epoch, on every process; the first one writes."""
+        """Write a checkpoint after an epoch. Every process calls it, since each has random numbers of its own; the
+        first one writes.
+        """
         rng = gathered(self.fabric, random_state())
         if self.fabric.is_global_zero:
             state = {name: part.state_dict() for name, part in self.parts.items()}
@@ -51,7 +57,7 @@ class Progressed(NamedTuple):
             save_checkpoint(path, {**state, "scaler": scaler, "history": history, "rng": rng}, self.about)
 
     def resume(self, path: Path, *, strict: bool = False) -> list[Row]:
-        """Load the checkpoint, if there is one; the rows of the epochs that are done.
+        """Load the checkpoint, if there is one, and return the history rows of the epochs that are done.
 
         Raises UsageError where there is none to be trusted; with `strict`, also where it is not the last one.
         """
@@ -71,7 +77,9 @@ class Progressed(NamedTuple):
         return state["history"]
 
     def set_aside(self, path: Path, where: Path) -> None:
-        """Move a damaged checkpoint away once all have seen it, lest the next one pushes the sound one out."""
+        """Move a damaged checkpoint away once all processes have seen it, so that the next one does not displace the
+        sound one.
+        """
         if where != path:
             self.fabric.barrier()
             if self.fabric.is_global_zero and path.is_file():
@@ -105,7 +113,7 @@ def sound(path: Path, about: Mapping[str, Any], *, strict: bool = False) -> tupl
 
 
 def random_state() -> dict[str, Any]:
-    """Of Python, NumPy, PyTorch and the GPUs, in types that are plain data."""
+    """The states of the random generators of Python, NumPy, PyTorch and the GPUs, as plain data."""
     kind, keys, *rest = np.random.get_state(legacy=True)  # whatever a network or loss draws from it
     return {
         "python": random.getstate(),

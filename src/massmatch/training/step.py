@@ -20,7 +20,7 @@ SMALLEST_SCALE, PATIENCE = 1.0, 20  # a float16 run whose gradients still overfl
 
 
 class Step:
-    """Everything that moves, and how it moves."""
+    """One step of a training, called with a batch: network, loss, optimiser and what else changes while it learns."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class Step:
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
-        """What keeps small gradients of float16 from becoming 0; None in other number formats."""
+        """The scaler that keeps small gradients of float16 from becoming 0; None in other number formats."""
         return getattr(self.fabric.strategy.precision, "scaler", None)
 
     def __call__(self, batch: Batch, epoch: int) -> float:
-        """Learn from a batch; the loss of it before.
+        """Learn from a batch and return its loss before the step.
 
         Raises RunError, before anything is learned, with the images and with what is not finite: the
         network's output (and from which layer on), the loss, or the gradient. MemoryError, with what to do, where the
@@ -57,7 +57,7 @@ class Step:
             return self.learn(batch, f"in epoch {epoch + 1} on the images {batch.ids}")
 
     def learn(self, batch: Batch, where: str) -> float:
-        """The same, where memory suffices."""
+        """The step itself, without advice about memory."""
         if self.fabric.world_size > 1:
             let_count(self.network, batch.weight > 0)
         images = self.fabric.to_device(batch.images.to(memory_format=self.layout))
@@ -79,7 +79,7 @@ class Step:
         return float(value.item())
 
     def move(self, where: str) -> None:
-        """Change the weights by their gradient, or skip the step where float16 overflowed."""
+        """Change the weights by their gradient; skip the step where float16 overflowed."""
         self.fabric.strategy.precision.unscale_gradients(getattr(self.optimizer, "optimizer", self.optimizer))
         finite = self.gradient_is_finite()
         if not finite and self.scaler is None:
@@ -101,12 +101,12 @@ class Step:
                 )
 
     def gradient_is_finite(self) -> bool:
-        """Of all weights."""
+        """Whether the gradient of every weight is finite."""
         gradients = [p.grad for p in (*self.network.parameters(), *self.learned) if p.grad is not None]
         return bool(torch.isfinite(nn.utils.get_total_norm(gradients, norm_type=torch.inf)))
 
     def first_bad_gradient(self) -> str:
-        """The first weight whose gradient is not finite."""
+        """The name of the first weight whose gradient is not finite."""
         named = ((n, p.grad) for module in (self.network.module, self.loss) for n, p in module.named_parameters())
         return next(name for name, gradient in named if gradient is not None and not torch.isfinite(gradient).all())
 
@@ -159,7 +159,7 @@ def watched(network: nn.Module) -> Iterator[list[str]]:
 
 
 def main_output(outputs: Tensor | list[Tensor]) -> Tensor:
-    """The first of several outputs is the main one."""
+    """The output that is the segmentation: the first one of a network that gives several."""
     return outputs if isinstance(outputs, Tensor) else outputs[0]
 
 

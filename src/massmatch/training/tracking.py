@@ -17,15 +17,15 @@ from massmatch.runs.history import Row
 
 
 class Tracker(Protocol):
-    """Where curves go."""
+    """The interface of what curves are sent to: `log` after each epoch, `close` at the end."""
 
     logged: int  # epochs that are there already
 
     def log(self, row: Row) -> None:
-        """One epoch."""
+        """Send the numbers of one epoch."""
 
     def close(self, finished: bool) -> None:
-        """No more; whether the training is at its end."""
+        """End the connection; `finished` says whether the training came to its end."""
 
 
 class TensorBoard:
@@ -40,13 +40,13 @@ class TensorBoard:
         self.writer.add_text("experiment", text, 1)
 
     def log(self, row: Row) -> None:
-        """A scalar per column."""
+        """Write a scalar for each column of an epoch."""
         for name, value in numbers(row).items():
             self.writer.add_scalar(name, value, row["epoch"])
         self.writer.flush()
 
     def close(self, finished: bool) -> None:
-        """Close the file."""
+        """Close the file of events, whether the training came to its end or not."""
         self.writer.close()
 
 
@@ -92,12 +92,12 @@ class MLflow:
             return found.experiment_id
 
     def log(self, row: Row) -> None:
-        """A metric per column."""
+        """Send a metric for each column of an epoch."""
         for name, value in numbers(row).items():
             self.client.log_metric(self.run, name, value, step=row["epoch"])
 
     def close(self, finished: bool) -> None:
-        """FINISHED, or KILLED, as MLflow calls what may go on."""
+        """End the run with the status FINISHED, or KILLED, which is MLflow's word for a run that may go on."""
         self.client.set_terminated(self.run, "FINISHED" if finished else "KILLED")
 
 
@@ -105,7 +105,7 @@ TRACKERS: dict[str, tuple[type[Any], str]] = {"tensorboard": (TensorBoard, "tens
 
 
 class Trackers:
-    """All that were asked for, until the end of a `with`. One that fails is warned of and loses no run."""
+    """All trackers that were asked for, as one context. A failure of one is a warning and does not stop the run."""
 
     def __init__(self, names: tuple[str, ...], experiment: Experiment, out: Path) -> None:
         self.names, self.experiment, self.out = names, experiment, out
@@ -118,7 +118,7 @@ class Trackers:
         return self
 
     def log(self, history: list[Row]) -> None:
-        """The epochs that are not there yet, so that one which failed is made up for by the next."""
+        """Send the epochs that have not been sent yet, so that a failure is made up for by the next call."""
         for name, tracker in self.open.items():
             with _forgiven(name):
                 for row in history[tracker.logged :]:
@@ -153,5 +153,5 @@ def check_trackers(names: tuple[str, ...]) -> None:
 
 
 def numbers(row: Row) -> dict[str, float]:
-    """The columns of an epoch but its number, where they are finite."""
+    """The finite numbers of a history row, without its epoch."""
     return {name: float(value) for name, value in row.items() if name != "epoch" and math.isfinite(value)}

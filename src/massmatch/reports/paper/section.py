@@ -12,7 +12,9 @@ NUMBERS: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
 
 
 def paper_tables(of: Subject, draws: int) -> list[Block]:
-    """Those of Tables 1 to 3 of which at least one line was run here, with all that forbids a comparison above."""
+    """Those of the paper's Tables 1 to 3 of which at least one line was run here, below all that forbids a
+    comparison.
+    """
     networks = of.rows.drop_duplicates(["model", "width"])["model"]
     if networks.duplicated().any():
         names = listed(sorted(set(networks[networks.duplicated()])))

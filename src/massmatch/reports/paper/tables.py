@@ -39,7 +39,7 @@ BLANK = ("",) * len(COLUMNS)
 
 
 class Entry(NamedTuple):
-    """What one method reached here and in print; None where there is nothing."""
+    """What one method reached here, and what the paper prints of it; None where there is nothing."""
 
     name: str
     loss: str

@@ -16,7 +16,9 @@ T = TypeVar("T")
 
 
 def averaged(fabric: Fabric, parameters: Iterable[nn.Parameter]) -> None:
-    """The gradients of parameters that no DistributedDataParallel looks after, as means over the processes."""
+    """Replace the gradients of parameters that no DistributedDataParallel looks after by their means over the
+    processes.
+    """
     if fabric.world_size > 1:
         for parameter in parameters:
             if parameter.grad is not None:
@@ -25,7 +27,7 @@ def averaged(fabric: Fabric, parameters: Iterable[nn.Parameter]) -> None:
 
 
 def summed(fabric: Fabric, values: Iterable[float]) -> list[float]:
-    """Numbers added up over the processes, exact up to 2^53."""
+    """The sums of numbers over all processes, exact up to 2^53."""
     if fabric.world_size == 1:
         return list(values)
     own = torch.tensor(list(values), dtype=torch.float64)
@@ -35,7 +37,7 @@ def summed(fabric: Fabric, values: Iterable[float]) -> list[float]:
 
 
 def gathered(fabric: Fabric, own: T) -> list[T]:
-    """What each process has, by rank."""
+    """What each process hands in, as a list in the order of the ranks."""
     if fabric.world_size == 1:
         return [own]
     all_: list[Any] = [None] * fabric.world_size
@@ -67,10 +69,10 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     counts = True
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of spatial axes."""
+        """Take any number of spatial axes, where PyTorch's own classes take one number each."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """The same shape and type."""
+        """The normalised input, of the same shape and type."""
         if not self.training:
             return super().forward(input)
         x = input.float()

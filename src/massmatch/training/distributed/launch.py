@@ -36,7 +36,7 @@ class Processes(NamedTuple):
 
     @property
     def total(self) -> int:
-        """In all."""
+        """The number of processes on all nodes together."""
         return self.devices * self.nodes
 
     @property
@@ -51,7 +51,7 @@ class Processes(NamedTuple):
         return int(rank) == 0 if self.started_by_others else int(os.environ.get("NODE_RANK", "0")) == 0
 
     def check(self, batch_size: int, device: torch.device) -> None:
-        """Raise UsageError for numbers that cannot be had."""
+        """Raise UsageError where so many processes are impossible: with this batch size, device or environment."""
         if self.devices < 1 or self.nodes < 1:
             raise UsageError(f"--devices and --nodes must be at least 1, but are {self.devices} and {self.nodes}")
         if self.total > batch_size:

@@ -7,18 +7,18 @@ T = TypeVar("T")
 
 
 class Share(NamedTuple):
-    """One process of several: its number, from 0, and how many there are."""
+    """One process of several: its number (`rank`, from 0), and how many there are (`of`)."""
 
     rank: int = 0
     of: int = 1
 
     def part(self, items: Sequence[T]) -> list[T]:
-        """Every `of`-th item, from the `rank`-th: each item falls to one process."""
+        """Every `of`-th item, beginning with number `rank`: so each item falls to exactly one process."""
         return list(items[self.rank :: self.of])
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes and speaks for all."""
+        """Whether this process is the one that writes files and reports progress for all."""
         return self.rank == 0
 
 

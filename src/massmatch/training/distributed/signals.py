@@ -11,7 +11,9 @@ CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedError(KeyboardInterrupt):
-    """A signal asked for the end. No Exception, so that no one takes it for a failed run; `signum` says which."""
+    """A signal asked the training to end. It derives from BaseException, so that no one takes it for a failed run;
+    `signum` is the signal's number.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -19,20 +21,21 @@ class StoppedError(KeyboardInterrupt):
 
 
 class Stop:
-    """Whether the end was asked for."""
+    """Whether a signal has asked the training to end, and which one."""
 
     def __init__(self) -> None:
         self.signum = 0
 
     def raise_if_asked(self) -> None:
-        """Raise StoppedError after a signal."""
+        """Raise StoppedError if a signal has come."""
         if self.signum:
             raise StoppedError(self.signum)
 
 
 @contextmanager
 def gently(told: Callable[[int], None] = lambda signum: None) -> Iterator[Stop]:
-    """Within, the first signal is written down and `told`; the second ends the process with 128 + its number.
+    """Within this context the first signal is only noted, and `told` is called; a second one ends the process with 128
+    + its number.
 
     Only in the main thread: elsewhere Python catches no signals, and whoever runs there decides.
     """
