@@ -126,5 +126,5 @@ def _cells(loss: SpatialMatchingLoss | SoftMatchingLoss, p: np.ndarray, truth: n
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no NaN."""
+    """The value, or None for a number that is not finite, which JSON does not know."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -20,7 +20,7 @@ def from_runs(runs: Sequence[int], shape: tuple[int, int]) -> np.ndarray:
 
 
 def to_runs(mask: np.ndarray) -> list[int]:
-    """`from_runs` undone."""
+    """The mask that runs stand for: the inverse of `from_runs`."""
     flat = mask.astype(bool).ravel()
     ends = np.flatnonzero(np.diff(flat)) + 1
     runs = np.diff([0, *ends.tolist(), flat.size]).tolist()

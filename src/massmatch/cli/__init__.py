@@ -33,7 +33,7 @@ app = typer.Typer(
 
 
 def show_version(asked: bool) -> None:
-    """Print the version and end."""
+    """Print the version and end the program."""
     if asked:
         screen.print(f"massmatch {__version__}")
         raise typer.Exit
@@ -72,5 +72,5 @@ app.command()(needs("report")(demo))
 
 
 def main() -> None:
-    """The console script."""
+    """The console script: run the command that was given."""
     app(prog_name="massmatch")

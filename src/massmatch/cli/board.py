@@ -40,12 +40,12 @@ def duration(seconds: float | None) -> str:
 
 
 def count_of(number: int, thing: str) -> str:
-    """1 run, 2 runs."""
+    """A number of runs with its noun: "1 run", "2 runs"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def percent(share: float | None) -> str:
-    """One decimal."""
+    """A fraction in percent, with one decimal."""
     return UNKNOWN if share is None else f"{100 * share:.1f} %"
 
 
@@ -97,7 +97,7 @@ def line(status: "Status") -> str:
 
 
 def plainly(text: str) -> None:
-    """A line, as it is."""
+    """Print a line as it is, where there is no terminal."""
     screen.print(text, soft_wrap=True)
 
 
@@ -129,7 +129,7 @@ class Board:
         self.before = list(states)
 
     def event(self, old: "Status", new: "Status", states: Sequence["Status"], left: float | None) -> str:
-        """What has happened to a run."""
+        """Show what has happened to a run."""
         text = f"{name_of(new, with_seed=self.with_seed)}: {new.state}"
         if new.state == "running":
             again = new.epoch > 0 and old.state != "never started"

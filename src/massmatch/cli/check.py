@@ -20,7 +20,7 @@ def exit_code(report: "Report") -> int:
 
 
 def as_json(report: "Report") -> str:
-    """Everything, with all ids."""
+    """The whole report as JSON, with the ids of all images that it names."""
     findings = [{**asdict(finding), "count": finding.count} for finding in report.findings]
     return json.dumps({"facts": report.facts, "findings": findings}, indent=1, allow_nan=False)
 

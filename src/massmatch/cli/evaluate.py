@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class In(StrEnum):
-    """Where masks are compared."""
+    """The frame in which masks are compared."""
 
     PREPARED = "prepared"
     NATIVE = "native"

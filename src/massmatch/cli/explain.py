@@ -106,7 +106,7 @@ def show(subject: "Subject", ledger: "Ledger") -> None:
 
 
 def in_words(ledger: "Ledger") -> str:
-    """The loss as a sum."""
+    """The loss of an image as a sum of its terms, in words."""
     if not ledger.grid_weight:
         return f"L(P, Y) = {ledger.loss:.6f} (no grid: cells only divide its gradient)"
     weight = "" if ledger.grid_weight == 1 else f"{ledger.grid_weight:g} x "

@@ -142,7 +142,7 @@ def line(name: str, results: "list[Result]") -> "Text":
 
 
 def details(results: "list[Result]") -> None:
-    """A line per probe."""
+    """A line for each probe: whether the loss passed, and what was found."""
     from rich.text import Text
 
     from massmatch.losses.conformance.probes import PROBES
@@ -155,7 +155,7 @@ def details(results: "list[Result]") -> None:
 
 
 def table(found: "dict[str, list[Result]]") -> str:
-    """Markdown: a row per loss."""
+    """A Markdown table with a row for each loss."""
     rows = ["| loss | passed | time | memory | not passed |", "|---|---|---|---|---|"]
     for name, results in found.items():
         by_name = {r.probe: r for r in results}

@@ -82,7 +82,7 @@ def outlines(field: np.ndarray, level: float) -> list[np.ndarray]:
 
 
 def picture(subject: Subject, ledger: Ledger) -> bytes:
-    """The figure as a PNG file."""
+    """The figure of an image and its ledger, as the bytes of a PNG file."""
     buffer = BytesIO()
     draw(subject, ledger).savefig(buffer, format="png", dpi=SHARPNESS)
     return buffer.getvalue()
@@ -173,7 +173,7 @@ def percent(part: float) -> str:
 
 
 def short(value: float) -> str:
-    """A percentage for a cell."""
+    """A percentage, short enough to be written into a cell."""
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
 
 
@@ -280,7 +280,7 @@ def _paint(axis: Axes, subject: Subject, ledger: Ledger, view: Window, panel: Pa
 
 
 def _fill(axis: Axes, ledger: Ledger, cells: np.ndarray, colour: tuple[float, ...]) -> None:
-    """Cells in one colour."""
+    """Paint all cells of a kind in one colour."""
     if cells.any():
         painted = np.where(cells, 1.0, np.nan)
         axis.imshow(painted, cmap=ListedColormap([colour]), extent=_extent(ledger), interpolation="nearest")
@@ -311,7 +311,7 @@ def _name_cells(axis: Axes, ledger: Ledger, view: Window, values: np.ndarray, te
 
 
 def _count(ledger: Ledger, view: Window) -> float:
-    """How many cells are in view."""
+    """The number of cells that are in view."""
     height, width = ledger.cell_size
     return (view.bottom - view.top) / height * (view.right - view.left) / width
 

@@ -54,12 +54,12 @@ class Ledger:
 
     @property
     def grid(self) -> float:
-        """sum w_i L_i / sum kept."""
+        """The mean over the kept cells: sum w_i L_i / sum kept."""
         return float(self.cells["term"].sum())
 
     @property
     def grid_shape(self) -> tuple[int, int]:
-        """Rows and columns of cells."""
+        """The number of rows and of columns of cells."""
         return int(self.cells["row"].max()) + 1, int(self.cells["col"].max()) + 1
 
     @cached_property

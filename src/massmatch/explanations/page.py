@@ -59,7 +59,7 @@ def _plain(value: Any, digits: int = 6) -> float | int | None:
 
 
 def page(subject: Subject, family: Family, ledgers: Mapping[Variant, Ledger], moved: int = 0) -> str:
-    """The HTML of the page.
+    """The HTML of the page about one image, with all that it needs inside.
 
     Args:
         subject: the image.

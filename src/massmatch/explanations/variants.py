@@ -33,7 +33,7 @@ class Variant(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As in `massmatch losses`."""
+        """The name of the loss, as `massmatch losses` lists it."""
         if self.weighting == "soft":
             return "soft-sm" if self.core == "hybrid" else f"soft-sm:core={self.core}"
         return self.core if self.weighting == "none" else VariantName(*self).text

@@ -45,7 +45,7 @@ class Algorithm:
         return named | ({"test-time augmentation": "mirror image"} if self.tta else {})
 
     def described(self) -> dict[str, Any]:
-        """For JSON."""
+        """The fields as a dictionary that can be written as JSON."""
         files = [each._asdict() for each in self.weights]
         return {"massmatch_version": __version__, "weights": files, "tta": self.tta}
 

@@ -18,7 +18,7 @@ DIGITS = 12  # of a SHA-256 in hex, which stand for a UID: among a million image
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One file of a batch."""
+    """One image file of a batch, with the path from the folder that was given."""
 
     root: Path  # the folder that was given, or the deepest one that holds all that was given
     source: str  # the path from root, with forward slashes
@@ -26,7 +26,7 @@ class ImageFile:
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """The path at which the file can be opened."""
         return self.root / self.source
 
 

@@ -27,7 +27,7 @@ class LeastArea:
         return cls(float(found[1]), found[2])
 
     def __str__(self) -> str:
-        """As it is parsed."""
+        """The area and its unit, as `parse` reads them."""
         return f"{self.value:g}{self.unit}"
 
     def in_pixels(self, spacing_mm: tuple[float, float] | None, source: str) -> float:

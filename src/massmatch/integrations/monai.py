@@ -80,7 +80,7 @@ class TverskyLoss(Spelled):
 
 
 class DiceLoss(Spelled):
-    """MONAI's DiceLoss.
+    """The arguments and values of `monai.losses.DiceLoss`, and the grid of the Spatial Matching loss besides.
 
     `grid=True` and the switches of `massmatch.losses.SpatialMatchingLoss` (scale, distance, nonzero, ...) by keyword;
     not together with squared_pred, jaccard or soft_label.

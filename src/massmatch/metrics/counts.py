@@ -31,22 +31,22 @@ class Counts(NamedTuple):
 
     @property
     def sensitivity(self) -> float:
-        """TP / (TP + FN)."""
+        """The share of true mass that was found: TP / (TP + FN)."""
         return divided(self.tp, self.tp + self.fn)
 
     @property
     def precision(self) -> float:
-        """TP / (TP + FP)."""
+        """The share of predicted mass that is true: TP / (TP + FP)."""
         return divided(self.tp, self.tp + self.fp)
 
     @property
     def specificity(self) -> float:
-        """TN / (TN + FP)."""
+        """The share of the rest that was left alone: TN / (TN + FP)."""
         return divided(self.tn, self.tn + self.fp)
 
     @property
     def accuracy(self) -> float:
-        """(TP + TN) / all."""
+        """The share of pixels that are right: (TP + TN) / all."""
         return (self.tp + self.tn) / sum(self)
 
     @property

@@ -9,7 +9,7 @@ from massmatch.metrics.surface import apart, between, boundary, distances, named
 def image_metrics(
     prediction: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, float] | None = None
 ) -> dict[str, float]:
-    """Every metric of one image.
+    """Compare the predicted mask of one image with the true one, by every metric.
 
     Args:
         prediction, truth: (H, W) boolean masks, or 0 and 1.

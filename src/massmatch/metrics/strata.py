@@ -38,7 +38,7 @@ def by_size(rows: pd.DataFrame, edges: Sequence[float] | None = None) -> pd.Seri
 
 
 def by_density(rows: pd.DataFrame) -> pd.Series:
-    """By ACR category."""
+    """Label each image by the ACR category of the breast's density."""
     names = [f"ACR {density}" for density in (1, 2, 3, 4)]
     return _labels(rows, [UNKNOWN if pd.isna(d) else f"ACR {int(d)}" for d in rows["density"]], names)
 

@@ -23,7 +23,7 @@ class SelectiveReceptiveField(nn.Module):
         self.choose = nn.Sequential(nn.Linear(channels, inner), nn.ReLU(), nn.Linear(inner, channels * len(RATES)))
 
     def forward(self, x: Float[Tensor, "B c h w"]) -> Float[Tensor, "B c h w"]:
-        """The chosen mixture."""
+        """The mixture of the branches that the channels' attention chooses, of the input's size."""
         fields = torch.stack([field(x) for field in self.fields], 1)
         weights = self.choose(fields.sum(1).mean((-2, -1))).unflatten(1, (len(RATES), -1)).softmax(1)
         return (fields * weights[..., None, None]).sum(1)
@@ -49,7 +49,7 @@ class ARFNet(PaddedNet):
         self.head = nn.Conv2d(width, out_channels, 1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Logits of (B, C, *spatial), of the input's height and width, without activation."""
         skips: list[Tensor] = []
         for block in self.encoder:
             x = block(pooled(x) if skips else x)

@@ -90,7 +90,7 @@ class AUNet(nn.Module):
         self.head = nn.Conv2d(width, out_channels, 1)
 
     def forward(self, images: Float[Tensor, "B in_channels H W"]) -> Float[Tensor, "B out_channels H W"]:
-        """Logits, without activation."""
+        """Logits of (B, C, *spatial), of the input's height and width, without activation."""
         height, width = images.shape[-2:]
         x = F.pad(images, (0, -width % 16, 0, -height % 16), mode="replicate")
         skips = []

@@ -78,12 +78,12 @@ class Gate(nn.Module):
         self.decide = nn.Sequential(nn.ReLU(), nn.Conv2d(inner, 1, 1), nn.Sigmoid())
 
     def forward(self, skip: Float[Tensor, "B s H W"], signal: Float[Tensor, "B g h w"]) -> Float[Tensor, "B s H W"]:
-        """The skip, weighed."""
+        """The skip connection, each pixel weighed by the gate's attention."""
         return skip * self.decide(self.of_skip(skip) + enlarged(self.of_signal(signal), skip))
 
 
 def pooled(x: Tensor) -> Tensor:
-    """Halved by the maximum."""
+    """Features of half the height and width, by the maximum of 2 x 2 pixels."""
     return F.max_pool2d(x, 2)
 
 

@@ -50,7 +50,7 @@ class AttentionDenseUNet(PaddedNet):
         self.head = nn.Conv2d(width, out_channels, 1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Logits of (B, C, *spatial), of the input's height and width, without activation."""
         skips: list[Tensor] = []
         x = self.stem(x)
         for block in self.encoder:
@@ -76,7 +76,7 @@ class AtrousContext(nn.Module):
         self.mix = nn.Sequential(nn.Conv2d(channels * len(RATES), channels, 1), nn.BatchNorm2d(channels), nn.ReLU())
 
     def forward(self, x: Float[Tensor, "B c h w"]) -> Float[Tensor, "B c h w"]:
-        """The mixture."""
+        """The mixture of all dilations, of the input's size."""
         return self.mix(joined(*(field(x) for field in self.fields)))
 
 
@@ -107,7 +107,7 @@ class FCDenseNetMultiScale(PaddedNet):
         self.head = nn.Conv2d(channels, out_channels, 1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Logits of (B, C, *spatial), of the input's height and width, without activation."""
         x, skips = self.stem(x), []
         for block in self.down:
             x = block(x)

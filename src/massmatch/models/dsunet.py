@@ -17,7 +17,7 @@ class SqueezeExcite(nn.Module):
         self.weigh = nn.Sequential(nn.Linear(channels, inner), nn.ReLU(), nn.Linear(inner, channels), nn.Sigmoid())
 
     def forward(self, x: Float[Tensor, "B c h w"]) -> Float[Tensor, "B c h w"]:
-        """x, weighed."""
+        """The input with each channel weighed, of the same shape."""
         return x * self.weigh(x.mean((-2, -1)))[:, :, None, None]
 
 

@@ -31,7 +31,7 @@ class MDUNet(PaddedNet):
         self.head = nn.Conv2d(width, out_channels, 1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Logits of (B, C, *spatial), of the input's height and width, without activation."""
         encoded = [self.encoder[0](x)]
         for level in range(1, LEVELS):
             near = [pooled(encoded[level - 1])]

@@ -72,7 +72,7 @@ class SwinBlock(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "B H W c"]) -> Float[Tensor, "B H W c"]:
-        """Tokens in their places."""
+        """The tokens after attention within windows and the perceptron, in the same places."""
         shift = self.shift if min(x.shape[1:3]) > WINDOW else 0  # one window sees everything already
         rolled = self.before(x).roll((-shift, -shift), (1, 2))
         mask = seam_mask(x.shape[1], x.shape[2], x.device) if shift else None
@@ -94,7 +94,7 @@ class Merge(nn.Module):
         self.reduce = nn.Sequential(nn.LayerNorm(4 * channels), nn.Linear(4 * channels, 2 * channels, bias=False))
 
     def forward(self, x: Float[Tensor, "B H W c"]) -> Float[Tensor, "B h w d"]:
-        """Half the rows and columns."""
+        """Tokens of half the rows and columns, with twice the channels."""
         return self.reduce(torch.cat([x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)], -1))
 
 
@@ -138,7 +138,7 @@ class SwinUnet(PaddedNet):
         self.head = nn.Conv2d(width, out_channels, 1, bias=False)
 
     def logits(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Logits of (B, C, *spatial), of the input's height and width, without activation."""
         x = self.norm(self.patches(x).permute(0, 2, 3, 1))
         skips = []
         for level, block in enumerate(self.down):

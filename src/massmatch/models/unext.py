@@ -47,7 +47,7 @@ class UNeXt(PaddedNet):
         self.head = nn.Conv2d(4 * width, out_channels, 1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Logits of (B, C, *spatial), of the input's height and width, without activation."""
         skips: list[Tensor] = []
         for block in self.encoder:
             x = block(pooled(x) if skips else x)
