@@ -71,8 +71,9 @@ def trained(run: RunFolder) -> str:
     """How long the training took, and which epoch was kept."""
     history, resolved = run.history(), run.resolved()
     best = history.loc[history["val_dsc_pooled"][::-1].idxmax()]
-    planned = run.experiment()["epochs"]
-    cut = "" if len(history) == planned else f" of {planned} that were planned (the training was cut off)"
+    planned, patience = run.experiment()["epochs"], run.experiment().get("patience", 0)
+    why = f"none of the last {patience} was better" if patience else "the training was cut off"
+    cut = "" if len(history) == planned else f" of {planned} that were planned ({why})"
     return (
         f"{len(history)} epochs{cut} in {history['seconds'].sum() / 60:.0f} minutes on {resolved['threads']} thread(s) "
         f"of a {resolved['device'].upper()}; kept: epoch {int(best['epoch'])}, the best on the validation part (pooled "

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 from torch import nn
 
 from massmatch.data import Cohort, Split, split
@@ -52,6 +52,14 @@ class Experiment(BaseModel, TrainingOptions):
         rate = {"learning_rate": PEAK.get(known["schedule"])} if "learning_rate" not in fields else {}
         code = {"own_code": own_code(known["loss"], known["model"])} if "own_code" not in fields else {}
         return {**fields, **{name: value for name, value in (rate | code).items() if value is not None}}
+
+    @field_validator("patience")
+    @classmethod
+    def not_with_one_cycle(cls, patience: int, info: ValidationInfo) -> int:
+        """Refuse to end a training early whose last epochs, at a falling learning rate, gain most."""
+        if patience and info.data.get("schedule") == "one-cycle":
+            raise ValueError("must be 0 with schedule one-cycle, whose last epochs gain most")
+        return patience
 
     @property
     def digest(self) -> str:

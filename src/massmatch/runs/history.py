@@ -32,6 +32,17 @@ def defined(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def epochs_since_best(history: list[Row]) -> int:
+    """How many epochs came after the best one, the last of equals; all of them where none gave a number.
+
+    >>> epochs_since_best([{"val_dsc_pooled": dsc} for dsc in (0.1, 0.3, 0.2)])
+    1
+    """
+    best = best_so_far(history)
+    scores = [row["val_dsc_pooled"] for row in reversed(history)]
+    return scores.index(best) if best in scores else len(scores)
+
+
 def best_so_far(history: list[Row]) -> float:
     """The highest pooled DSC on the validation part; epochs in which it is NaN are no candidates."""
     return max((v for row in history if not math.isnan(v := row["val_dsc_pooled"])), default=-math.inf)

@@ -47,10 +47,15 @@ class TrainingOptions:
     augment: Annotated[
         Literal["none", "flips", "strong"], Doc("Of the training images; `massmatch augment` draws what it does.")
     ] = "none"
-    # The paper names neither of the two.
+    # The paper names none of the three.
     ema: Annotated[
         float, Ge(0), Lt(1), Doc("Decay of the moving average of the weights, which is validated and kept; 0: none.")
     ] = 0.0
+    patience: Annotated[
+        int,
+        Ge(0),
+        Doc("Epochs without a better validation DSC that end the training; 0: none does. Not for one-cycle."),
+    ] = 0
     clip: Annotated[float, Ge(0), Doc("Longest gradient, by its norm; longer ones are shortened; 0: none.")] = 0.0
     adversarial: Annotated[
         float, Ge(0), Doc("Weight of critics that learn to tell predictions from truth (Chen et al. 2020); 0: none.")

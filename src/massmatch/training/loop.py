@@ -22,7 +22,7 @@ from massmatch.losses import ImageLoss, make_loss
 from massmatch.runs.checkpoint import first_unfinite
 from massmatch.runs.experiment import Experiment, make_model, parts_of
 from massmatch.runs.folder import CHECKPOINT, WEIGHTS
-from massmatch.runs.history import Row, best_so_far, write_history
+from massmatch.runs.history import Row, best_so_far, epochs_since_best, write_history
 from massmatch.runs.precision import LAYOUTS, arranged
 from massmatch.runs.record import Recorded
 from massmatch.runs.weights import save_weights
@@ -81,6 +81,8 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
     curves = Trackers(job.track if share.leads else (), experiment, out)
     with closing(loader), worker_deaths(loader, stop), curves as trackers:
         for epoch in range(len(history), experiment.epochs):
+            if 0 < experiment.patience <= epochs_since_best(history):
+                break
             row = one_epoch(step, loader, epoch, history, job, watch, stop)
             shown = step.network if state.average is None else state.kept
             row |= validated(fabric, shown, validation, experiment.threshold)
