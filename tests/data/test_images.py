@@ -16,9 +16,9 @@ MASK = np.zeros((8, 10), np.uint8)
 MASK[2:5, 3:7] = 1
 
 
-def write_tiff(path, pixels, *, compressed=False, **tags):
+def write_tiff(path, pixels, *, compressed=False, order="<", **tags):
     """A TIFF of one strip, byte by byte as TIFF 6.0 says, with any tags by number (t262 is the photometric)."""
-    data = pixels.tobytes()
+    data = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
     data = zlib.compress(data) if compressed else data
     entries = {
         **{256: pixels.shape[1], 257: pixels.shape[0], 258: 8 * pixels.itemsize, 259: 8 if compressed else 1},
@@ -26,9 +26,9 @@ def write_tiff(path, pixels, *, compressed=False, **tags):
         **{int(name[1:]): value for name, value in tags.items()},
     }
     start = 8 + len(data) + len(data) % 2
-    head = struct.pack("<2sHI", b"II", 42, start) + data + b"\0" * (len(data) % 2)
-    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
-    path.write_bytes(head + struct.pack("<H", len(entries)) + directory + struct.pack("<I", 0))
+    head = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, start) + data + b"\0" * (len(data) % 2)
+    directory = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
+    path.write_bytes(head + struct.pack(f"{order}H", len(entries)) + directory + struct.pack(f"{order}I", 0))
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -172,3 +172,38 @@ def test_a_torn_header_is_a_damaged_file_whatever_its_reader_raises(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
     with pytest.raises(DataError, match=r"^a.png: cannot be read as an image \(ValueError\)"):
         read_grey(tmp_path, "a.png")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_numbers_with_a_sign_keep_their_bytes_or_are_refused(tmp_path, compressed, order):
+    """Labels 0 and 1 as int16, compressed and big-endian, would be 0 and 256: Pillow swaps bytes that are swapped."""
+    write_tiff(tmp_path / "a.tif", MASK.astype(np.int16), compressed=compressed, order=order, t339=2)
+    if compressed and order == ">":
+        with pytest.raises(DataError, match=r"^a\.tif: compressed big-endian numbers with a sign would be swapped"):
+            read_labels(tmp_path, "a.tif")
+    else:
+        assert np.array_equal(read_labels(tmp_path, "a.tif"), MASK)
+
+
+@pytest.mark.parametrize(
+    ("tags", "order", "kind"),
+    [
+        ({"t258": 12, "t262": 0}, "<", "a TIFF of 12 bits, little-endian bytes, white at zero"),
+        ({"t262": 0}, ">", "a TIFF of 16 bits, big-endian bytes, white at zero"),
+        ({"t262": 0, "t339": 2}, "<", "a TIFF of 16 bits with a sign, little-endian bytes, white at zero"),
+    ],
+)
+def test_kinds_of_tiff_that_are_not_read_are_named(tmp_path, tags, order, kind):
+    write_tiff(tmp_path / "a.tif", RAMP16, order=order, **tags)
+    with pytest.raises(DataError, match=rf"^a\.tif: {kind}: this kind is not read: save it as 16-bit grey"):
+        read_grey(tmp_path, "a.tif")
+
+
+def test_a_jpeg_of_12_bits_is_named(tmp_path):
+    Image.fromarray(RAMP8).save(tmp_path / "a.jpg")
+    jpeg = bytearray((tmp_path / "a.jpg").read_bytes())
+    jpeg[jpeg.find(b"\xff\xc0") + 4] = 12  # the precision in the header of the frame
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    with pytest.raises(DataError, match=r"^a\.jpg: a JPEG that is not read \(.*12-bit.*\): save it as 16-bit PNG"):
+        read_grey(tmp_path, "a.jpg")

@@ -103,8 +103,9 @@ def test_examples_on_drawn_masses(name, says, tmp_path):
 
 
 @pytest.mark.long
-def test_lightning_takes_a_loss_by_name(cohort, tmp_path):
-    arguments = ["fit", "--data.path", cohort, "--model.loss", "sm-tversky-s-a", "--trainer.max_epochs", 1]
+@pytest.mark.parametrize("loss", ["sm-tversky-s-a", "hybrid"])  # with facts, and without any
+def test_lightning_takes_a_loss_by_name(loss, cohort, tmp_path):
+    arguments = ["fit", "--data.path", cohort, "--model.loss", loss, "--trainer.max_epochs", 1]
     quiet = ["--trainer.accelerator", "cpu", "--trainer.logger", "false", "--trainer.enable_checkpointing", "false"]
     assert "max_epochs=1" in run(EXAMPLES / "lightning_module.py", *arguments, *quiet, cwd=tmp_path)
 

@@ -167,6 +167,14 @@ def test_wrong_sample_weights_say_what_they_are(weights, message):
         (lambda facts: [None, None], r"facts\[0\] must be a dict of tensors, as facts\(\) gives it, but is None"),
         (lambda facts: facts[0], r"the dict of one image: give \[facts\]"),
         (lambda facts: facts[:1], "one dict per image, 2 here, but holds 1"),
+        (lambda facts: [{}, {}], r"facts\[0\] lacks cell_size, "),
+        (lambda facts: {}, r"facts\[0\] lacks cell_size, "),  # as a loader puts those of a loss without any together
+        (lambda facts: [{"made_for": fact["made_for"]} for fact in facts], r"facts\[0\] lacks checksum"),
+        (lambda facts: [{k: v.half() for k, v in fact.items()} for fact in facts], "'made_for' into torch.float16"),
+        (
+            lambda facts: [{k: v.bfloat16() if v.is_floating_point() else v for k, v in f.items()} for f in facts],
+            r"facts\[0\] was turned into other numbers \('checksum' into torch.bfloat16\)",
+        ),
         (lambda facts: "facts", "must be a list of one dict per image, .* but is a str"),
     ],
 )

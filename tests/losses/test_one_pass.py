@@ -89,7 +89,8 @@ def test_facts_of_another_truth_are_refused():
 
 def test_the_loader_of_pytorch_puts_facts_together():
     logits, target = made_up(2, (3, 2, 16, 24))
-    for loss in (SpatialMatchingLoss(distance=True), SoftMatchingLoss()):
+    without_facts = (LOSSES["bce"](), LOSSES["hybrid"]())  # theirs are empty, and together one empty dict
+    for loss in (SpatialMatchingLoss(distance=True), SoftMatchingLoss(), LOSSES["cc-dice-bce"](), *without_facts):
         together = torch.utils.data.default_collate([loss.facts(image[None])[0] for image in target])
         assert torch.equal(loss(logits, target, facts=together), loss(logits, target))
 

@@ -5,16 +5,18 @@ with the way out.
 """
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from massmatch.data.errors import DataError, DataWarning
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 BITS, ORIENTATION, PHOTOMETRIC, SAMPLE_FORMAT = 0x0102, 0x0112, 0x0106, 0x0153  # tags of TIFF 6.0
 WHITE_IS_ZERO, SIGNED = 0, 2  # of photometric and sample format
+BYTES = {b"II": "little-endian", b"MM": "big-endian"}
 MAX_PIXELS = 100_000_000  # no mammogram is larger: the largest film scans of CBIS-DDSM have some 35 million
 JPEG_NOISE = 8  # levels of 256 by which the channels of a grey picture differ after a JPEG in colour
 FEW_BITS = {"L;2": 85, "L;2I": 85, "L;4": 17, "L;4I": 17}  # Pillow spreads 2 and 4 bits over 0 to 255 by these
@@ -65,6 +67,21 @@ def read_labels(root: Path, path: str) -> np.ndarray:
     return _grey(image, path) // FEW_BITS.get(stored, 1)
 
 
+def read_size(root: Path, path: str) -> tuple[int, int]:
+    """Rows and columns from the file's head. DataError for what is no image; `path` is relative and begins it."""
+    try:
+        with Image.open(root / path) as image:
+            return image.height, image.width
+    except Exception as error:
+        raise _unread(root, path, error) from None
+
+
+def _unread(root: Path, path: str, error: Exception) -> DataError:
+    """Pillow's readers raise whatever a torn header makes of their code; a kind that they do not know is named."""
+    kind = _unidentified(root / path) if isinstance(error, UnidentifiedImageError) else None
+    return DataError(f"{path}: {kind or f'cannot be read as an image ({type(error).__name__}): replace the file'}")
+
+
 def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
     """The loaded image, and how the file stores its pixels in Pillow's spelling, such as "L;4".
 
@@ -83,9 +100,30 @@ def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
                 raise _turned(path)
     except DataError:
         raise
-    except Exception as error:  # Pillow's readers raise whatever a torn header makes of their code
-        raise DataError(f"{path}: cannot be read as an image ({type(error).__name__}): replace the file") from None
+    except Exception as error:
+        raise _unread(root, path, error) from None
     return image, stored
+
+
+def _unidentified(file: Path) -> str | None:
+    """What to say of a TIFF or JPEG that Pillow cannot open; None for another file."""
+    with file.open("rb") as stream:
+        head = stream.read(8)
+        if head[:4] in (b"II*\0", b"MM\0*"):
+            with suppress(Exception), warnings.catch_warnings(action="ignore"):  # torn tags say nothing
+                tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+                stream.seek(tags.next)
+                tags.load(stream)
+                signed = " with a sign" if tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED else ""
+                zero = "white" if tags[PHOTOMETRIC] == WHITE_IS_ZERO else "black"
+                kind = f"a TIFF of {tags[BITS][0]} bits{signed}, {BYTES[head[:2]]} bytes, {zero} at zero"
+                return f"{kind}: this kind is not read: save it as 16-bit grey without a sign, with black at zero"
+        if head.startswith(b"\xff\xd8"):
+            try:
+                JpegImagePlugin.JpegImageFile(file)
+            except SyntaxError as error:
+                return f"a JPEG that is not read ({error}): save it as 16-bit PNG"
+    return None
 
 
 def _refuse_what_would_change(image: ImageFile.ImageFile, stored: str, path: str) -> None:
@@ -102,6 +140,8 @@ def _refuse_what_would_change(image: ImageFile.ImageFile, stored: str, path: str
         raise DataError(f"{path}: must be a grey picture, but has the colours of {image.mode}: convert it")
     if _tag(image, ORIENTATION, 1) != 1:  # before loading, after which Pillow says no more of it
         raise _turned(path)
+    if stored.endswith("BS") and image.tile[0][0] == "libtiff":  # unpacked already, and Pillow swaps the bytes again
+        raise DataError(f"{path}: compressed big-endian numbers with a sign would be swapped: save it as unsigned grey")
     if image.mode == "L" and _tag(image, SAMPLE_FORMAT, 1) == SIGNED:
         raise DataError(f"{path}: must have no negative greys, but has signed 8 bits: save it as unsigned grey")
 

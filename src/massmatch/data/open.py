@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 from pydantic import ValidationError
 
 from massmatch.data.cohort import COLUMNS, UNFINISHED, Cohort
 from massmatch.data.errors import DataError, named
-from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels
+from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels, read_size
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.table import read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
@@ -162,20 +161,11 @@ def _check_sizes(root: Path, table: pd.DataFrame) -> None:
     """DataError names the masks that have not the size of their image; reads the files' heads alone."""
     wrong = {}
     for image, mask in zip(table["image_path"], table["mask_path"], strict=True):
-        sizes = _size(root, image), _size(root, mask)
+        sizes = read_size(root, image), read_size(root, mask)
         if sizes[0] != sizes[1]:
             wrong[mask] = misfit(*sizes)
     if wrong:
         raise DataError(f"{named(wrong)}: {wrong[min(wrong)]}")
-
-
-def _size(root: Path, path: str) -> tuple[int, int]:
-    """Rows and columns."""
-    try:
-        with Image.open(root / path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({type(error).__name__}): replace the file") from None
 
 
 def _mask_kind(root: Path, paths: pd.Series) -> str:

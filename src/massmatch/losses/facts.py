@@ -34,6 +34,7 @@ from .checks import article
 Facts = dict[str, Tensor]
 P = ParamSpec("P")
 T = TypeVar("T")
+SIGNED = {"made_for": (torch.int64,), "checksum": (torch.float32, torch.float64)}  # what facts() gives
 
 
 def outside_graphs(function: Callable[P, T]) -> Callable[P, T]:
@@ -73,7 +74,8 @@ def one_by_one(facts: Sequence[Facts] | Facts, images: int) -> Sequence[Facts]:
             raise ValueError(
                 "facts must hold (B, ...) tensors or one dict per image, but is the dict of one image: give [facts]"
             )
-        facts = [{name: value[i] for name, value in facts.items()} for i in range(max(found, default=0))]
+        # A loss that needs no facts makes empty dicts, which a loader puts together as one.
+        facts = [{name: value[i] for name, value in facts.items()} for i in range(max(found, default=images))]
     if not isinstance(facts, list | tuple):
         raise TypeError(f"facts must be a list of one dict per image, as facts() gives it, but is {article(facts)}")
     if len(facts) != images:
@@ -99,8 +101,14 @@ def check_made_for(facts: Sequence[Facts], target: Tensor, options: object) -> N
     """Raise ValueError for facts of a loss with other options, or of images of another size; never asks a GPU."""
     made_by_this = code(options)
     for i, fact in enumerate(facts):
-        if "made_for" not in fact:
-            raise ValueError(f"facts[{i}] lacks made_for: make it with the facts() of this loss")
+        if lacking := [name for name in SIGNED if name not in fact]:
+            raise ValueError(f"facts[{i}] lacks {' and '.join(lacking)}: make it with the facts() of this loss")
+        for name, types in SIGNED.items():
+            if fact[name].dtype not in types:
+                raise ValueError(
+                    f"facts[{i}] was turned into other numbers ({name!r} into {fact[name].dtype}): hand facts over as "
+                    "facts() gave them; only their device may change"
+                )
         if fact["made_for"].device.type != "cpu":
             continue
         made_by, *of = fact["made_for"].tolist()

@@ -5,10 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from massmatch.data.dicom import is_dicom, read_header
 from massmatch.data.errors import DataError
+from massmatch.data.images import read_size
 from massmatch.data.readers.listing import is_data, relative
 
 UID = re.compile(r"[0-9]+(\.[0-9]+){5,}")
@@ -86,8 +85,4 @@ def shape(source: Path, path: Path) -> tuple[int, int]:
     if path.suffix.lower() not in PICTURES:
         header = read_header(source, file, pixels=False)
         return int(header.get("Rows", 0) or 0), int(header.get("Columns", 0) or 0)
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file}: cannot be read as an image ({type(error).__name__}): replace the file") from None
+    return read_size(source, file)
