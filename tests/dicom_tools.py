@@ -1,5 +1,6 @@
-"""Debian's tools that know DICOM better than we do: dciodvfy (dicom3tools) and the archive Orthanc."""
+"""Tools that know DICOM better than we do: dciodvfy (dicom3tools), the archive Orthanc, and dcmqi's reader of SEG."""
 
+import gzip
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ORTHANC = Path("/usr/sbin/Orthanc")
@@ -19,6 +21,9 @@ BOUNDARY = "massmatch-tests"
 
 needs_dciodvfy = pytest.mark.skipif(
     shutil.which("dciodvfy") is None, reason="dciodvfy is not installed: Debian's package dicom3tools"
+)
+needs_dcmqi = pytest.mark.skipif(
+    shutil.which("segimage2itkimage") is None, reason="segimage2itkimage is not installed: pip install dcmqi"
 )
 needs_orthanc = pytest.mark.skipif(
     not (ORTHANC.is_file() and DICOMWEB.exists()),
@@ -31,6 +36,22 @@ def complaints(path):
     done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True)
     lines = [line for line in done.stderr.splitlines() if line.startswith(("Error", "Warning"))]
     return [line for line in lines if "needed to build DICOMDIR" not in line]
+
+
+def by_dcmqi(path, folder):
+    """(segments, H, W) bool of a SEG as segimage2itkimage reads it, which is 3D Slicer's loader; and their spacings."""
+    folder.mkdir()
+    command = ["segimage2itkimage", "--inputDICOM", path, "--outputDirectory", folder, "--outputType", "nrrd"]
+    subprocess.run(command, check=True, capture_output=True)
+    planes, found = [], []
+    for file in sorted(folder.glob("*.nrrd"), key=lambda each: int(each.stem)):
+        head, data = file.read_bytes().split(b"\n\n", 1)
+        fields = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
+        columns, rows, _ = map(int, fields["sizes"].split())
+        planes.append(np.frombuffer(gzip.decompress(data), "<i2").reshape(rows, columns) > 0)
+        first, second, _ = (axis.strip("()").split(",") for axis in fields["space directions"].split())
+        found.append((float(second[1]), float(first[0])))
+    return np.array(planes), found
 
 
 def _free_port():

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bright import MADE_UP, marked
 from bright import predicted as segmented
-from dicom_tools import complaints, needs_dciodvfy, needs_orthanc, orthanc, retrieve, store
+from dicom_tools import by_dcmqi, complaints, needs_dciodvfy, needs_dcmqi, needs_orthanc, orthanc, retrieve, store
 from mammograms import write_dicom
 from massmatch import __version__
 from massmatch.cli.predicting import predict_all
@@ -257,6 +257,16 @@ def test_many_findings_are_as_many_segments(tmp_path):
     found, read, truth = made(tmp_path, boxes)
     assert len(found.findings) == len(read["seg"].SegmentSequence) == 270
     assert (pixels_of(read["seg"]).any(axis=0) == truth).all()
+
+
+@pytest.mark.long
+@needs_dcmqi
+def test_the_loader_of_3d_slicer_reads_each_segment_to_the_pixel(tmp_path):
+    found, _, truth = made(tmp_path)
+    planes, spacings = by_dcmqi(tmp_path / "seg.dcm", tmp_path / "read")
+    np.testing.assert_array_equal(planes, [found.labels == number for number in (1, 2)])
+    np.testing.assert_array_equal(planes.any(axis=0), truth)
+    np.testing.assert_allclose(spacings, [(0.1, 0.2)] * 2)
 
 
 @pytest.mark.long
