@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from massmatch.losses import LOSSES
-from massmatch.losses.cores.mixed import DiceBCE
+from massmatch.losses.cores.base import DiceBCE
 from massmatch.losses.rivals.catmil import CATMIL
 from massmatch.losses.rivals.instance import components
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from massmatch.losses.cores.mixed import DiceBCE, Hybrid
+from massmatch.losses.cores.base import DiceBCE, Hybrid
 from massmatch.losses.rivals.instance import BlobLoss, CCDiceBCE, InstanceLoss, components, territories
 
 AXES = (-2, -1)

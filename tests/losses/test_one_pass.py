@@ -1,9 +1,13 @@
 """The pixels of a batch are visited once: what a step costs does not grow with the images or their sizes of cells."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import massmatch
 from algorithm_1 import VARIANTS
 from drawing import made_up
 from massmatch.losses import LOSSES, SoftMatchingLoss, SpatialMatchingLoss
@@ -115,3 +119,26 @@ def test_not_even_what_is_no_number_has_an_influence_behind_the_mask(name, behin
     torch.testing.assert_close(*found)
     torch.testing.assert_close(*gradients)
     assert (gradients[1][..., 9:] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["sm-bce-sd-nz", "soft-sm"])
+def test_logits_become_a_value_in_at_most_5_files_and_30_calls_of_ours(name):
+    logits, target = batch(2)
+    loss, root = LOSSES[name](), str(Path(massmatch.__file__).parent)
+    facts, calls = loss.facts(target), []
+    loss(logits, target, facts=facts)  # the first one makes what later ones keep
+
+    def note(frame, event, _):
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(root) and not code.co_name.startswith("<"):
+            calls.append((code.co_filename, code.co_qualname))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        loss(logits, target, facts=facts)
+    finally:
+        sys.setprofile(before)
+    assert calls[0][1].endswith(".forward")
+    assert len(calls) <= 30, calls
+    assert len({file for file, _ in calls}) <= 5, calls

@@ -7,7 +7,7 @@ import torch
 
 from drawing import draw
 from massmatch.losses import BCE, CORES, LOSSES, Dice, SpatialMatchingLoss, Tversky
-from massmatch.losses.cores.mixed import DiceBCE, Hybrid
+from massmatch.losses.cores.base import DiceBCE, Hybrid
 from massmatch.losses.cores.weighted import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
 from massmatch.losses.rivals.adaptive_region import AdaptiveTversky
 

@@ -248,6 +248,33 @@ def test_every_switch_and_core_compiles_to_the_same_values_and_gradients():
     assert in_a_fresh_process(COMPILED.format(names=names), timeout=1500).split() == names
 
 
+def test_no_batch_is_compiled_anew_for_its_cells_and_a_phase_is_one_that_is_drawn_without_a_compiler():
+    in_a_fresh_process("""
+        import torch
+        from torch._dynamo.utils import counters
+        from massmatch.losses import make_loss
+        torch.manual_seed(0)
+        target = torch.zeros(6, 1, 32, 32)
+        for n, side in enumerate((4, 8, 16, 0, 5, 30)):
+            target[n, 0, 1 : 1 + side, 1 : 1 + side // 2] = 1
+        logits = torch.randn(target.shape, dtype=torch.float64)
+        phase = "soft-sm:random_phase=true"
+        for name in ("sm-tversky-sd-nz", "soft-sm", phase, phase + ",cell_size=2"):
+            loss = make_loss(name)
+            step = torch.compile(lambda x, y, facts: loss(x, y, facts=facts), fullgraph=True, backend="eager")
+            counters.clear()
+            for images in (slice(0, 2), slice(2, 4), slice(4, 6)):
+                x, y = logits[images], target[images]
+                facts = loss.facts(y)
+                drawn, compiled = (
+                    {round(float(call(x, y, facts=facts)), 5) for _ in range(60 if "cell_size" in name else 1)}
+                    for call in (loss, step)
+                )
+                assert name == phase or drawn == compiled, (name, drawn, compiled)
+            assert counters["stats"]["unique_graphs"] == 1, (name, counters["stats"])
+    """)
+
+
 def test_specks_on_a_large_image_stay_within_a_gigabyte():
     out = in_a_fresh_process("""
         import resource, torch

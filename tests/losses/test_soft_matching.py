@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from drawing import box, draw, made_up, sure
 from massmatch.losses import BCE, LOSSES, Dice, SoftMatchingLoss, SpatialMatchingLoss
+from massmatch.losses.grid.distances import distances, distances_beside
 from massmatch.losses.grid.geometry import cell_size, distance_to_mass
-from massmatch.losses.grid.layout import distances, distances_beside, moved_layout
+from massmatch.losses.grid.layout import images_of, layout_of
 
 R1 = {}
 SETTINGS = [
@@ -214,16 +215,21 @@ def test_the_phase_is_random_in_training_only_and_costs_the_core_nothing():
     torch.testing.assert_close(core(logits, target), BCE()(logits, target, axes=(-2, -1)).mean())
 
 
+def fronts(layout):
+    """Rows and columns by which base cells begin before the images; F.pad names the last axis first."""
+    return layout.pad[2::-2] if layout.pad else (0, 0)
+
+
 def offsets_of(layout, sizes):
     """(N, axes): how many pixels before its image each grid begins, read off the numbers of the cells."""
-    found = []
-    for numbers, size in zip(layout.cell, sizes.tolist(), strict=True):
-        lines = numbers.unflatten(0, [-1, 32 // layout.base[1] + bool(layout.front[1])])
+    found, front = [], fronts(layout)
+    for numbers, size in zip(layout.region - 1, sizes.tolist(), strict=True):
+        lines = numbers.unflatten(0, [-1, layout.sides[2]])
         rows, columns = lines[:, 0] // layout.shape[1], lines[0] % layout.shape[1]
         found.append(
             [
                 (side - (line == 0).sum() * base + before) % side
-                for line, side, base, before in zip((rows, columns), size, layout.base, layout.front, strict=True)
+                for line, side, base, before in zip((rows, columns), size, layout.base, front, strict=True)
             ]
         )
     return torch.tensor(found)
@@ -232,7 +238,9 @@ def offsets_of(layout, sizes):
 def test_every_offset_of_every_image_is_as_likely():
     sizes = torch.tensor([[4, 8], [8, 4], [8, 8]])
     torch.manual_seed(0)
-    drawn = torch.stack([offsets_of(moved_layout(sizes, (32, 32)), sizes) for _ in range(4000)])
+    drawn = torch.stack(
+        [offsets_of(layout_of(sizes.numpy(), (32, 32), sizes.device, moved=True), sizes) for _ in range(4000)]
+    )
     for n, axis in [(n, axis) for n in range(3) for axis in range(2)]:
         counts = torch.bincount(drawn[:, n, axis])
         side = int(sizes[n, axis])
@@ -241,9 +249,9 @@ def test_every_offset_of_every_image_is_as_likely():
 
 
 def test_a_cell_as_large_as_the_image_stays_where_it_is():
-    layout = moved_layout(torch.tensor([[16, 16], [4, 16]]), (16, 16))
-    assert layout.front[1] == 0
-    assert (layout.cell[0] == 0).all()
+    layout = layout_of(np.array([[16, 16], [4, 16]]), (16, 16), torch.device("cpu"), moved=True)
+    assert fronts(layout)[1] == 0
+    assert (layout.region[0] == 1).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -253,9 +261,9 @@ def test_a_phase_is_a_grid_that_begins_earlier(seed):
     target[0, 0, 3:7, 2:9] = 1
     loss = SoftMatchingLoss(levels=2, count=0.3)
     sizes = torch.tensor([[4, 8], [4, 4], [8, 4]])
-    images = loss.images(logits[:, 0], target[:, 0], None, None)._replace(sizes=sizes)
+    facts = [{**fact, "cell_size": size[None]} for fact, size in zip(loss.facts(target), sizes, strict=True)]
     torch.manual_seed(seed)
-    found = loss.match(loss.moved(images)).loss
+    found = loss.match(images_of(logits, target, None, facts, loss.rule, True, moved=True)).loss
     torch.manual_seed(seed)
     rest, *multiples = torch.randint(2**40, (4, 2))
     for n, (size, multiple) in enumerate(zip(sizes, multiples, strict=True)):

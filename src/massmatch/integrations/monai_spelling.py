@@ -14,7 +14,7 @@ from torch.nn.modules.loss import _Loss
 
 from massmatch.losses import ImageLoss
 from massmatch.losses.cores.base import SumCore
-from massmatch.losses.cores.sums import Sums, overlap_sums, ratio
+from massmatch.losses.cores.sums import Sums, pixel_sums, ratio
 from massmatch.losses.spatial_matching import SpatialMatchingLoss as OwnSpatialMatchingLoss
 
 
@@ -37,9 +37,9 @@ class Overlap(SumCore):
         from_logits: bool = True,
     ) -> Sums:
         """TP, the sum of p and the sum of y."""
-        return overlap_sums(logits, target, axes, valid, from_logits)
+        return pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor | None = None) -> Tensor:
         """1 - (TP + nr) / (TP + fp_weight FP + fn_weight FN + dr)."""
         tp, p, y = sums
         below = tp + self.fp_weight * (p - tp) + self.fn_weight * (y - tp) + self.smooth_dr

@@ -14,9 +14,8 @@ from typing import Any
 
 from .base import ImageLoss, WholeImageLoss
 from .catalogue import LOSSES
-from .cores.base import BCE, Dice, Tversky
+from .cores.base import BCE, Dice, DiceBCE, Hybrid, Tversky
 from .cores.catalogue import CORES
-from .cores.mixed import DiceBCE, Hybrid
 from .entry import Entry, VariantName
 from .own import AdaptedLoss
 from .soft_matching import SoftMatching, SoftMatchingLoss

@@ -1,7 +1,6 @@
-"""The checks at the border of every loss: what it is handed, in one type and shape, or an error that can be mended."""
+"""What errors say of what a loss is handed, so that it can be mended, and the checks of options."""
 
 import inspect
-import warnings
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -9,89 +8,25 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-PASSING = ("Clamp", "Slice", "Select", "View", "Unsafe", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Permute", "Expand")
+
+def advice_on_axes(name: str, value: Tensor) -> str:
+    """Why a tensor is no batch of images, and what makes it one."""
+    hint = ""
+    if value.ndim in (2, 3):
+        hint = f"; a channel axis comes from {name}.unsqueeze(1), a batch axis from {name}[None]"
+    return (
+        f"{name} must have the shape (B, C, *spatial), that is (B, C, H, W) or (B, C, D, H, W), and no empty one, "
+        f"but have {tuple(value.shape)}{hint}"
+    )
 
 
-def checked(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    from_logits: bool = True,
-    *,
-    values: bool = True,
-    known: bool = False,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits, target and mask in one floating point type of at least float32, or an error that says what is wrong.
-
-    What lies behind the mask becomes 0 before anything looks at it, so that no value there, not even NaN, has an
-    influence. `values=False` leaves out the checks that look at values, which would wait for a GPU; `known=True` those
-    of the truth, which is compared with what it was when its facts were made.
-    """
-    require_tensor("logits", logits)
-    require_tensor("target", target)
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must be floating point numbers, but are {logits.dtype}")
-    check_axes("logits", logits)
-    check_shape("target", target, logits)
-    values = values and looks_at_values()
-    valid = None
-    if mask is not None:
-        valid = expanded_mask(mask, logits, values)
-        logits, target = (
-            torch.where(valid, x, torch.zeros((), dtype=x.dtype, device=x.device)) for x in (logits, target)
-        )
-    if values:
-        check_prediction(logits, from_logits)
-        if not known:
-            check_truth(target, logits)
-    dtype = logits.dtype if logits.dtype == torch.float64 else torch.float32
-    return logits.to(dtype), target.detach().to(dtype), None if valid is None else valid.to(dtype)
-
-
-def looks_at_values() -> bool:
-    """Whether values can be looked at: not while a graph is being compiled."""
-    return not torch.compiler.is_compiling()
-
-
-def check_axes(name: str, value: Tensor) -> None:
-    """Raise ValueError unless `value` is (B, C, H, W) or (B, C, D, H, W).
-
-    Three axes are refused: they may be (B, H, W) images, (C, H, W) of one image, or signals (B, C, L).
-    """
-    if not 4 <= value.ndim <= 5 or value.numel() == 0:
-        hint = ""
-        if value.ndim in (2, 3):
-            hint = f"; a channel axis comes from {name}.unsqueeze(1), a batch axis from {name}[None]"
-        raise ValueError(
-            f"{name} must have the shape (B, C, *spatial), that is (B, C, H, W) or (B, C, D, H, W), and no empty one, "
-            f"but have {tuple(value.shape)}{hint}"
-        )
-
-
-def check_shape(name: str, value: Tensor, logits: Tensor) -> None:
-    """Raise ValueError unless `value` has the shape of the logits."""
-    if value.shape == logits.shape:
-        return
+def advice_on_shape(name: str, value: Tensor, logits: Tensor) -> str:
+    """What a tensor wants that has not the shape of the logits."""
     advice = "a target without channel axis wants target.unsqueeze(1)"
     without_classes = (logits.shape[:1] + logits.shape[2:], (*logits.shape[:1], 1, *logits.shape[2:]))
     if logits.shape[1] > 1 and value.shape in without_classes:
         advice = f"class indices want one channel per class (one-hot, MONAI's to_onehot_y), {logits.shape[1]} here"
-    raise ValueError(
-        f"{name} must have the shape of logits, {tuple(logits.shape)}, but has {tuple(value.shape)}; {advice}"
-    )
-
-
-def check_truth(target: Tensor, logits: Tensor | None = None) -> None:
-    """Raise ValueError unless all values lie in [0, 1], with what to do about what came; NaN is refused too."""
-    if target.dtype == torch.bool:
-        return
-    low, high = ends(target)
-    if low != low or high != high:
-        raise ValueError("target must lie in [0, 1], but holds NaN")
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"target must lie in [0, 1], but ranges from {low:g} to {high:g}; {advice_on_truth(target, logits)}"
-        )
+    return f"{name} must have the shape of logits, {tuple(logits.shape)}, but has {tuple(value.shape)}; {advice}"
 
 
 def advice_on_truth(target: Tensor, logits: Tensor | None) -> str:
@@ -115,69 +50,10 @@ def advice_on_truth(target: Tensor, logits: Tensor | None) -> str:
     return "labels of masses want `labels > 0` as the target and the labels as `instances`"
 
 
-def check_prediction(logits: Tensor, from_logits: bool) -> None:
-    """Raise ValueError for given probabilities outside [0, 1]; warn where logits come straight out of a sigmoid.
-
-    What made them decides, not their values: a fresh network may well give logits that all lie in [0, 1].
-    """
-    if from_logits:
-        if made_by(logits).startswith(("SigmoidBackward", "SoftmaxBackward")):
-            warnings.warn(
-                "logits come out of a sigmoid or softmax, so they are probabilities: make the loss with "
-                "from_logits=False, or leave out the last activation of the network",
-                stacklevel=4,
-            )
-        return
-    low, high = ends(logits)
-    if low != low or high != high:
-        raise ValueError("values with from_logits=False must lie in [0, 1], but hold NaN")
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"values with from_logits=False must lie in [0, 1], but range from {low:g} to {high:g}; "
-            "activate them first (sigmoid or softmax)"
-        )
-
-
-def made_by(x: Tensor) -> str:
-    """The name of the step that made a tensor's values, before it was cut, reshaped, clamped or converted."""
-    node = x.grad_fn
-    while node is not None and type(node).__name__.startswith(PASSING):
-        node = node.next_functions[0][0] if node.next_functions else None
-    return type(node).__name__
-
-
 def ends(x: Tensor) -> tuple[float, float]:
     """The smallest and the largest value."""
     low, high = torch.aminmax(x.detach())
     return float(low.item()), float(high.item())
-
-
-def expanded_mask(mask: Tensor, logits: Tensor, values: bool = True) -> Tensor:
-    """`mask` as bool in the shape of `logits`, or an error if it does not broadcast or holds anything but 0 and 1."""
-    require_tensor("mask", mask)
-    if mask.ndim != logits.ndim or any(m not in (1, s) for m, s in zip(mask.shape, logits.shape, strict=True)):
-        advice = "; one image for the whole batch is mask[None, None]" if mask.ndim == logits.ndim - 2 else ""
-        advice = "; a mask without channel axis wants mask.unsqueeze(1)" if mask.ndim == logits.ndim - 1 else advice
-        raise ValueError(
-            f"mask must broadcast to the shape of logits, {tuple(logits.shape)}, but has {tuple(mask.shape)}{advice}"
-        )
-    if values and not bool(((mask == 0) | (mask == 1)).all()):
-        low, high = ends(mask)
-        advice = "a mask of 0 and 255 wants `mask > 127`" if high == 255 else "weights of images go to sample_weight"
-        raise ValueError(
-            f"mask must hold 0 and 1 only (1 = the pixel counts), but ranges from {low:g} to {high:g}; {advice}"
-        )
-    return (mask > 0).expand_as(logits)
-
-
-def check_instances(instances: Tensor, like: Tensor, values: bool = True) -> None:
-    """Raise unless `instances` has the shape of `like` and holds whole numbers."""
-    require_tensor("instances", instances)
-    check_shape("instances", instances, like)
-    if not values or instances.dtype == torch.bool:
-        return
-    if not bool(((instances >= 0) & (instances == torch.round(instances))).all()):
-        raise ValueError("instances must hold whole numbers, 0 for background and one for each mass, but holds others")
 
 
 def require_tensor(name: str, value: object) -> None:

@@ -21,9 +21,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from .base import ImageLoss
+from .call import Facts
 from .checks import article
 from .entry import UnknownOptionError, nearest
-from .facts import Facts
 
 
 class Called(nn.Module):

@@ -17,13 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .call import Facts
 from .checks import one_of, require_number, require_switch, require_whole
-from .cores.base import Dice, SumCore, Tversky
-from .cores.mixed import Hybrid
-from .cores.sums import Sums, overlap_sums, pixel_count, region_sum
+from .cores.base import Dice, Hybrid, SumCore, Tversky, soft_dice
+from .cores.sums import pixel_sums, region_max, region_sum
+from .grid.distances import distances
 from .grid.geometry import cell_axes, cell_max, cut
-from .grid.layout import distances, moved_layout
-from .grid.loss import GridLoss, Images, call_core
+from .grid.layout import Images, images_of
+from .grid.loss import GridLoss, call_core
 from .grid.rule import GridRule
 from .spatial_matching import core_of
 
@@ -69,13 +70,13 @@ class Level(NamedTuple):
     @property
     def loss(self) -> Tensor:
         """(N,): weight times the three terms."""
-        stray = self.stray_weight * torch.log1p(per_image_sum(self.outside))
-        return self.weight * (per_image_sum(self.found) + stray + self.balance)
+        found, outside = self.found.flatten(1).sum(1), self.outside.flatten(1).sum(1)
+        return self.weight * (found + self.stray_weight * torch.log1p(outside) + self.balance)
 
     @property
     def stray(self) -> Tensor:
         """(N, *grid): the third term, log(1 + x), shared out over the cells in proportion to their shares of x."""
-        total = per_image_sum(self.outside).reshape(-1, *(1,) * (self.outside.ndim - 1))
+        total = self.outside.flatten(1).sum(1).reshape(-1, *(1,) * (self.outside.ndim - 1))
         slope = torch.where(total > 1e-6, torch.log1p(total) / total.clamp(min=1e-6), 1 - total / 2)  # log(1 + x) / x
         return self.stray_weight * slope * self.outside
 
@@ -153,6 +154,9 @@ class SoftMatchingLoss(GridLoss):
     ) -> None:
         super().__init__(reduction=reduction, from_logits=from_logits)
         self.core = core_of(core)
+        self.sums_overlap = isinstance(self.core, Hybrid | Tversky) or (
+            isinstance(self.core, Dice) and not self.core.squared
+        )  # whether its last sums are those of y p, p and y, so that they need not be made twice
         for name, value in (("found", found), ("stray", stray), ("count", count)):
             require_number(name, value)
         require_switch("distance", distance)
@@ -161,85 +165,73 @@ class SoftMatchingLoss(GridLoss):
         self.found, self.stray, self.count = float(found), float(stray), float(count)
         self.distance = self.by_distance = distance
         self.normalise = one_of("normalise", normalise, ("true", "kept"))
-        self.rule = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
+        self.rule = self.decides_facts = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
 
-    def of_images(self, images: Images) -> Tensor:
-        """(N,): the loss of every image."""
-        return self.match(self.moved(images) if self.random_phase and self.training else images).loss
-
-    def moved(self, images: Images) -> Images:
-        """The same images under grids that begin up to a cell before them, at random."""
-        sizes = images.sizes.cpu().expand(len(images.target), -1)
-        layout = moved_layout(sizes, images.spatial).to(images.target.device)
-        return images._replace(layout=layout, true=None, distance=None)
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C): the loss of each image and channel."""
+        facts = self.measured_now(target, instances) if facts is None else facts
+        moved = self.random_phase and self.training
+        images = images_of(logits, target, valid, facts, self.rule, self.by_distance, moved=moved)
+        return self.match(images).loss.reshape(logits.shape[:2])
 
     def match(self, images: Images) -> SoftMatching:
-        """The terms of all images."""
+        """The terms of all images, over the cells and over those that are 2, 4, ... times as large."""
         image, cells = self.look(images)
-        return SoftMatching(image, self.levels_of(cells), images.layout.base)
-
-    def look(self, images: Images) -> tuple[Tensor, Cells]:
-        """L(P, Y), (N,), and what is known of the cells.
-
-        The one visit to the pixels: of base cells, whose sums make up those of the cells and of the image.
-        """
-        logits, target, valid = images.in_base_cells()
-        axes = cell_axes(len(images.spatial))
-        sums: Sums = overlap_sums(logits, target, axes, valid, self.from_logits) if not self.sums_overlap else ()
-        if isinstance(self.core, SumCore):
-            sums = *self.core.sums(logits, target, axes=axes, valid=valid, from_logits=self.from_logits), *sums
-        maps = [pixel_count(sums[-1], logits, axes, valid)]
-        if images.true is None:
-            maps.append((cell_max(target, len(axes)) > 0.5).to(target.dtype))
-        _, (pixels, *made) = images.layout.add_up(maps)
-        true = made[0] > 0 if images.true is None else images.true
-        whole, cells = images.layout.add_up(sums)
-        if isinstance(self.core, SumCore):
-            image = self.core.from_sums(*(whole if self.sums_overlap else whole[:-3]))
-        else:
-            image = call_core(self.core, *images[:2], tuple(range(-len(axes), 0)), images.valid, self.from_logits)
-        most = torch.zeros_like(pixels)
-        if self.count or self.normalise == "kept":
-            most = images.layout.largest(self._most(logits, valid, len(axes)))
-        tp, p, y = cells[-3:]
-        return image, Cells(tp, p, y, pixels, most, true, self.distance_of(images, true).to(pixels))
-
-    def distance_of(self, images: Images, true: Tensor) -> Tensor:
-        """(N, *grid): of each cell from the nearest true one, from the facts or from the cells; 0 if nobody asks."""
-        if not self.by_distance:
-            return torch.zeros_like(true)
-        return (
-            distances(true, self.rule.steps(images.sizes, images.spatial))
-            if images.distance is None
-            else images.distance
-        )
-
-    @property
-    def sums_overlap(self) -> bool:
-        """Whether the last sums of the core are those of y p, p and y, so that they need not be made twice."""
-        core = self.core
-        return isinstance(core, Hybrid | Tversky) or (isinstance(core, Dice) and not core.squared)
-
-    def levels_of(self, cells: Cells) -> tuple[Level, ...]:
-        """The terms over the cells, and over those that are 2, 4, ... times as large."""
         weights = [2.0**-k for k in range(self.levels)]
         levels: list[Level] = []
         for weight in weights:
             cells = cells.doubled(0.5 if self.rule.distance_unit == "cell" else 1.0) if levels else cells
             levels.append(self._level(cells, weight / sum(weights)))
-        return tuple(levels)
+        return SoftMatching(image, tuple(levels), images.layout.base)
 
-    def _most(self, p: Tensor, v: Tensor | None, dims: int) -> Tensor:
-        """The largest probability of each cell; 0 where no pixel counts."""
-        most = cell_max(p if v is None else p.masked_fill(v == 0, -torch.inf if self.from_logits else 0.0), dims)
-        return most.sigmoid() if self.from_logits else most
+    def look(self, images: Images) -> tuple[Tensor, Cells]:
+        """L(P, Y), (N,), and what is known of the cells.
+
+        The one visit to the pixels: of base cells, whose sums make up those of the image and of its cells.
+        """
+        core, axes, grid = self.core, images.layout.axes, images.layout.shape
+        logits, target, pixels = images.in_base_cells(self.from_logits)
+        maps = [pixels]
+        if images.true is None:
+            maps.append((region_max(target, axes) > 0.5).to(target.dtype))
+        if isinstance(core, SumCore):
+            maps += core.sums(logits, target, axes=axes, from_logits=self.from_logits)
+        if not self.sums_overlap:
+            maps += pixel_sums(logits, target, axes, from_logits=self.from_logits, overlap=True)
+        pixels, *sums = images.layout.add_up(maps)
+        true = sums.pop(0)[:, 1:].unflatten(1, grid) > 0 if images.true is None else images.true
+        if isinstance(core, SumCore):
+            of_core = sums if self.sums_overlap else sums[:-3]
+            image = core.from_sums(*[each[:, 0] for each in of_core], pixels=pixels[:, 0])
+        else:
+            whole = tuple(range(1 - images.target.ndim, 0))
+            image = call_core(core, images.logits, images.target, whole, images.valid, self.from_logits)
+        pixels, tp, p, y = [each[:, 1:].unflatten(1, grid) for each in (pixels, *sums[-3:])]
+        most = self._most(images, logits) if self.count or self.normalise == "kept" else torch.zeros_like(pixels)
+        distance = images.distance
+        if distance is None and self.by_distance:
+            distance = distances(true, self.rule.steps(images.sizes, images.spatial))
+        return image, Cells(tp, p, y, pixels, most, true, torch.zeros_like(p) if distance is None else distance.to(p))
+
+    def _most(self, images: Images, logits: Tensor) -> Tensor:
+        """(N, *grid): the largest probability of each cell; 0 where no pixel counts."""
+        most = region_max(logits, images.layout.axes)
+        return images.layout.largest(most.sigmoid() if self.from_logits else most)
 
     def _level(self, cells: Cells, weight: float) -> Level:
         """The three terms over the cells of one size."""
         true, without = cells.true, (cells.pixels > 0) & ~cells.true
         counted = true if self.normalise == "true" else true | (cells.most.detach() > 0.5)
         N = counted.flatten(1).sum(1, dtype=cells.p.dtype).clamp(min=1).reshape(-1, *(1,) * (true.ndim - 1))
-        dice = Dice().from_sums(cells.tp, cells.p, cells.y)
+        dice = soft_dice(cells.tp, cells.p, cells.y, 1.0)
         mean = cells.p / cells.pixels.clamp(min=1)
         w = torch.sigmoid(cells.distance) if self.by_distance else torch.ones_like(mean)
         return Level(
@@ -258,8 +250,8 @@ class SoftMatchingLoss(GridLoss):
 
     def _balance(self, cells: Cells) -> Tensor:
         """(N,): the fourth term, of how many cells are occupied against how many have true mass."""
-        occupied = per_image_sum(cells.most)
-        return self.count * ((1 + occupied) / (1 + per_image_sum(cells.true))).log().abs()
+        occupied, true = cells.most.flatten(1).sum(1), cells.true.flatten(1).sum(1)
+        return self.count * ((1 + occupied) / (1 + true)).log().abs()
 
     def explain(
         self, logits: Tensor, target: Tensor, *, mask: Tensor | None = None, instances: Tensor | None = None
@@ -271,8 +263,3 @@ class SoftMatchingLoss(GridLoss):
         """
         with torch.autocast(logits.device.type, enabled=False):
             return self.match(self.one_image(logits, target, mask, instances))
-
-
-def per_image_sum(cells: Tensor) -> Tensor:
-    """(N,): the sum over the grid."""
-    return cells.flatten(1).sum(1)

@@ -21,12 +21,13 @@ import torch
 from torch import Tensor
 
 from .base import checked_core
+from .call import Facts
 from .checks import article, one_of, require_number, require_switch
 from .cores.base import SumCore
 from .cores.catalogue import CORES
-from .cores.sums import pixel_count
-from .grid.geometry import any_cell, cell_axes, cell_max
-from .grid.loss import GridLoss, Images, one_by_one
+from .cores.sums import BACKGROUND, region_max
+from .grid.layout import Images, images_of
+from .grid.loss import GridLoss, one_by_one
 from .grid.rule import GridRule
 
 RESCALE = {"sigmoid": torch.sigmoid, "direct": lambda x: x}  # Fig. 3b
@@ -139,33 +140,52 @@ class SpatialMatchingLoss(GridLoss):
         if threshold > 1:
             raise ValueError(f"threshold must lie in [0, 1], but is {threshold!r}")
         self.threshold, self.matched_weight, self.grid_weight = threshold, matched_weight, float(grid_weight)
-        self.rule = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
+        self.rule = self.decides_facts = GridRule.of(cell_size, cell_statistic, cell_rounding, min_cell, distance_unit)
         self.by_distance = distance
 
     # ----------------------------------------------------------------------------------------------- Algorithm 1
 
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C): L_SM of each image and channel."""
+        facts = self.measured_now(target, instances) if facts is None else facts
+        images = images_of(logits, target, valid, facts, self.rule, self.by_distance)
+        return self.match(images).loss.reshape(logits.shape[:2])
+
     def match(self, images: Images) -> Matching:
         """The terms of all images, one entry for each; cells beyond a smaller grid are neither kept nor summed."""
         image, cells, pixels, predicted, true = self.look(images)  # lines 1, 4; 9, 10
+        grid = tuple(range(1, cells.ndim))
         counted = pixels > 0
         kept = predicted | true if self.nonzero else counted  # lines 15-18
-        summed = kept if self.numerator == "kept" else counted & any_cell(kept)
-        weight = d = None
+        summed = kept if self.numerator == "kept" else counted & kept.any(grid, keepdim=True)
+        weight, distance = torch.ones_like(cells), torch.zeros_like(cells)
         if images.distance is not None:
-            false_positive = predicted & ~true & any_cell(true)  # line 13
-            d = images.distance.to(cells) * false_positive
-            weight = self._weight(d, false_positive) if self.distance else None
+            false_positive = predicted & ~true & true.any(grid, keepdim=True)  # line 13
+            distance = images.distance.to(cells) * false_positive
+        if self.distance:  # lines 7-14, Eq. 9
+            default = 0.5 if self.rescale == "sigmoid" else 1.0  # sigma(0); see docs/paper.md for the direct one
+            matched = default if self.matched_weight is None else float(self.matched_weight)
+            weight = torch.where(false_positive, RESCALE[self.rescale](distance), matched)
+            weight = 1 + weight if self.scale and self.combination == "algorithm" else weight
         terms = Matching(
             image=image,
             cells=cells,
             kept=kept,
             summed=summed,
-            weight=torch.ones_like(cells) if weight is None else weight,
+            weight=weight,
             ratio=torch.ones_like(image),
-            distance=torch.zeros_like(cells) if d is None else d,
+            distance=distance,
             predicted=predicted,
             true=true,
-            cell_size=tuple(images.layout.base),
+            cell_size=images.layout.base,
             grid_weight=self.grid_weight,
         )
         return terms._replace(ratio=RESCALE[self.rescale](terms.S)) if self.scale else terms  # line 22
@@ -173,41 +193,34 @@ class SpatialMatchingLoss(GridLoss):
     def look(self, images: Images) -> tuple[Tensor, ...]:
         """L_I (N,) and, (N, *grid), all L_i, the pixels that count, and which cells have predicted and true mass.
 
-        The one visit to the pixels: of base cells, whose sums make up those of the cells and of the image.
+        The one visit to the pixels: of base cells, whose sums make up those of the image and of its cells.
         """
-        logits, target, valid = images.in_base_cells()
-        axes = cell_axes(len(images.spatial))
-        predicted = self._predicted(logits.detach(), valid, len(axes)).to(logits.dtype)
-        maps = [pixel_count(predicted, logits, axes, valid), predicted]
+        axes, grid = images.layout.axes, images.layout.shape
+        logits, target, pixels = images.in_base_cells(self.from_logits)
+        maps = [pixels, (region_max(logits.detach(), axes) > self._bar).to(logits.dtype)]
         if images.true is None:
-            maps.append((cell_max(target, len(axes)) > 0.5).to(logits.dtype))
-        _, (pixels, predicted, *true) = images.layout.add_up(maps)
+            maps.append((region_max(target, axes) > 0.5).to(logits.dtype))
         if isinstance(self.core, SumCore):
-            sums = self.core.sums(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
-            image, losses = (self.core.from_sums(*of) for of in images.layout.add_up(sums))
+            maps += self.core.sums(logits, target, axes=axes, from_logits=self.from_logits)
+        pixels, predicted, *sums = images.layout.add_up(maps)
+        true = sums.pop(0)[:, 1:].unflatten(1, grid) > 0 if images.true is None else images.true
+        if isinstance(self.core, SumCore):
+            image, cells = self.core.from_sums(*sums, pixels=pixels).split([1, math.prod(grid)], 1)
+            image, cells = image.squeeze(1), cells.unflatten(1, grid)
         else:
-            image, losses = one_by_one(self.core, images, self.from_logits)
-        return image, losses, pixels, predicted > 0, true[0] > 0 if images.true is None else images.true
+            image, cells = one_by_one(self.core, images, self.from_logits)
+        return image, cells, pixels[:, 1:].unflatten(1, grid), predicted[:, 1:].unflatten(1, grid) > 0, true
 
-    def _predicted(self, p: Tensor, v: Tensor | None, dims: int) -> Tensor:
-        """Cells with a pixel above the threshold; for logits p > t means logit > log(t / (1 - t))."""
+    @property
+    def _bar(self) -> float:
+        """What a pixel of predicted mass lies above: for logits p > t means logit > log(t / (1 - t)).
+
+        Pixels that do not count lie at BACKGROUND, which is no mass even for t = 0.
+        """
         t = float(self.threshold)
-        if self.from_logits:
-            t = math.log(t / (1 - t)) if 0 < t < 1 else math.copysign(math.inf, t - 0.5)
-        return cell_max(p if v is None else p.masked_fill(v == 0, -math.inf), dims) > t
-
-    def _weight(self, d: Tensor, false_positive: Tensor) -> Tensor:
-        """w_i (lines 7 to 14, Eq. 9)."""
-        if not self.distance:
-            return torch.ones_like(d)
-        default = 0.5 if self.rescale == "sigmoid" else 1.0  # sigma(0); see docs/paper.md for the direct one
-        matched = default if self.matched_weight is None else float(self.matched_weight)
-        weight = torch.where(false_positive, RESCALE[self.rescale](d), matched)
-        return 1 + weight if self.scale and self.combination == "algorithm" else weight
-
-    def of_images(self, images: Images) -> Tensor:
-        """(N,): L_SM of every image."""
-        return self.match(images).loss
+        if not self.from_logits:
+            return t
+        return math.log(t / (1 - t)) if 0 < t < 1 else (BACKGROUND, math.inf)[t > 0]
 
     def explain(
         self, logits: Tensor, target: Tensor, *, mask: Tensor | None = None, instances: Tensor | None = None

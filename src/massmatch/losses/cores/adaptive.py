@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..checks import require_number
 from .base import SumCore
-from .sums import Sums, overlap_sums, ratio
+from .sums import Sums, pixel_sums, ratio
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class AdaptiveTversky(SumCore):
         from_logits: bool = True,
     ) -> Sums:
         """TP, the sum of p and the sum of y."""
-        return overlap_sums(logits, target, axes, valid, from_logits)
+        return pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor | None = None) -> Tensor:
         """1 - T."""
         tp, p, y = sums
         fn, fp = (y - tp).clamp(min=0), (p - tp).clamp(min=0)  # rounding may leave less than 0, and shares outside 0..1

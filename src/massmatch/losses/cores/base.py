@@ -20,11 +20,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..checks import require_number, require_switch
-from .sums import Sums, overlap_sums, pixel_count, pixel_entropy, ratio, region_sum
+from .sums import Sums, pixel_count, pixel_sums, ratio, squared_sums
 
 
 class SumCore(ABC):
@@ -43,8 +44,8 @@ class SumCore(ABC):
         """The sums over `axes` from which the loss follows; those of two regions add up to their union's."""
 
     @abstractmethod
-    def from_sums(self, *sums: Tensor) -> Tensor:
-        """The loss of each region, from its sums."""
+    def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
+        """The loss of each region, from its sums and the number of its pixels that count."""
 
     def __call__(
         self,
@@ -61,7 +62,8 @@ class SumCore(ABC):
         TypeError without `axes`, or with an argument of the losses of images, such as `mask`: cores have none of it.
         """
         axes = axes_of(self, axes, others)
-        return self.from_sums(*self.sums(logits, target, axes=axes, valid=valid, from_logits=from_logits))
+        sums = self.sums(logits, target, axes=axes, valid=valid, from_logits=from_logits)
+        return self.from_sums(*sums, pixels=pixel_count(sums[0], logits, axes, valid))
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,13 @@ class BCE(SumCore):
         valid: Tensor | None = None,
         from_logits: bool = True,
     ) -> Sums:
-        """Sum of the pixels' cross-entropies, and the number of pixels."""
-        pixels = pixel_entropy(logits, target, from_logits)
-        total = region_sum(pixels if valid is None else pixels * valid, axes)
-        return total, pixel_count(total, logits, axes, valid)
+        """The sum of the pixels' cross-entropies."""
+        return pixel_sums(logits, target, axes, valid, from_logits, entropy=True)
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
         """Mean cross-entropy."""
-        total, count = sums
-        return total / count.detach().clamp(min=1)
+        (total,) = sums
+        return total / pixels.clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ class Tversky(SumCore):
         from_logits: bool = True,
     ) -> Sums:
         """TP, the sum of p and the sum of y."""
-        return overlap_sums(logits, target, axes, valid, from_logits)
+        return pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor | None = None) -> Tensor:
         """1 - T."""
         tp, p, y = sums
         found = tp + self.smooth
@@ -161,13 +161,67 @@ class Dice(SumCore):
         from_logits: bool = True,
     ) -> Sums:
         """TP, the sum of p and the sum of y (of their squares with `squared`)."""
-        return overlap_sums(logits, target, axes, valid, from_logits, self.squared)
+        if self.squared:
+            return squared_sums(logits, target, axes, valid, from_logits)
+        return pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor | None = None) -> Tensor:
         """1 - Dice."""
         tp, p, y = sums
-        above, below = 2 * tp + self.smooth, p + y + self.smooth
-        return 1 - (above / below if self.smooth else ratio(above, below))
+        return soft_dice(tp, p, y, self.smooth)
+
+
+def soft_dice(tp: Tensor, p: Tensor, y: Tensor, smooth: float | int) -> Tensor:
+    """1 - (2 TP + smooth) / (p + y + smooth)."""
+    half, below = tp + smooth / 2, (y + smooth) + p
+    return torch.rsub(half / below if smooth else ratio(half, below), 1, alpha=2)
+
+
+@dataclass(frozen=True)
+class Hybrid(SumCore):
+    """bce_weight BCE + dice_weight Dice, with which the paper's baselines AU-Net and ARF-Net are trained.
+
+    The paper gives no weights: a half each, as in public code of the field.
+
+    Args:
+        bce_weight: weight of cross-entropy.
+        dice_weight: weight of Dice.
+        smooth: that of Dice.
+    """
+
+    bce_weight: float | int = 0.5
+    dice_weight: float | int = 0.5
+    smooth: float | int = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("bce_weight", "dice_weight", "smooth"):
+            require_number(f"Hybrid({name})", getattr(self, name))
+
+    def sums(
+        self,
+        logits: Float[Tensor, "..."],
+        target: Float[Tensor, "..."],
+        *,
+        axes: tuple[int, ...],
+        valid: Tensor | None = None,
+        from_logits: bool = True,
+    ) -> Sums:
+        """The sums of BCE, then those of Dice."""
+        return pixel_sums(logits, target, axes, valid, from_logits, entropy=True, overlap=True)
+
+    def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
+        """The weighted sum of the two losses."""
+        total, tp, p, y = sums
+        bce = total / pixels.clamp(min=1)
+        return self.bce_weight * bce + self.dice_weight * soft_dice(tp, p, y, self.smooth)
+
+
+@dataclass(frozen=True)
+class DiceBCE(Hybrid):
+    """BCE + Dice: Hybrid with weights of 1, as nnU-Net and MONAI's DiceCELoss have it ("Dice + CE")."""
+
+    bce_weight: float | int = 1.0
+    dice_weight: float | int = 1.0
 
 
 def axes_of(core: object, axes: tuple[int, ...] | None, others: Collection[str] = ()) -> tuple[int, ...]:

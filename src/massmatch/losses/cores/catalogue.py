@@ -6,8 +6,7 @@ A new core loss is one entry here, `LOSSES` and `CORES` follow: see `catalogue.p
 from ..base import WholeImageLoss
 from ..entry import Entry
 from .adaptive import AdaptiveTversky
-from .base import BCE, Dice, Tversky
-from .mixed import DiceBCE, Hybrid
+from .base import BCE, Dice, DiceBCE, Hybrid, Tversky
 from .weighted import BalancedBCE, Combo, Focal, FocalTversky, TopKBCE, UnifiedFocal, WeightedBCE
 
 

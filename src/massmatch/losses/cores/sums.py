@@ -12,13 +12,108 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Sums = tuple[Tensor, ...]
+BACKGROUND = -1e4  # a logit of which e^x is 0 in float32 and float64: a pixel of background that adds 0 to every sum
+
+
+def quickly_applied(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """A decorator: PyTorch asks for the signature of `forward` in every call, which takes longer than a small sum.
+
+    Written down, it is read.
+    """
+    function.forward.__signature__ = inspect.signature(function.forward)  # type: ignore[attr-defined]
+    return function
+
+
+def pixel_sums(
+    logits: Tensor,
+    target: Tensor,
+    axes: tuple[int, ...],
+    valid: Tensor | None = None,
+    from_logits: bool = True,
+    *,
+    entropy: bool = False,
+    overlap: bool = False,
+) -> Sums:
+    """Sums over `axes`: with `entropy` of the pixels' cross-entropies, with `overlap` TP = sum y p, sum p and sum y.
+
+    PyTorch clamps the logarithms of given probabilities at -100, so that the entropy stays finite at p = 0 and 1.
+    """
+    x, y = logits, target
+    if valid is not None:
+        x, y = x.masked_fill(valid == 0, BACKGROUND if from_logits else 0.0), y * valid
+    p = x.sigmoid() if from_logits else x
+    if (from_logits or not entropy) and not torch.compiler.is_compiling():
+        found = _PixelSums.apply(x, p, y, axes, entropy, overlap)
+    else:  # a compiler fuses the passes by itself
+        pixels = [y * p, p, y] if overlap else []
+        if entropy:
+            pixels.insert(0, F.softplus(x) - x * y if from_logits else F.binary_cross_entropy(x, y, reduction="none"))
+        found = tuple(region_sum(each, axes) for each in pixels)
+    return found
+
+
+@quickly_applied
+class _PixelSums(torch.autograd.Function):
+    """Sums of log(1 + e^x) - x y, the cross-entropy of logits x, and of y p and p, where p is sigma(x) or given.
+
+    The gradients in x, (p - y) g, and in p, y g_TP + g_p, need p and y alone and one pass each, half of what PyTorch's
+    own functions make. The entropy is exact to float32 where it counts, on the background, whose terms are tiny and
+    many.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, p: Tensor, y: Tensor, axes: tuple[int, ...], entropy: bool, overlap: bool) -> Sums:
+        pixels = [torch.addcmul(F.softplus(x), x, y, value=-1)] if entropy else []
+        return summed(axes, *pixels, *((y * p, p, y) if overlap else ()))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, p, y, ctx.axes, ctx.entropy, ctx.overlap = inputs
+        ctx.sides = tuple([x.shape[axis] for axis in sorted(ctx.axes)])
+        if ctx.overlap:
+            ctx.mark_non_differentiable(output[-1])  # the truth has no gradient
+        ctx.save_for_backward(p, y)
+        ctx.save_for_forward(p, y)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        p, y = ctx.saved_tensors
+        in_x = in_p = None
+        if ctx.entropy:
+            grad = spread(grads[0], ctx.axes, ctx.sides)
+            kept = torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(grad)
+            in_x = (p - y) * grad if kept else (p - y).mul_(grad)  # kept for a gradient in its turn
+        if ctx.overlap:
+            grad_tp, grad_p = (spread(grad, ctx.axes, ctx.sides) for grad in grads[-3:-1])
+            in_p = torch.addcmul(grad_p, y, grad_tp)
+        return in_x, in_p, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, in_x: Tensor, in_p: Tensor, *_: object) -> tuple[Tensor | None, ...]:
+        p, y = ctx.saved_tensors
+        pixels = [(p - y) * in_x] if ctx.entropy else []
+        found = summed(ctx.axes, *pixels, *((y * in_p, in_p) if ctx.overlap else ()))
+        return (*found, None) if ctx.overlap else found
+
+
+def squared_sums(
+    logits: Tensor, target: Tensor, axes: tuple[int, ...], valid: Tensor | None = None, from_logits: bool = True
+) -> Sums:
+    """TP = sum y p, sum p^2 and sum y^2 over `axes`."""
+    p = logits.sigmoid() if from_logits else logits
+    y = target
+    if valid is not None:
+        p, y = p * valid, y * valid
+    return region_sum(y * p, axes), region_sum(p * p, axes), region_sum(y * y, axes)
 
 
 def pixel_count(like: Tensor, pixels: Tensor, axes: tuple[int, ...], valid: Tensor | None = None) -> Tensor:
     """How many `pixels` each region has that count, in the shape and type of `like`."""
     if valid is None:
         return torch.full_like(like, pixels.numel() / like.numel())
-    return summed(valid, axes).expand_as(like)
+    return summed(axes, valid)[0].expand_as(like)
 
 
 def ratio(above: Tensor, below: Tensor) -> Tensor:
@@ -33,27 +128,25 @@ def region_sum(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """
     if x.requires_grad and not torch.compiler.is_compiling():  # a compiler finds a fast way by itself
         return _RegionSum.apply(x, axes)
-    return summed(x, axes)
+    return summed(axes, x)[0]
 
 
-def summed(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Sum over `axes`, one after the other from the front.
+def summed(axes: tuple[int, ...], *pixels: Tensor) -> Sums:
+    """The sum of each map of pixels over `axes`, one after the other from the front.
 
     On the cells of an image, (rows, h, columns, w), this adds whole rows of pixels first, which runs along the memory;
     a joint sum over (-3, -1) takes 2 to 5 times as long on a CPU.
     """
     for axis in sorted(axes):  # negative: summing one away does not move those behind it
-        x = x.sum(axis)
+        pixels = tuple([each.sum(axis) for each in pixels])
+    return pixels
+
+
+def region_max(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Largest value over `axes`, one after the other as in `summed`."""
+    for axis in sorted(axes):
+        x = x.amax(axis)
     return x
-
-
-def quickly_applied(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
-    """A decorator: PyTorch asks for the signature of `forward` in every call, which takes longer than a small sum.
-
-    Written down, it is read.
-    """
-    function.forward.__signature__ = inspect.signature(function.forward)  # type: ignore[attr-defined]
-    return function
 
 
 @quickly_applied
@@ -68,7 +161,7 @@ class _RegionSum(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-        return summed(x, axes)
+        return summed(axes, x)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, tuple[int, ...]], output: Tensor) -> None:
@@ -81,7 +174,7 @@ class _RegionSum(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: object) -> Tensor:
-        return summed(tangent, ctx.axes)
+        return summed(ctx.axes, tangent)[0]
 
 
 def spread(grad: Tensor, axes: tuple[int, ...], sides: tuple[int, ...]) -> Tensor:
@@ -97,97 +190,3 @@ def repeated(x: Tensor, axis: int, times: int) -> Tensor:
     shape = list(x.unsqueeze(axis).shape)
     shape[axis] = times
     return x.unsqueeze(axis).expand(shape)
-
-
-@quickly_applied
-class _OverlapSums(torch.autograd.Function):
-    """Sums of y p and of p, whose gradient y g_TP + g_p is made in one pass: each pass over the image costs."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(p: Tensor, y: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        return summed(y * p, axes), summed(p, axes)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, tuple[int, ...]], output: Any) -> None:
-        p, y, ctx.axes = inputs
-        ctx.sides = tuple(p.shape[axis] for axis in sorted(ctx.axes))
-        ctx.save_for_backward(y)
-        ctx.save_for_forward(y)
-
-    @staticmethod
-    def backward(ctx: Any, grad_tp: Tensor, grad_p: Tensor) -> tuple[Tensor, None, None]:
-        (y,) = ctx.saved_tensors
-        grad_tp, grad_p = (spread(grad, ctx.axes, ctx.sides) for grad in (grad_tp, grad_p))
-        return torch.addcmul(grad_p, y, grad_tp), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-        (y,) = ctx.saved_tensors
-        return summed(y * tangent, ctx.axes), summed(tangent, ctx.axes)
-
-
-def overlap_sums(
-    logits: Tensor,
-    target: Tensor,
-    axes: tuple[int, ...],
-    valid: Tensor | None = None,
-    from_logits: bool = True,
-    squared: bool = False,
-) -> Sums:
-    """TP = sum y p, sum p and sum y over `axes` (with `squared` the sums of p^2 and y^2)."""
-    p = logits.sigmoid() if from_logits else logits
-    y = target
-    if valid is not None:
-        p, y = p * valid, y * valid
-    if p.requires_grad and not squared and not torch.compiler.is_compiling():
-        return *_OverlapSums.apply(p, y, axes), region_sum(y, axes)
-    tp = region_sum(y * p, axes)
-    if squared:
-        p, y = p * p, y * y
-    return tp, region_sum(p, axes), region_sum(y, axes)
-
-
-def pixel_entropy(logits: Tensor, target: Tensor, from_logits: bool = True) -> Tensor:
-    """Cross-entropy of each pixel.
-
-    PyTorch clamps the logarithms of given probabilities at -100, so that it stays finite at p = 0 and 1.
-    """
-    if not from_logits:
-        return F.binary_cross_entropy(logits, target, reduction="none")
-    if torch.compiler.is_compiling():  # a compiler fuses the passes by itself
-        return F.softplus(logits) - logits * target
-    return _LogitEntropy.apply(logits, target)
-
-
-@quickly_applied
-class _LogitEntropy(torch.autograd.Function):
-    """log(1 + e^x) - x y, the cross-entropy of logits x, with its gradient sigma(x) - y in closed form.
-
-    Half the passes over the image that PyTorch's own function makes; exact to float32 where it counts, on the
-    background, whose terms are tiny and many.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(logits: Tensor, y: Tensor) -> Tensor:
-        return torch.addcmul(F.softplus(logits), logits, y, value=-1)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        logits, y = ctx.saved_tensors
-        if torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(grad):
-            return (logits.sigmoid() - y) * grad, None  # which has a gradient in its turn
-        return logits.sigmoid().sub_(y).mul_(grad), None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: object) -> Tensor:
-        logits, y = ctx.saved_tensors
-        return (logits.sigmoid() - y) * tangent

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..checks import require_number
 from .base import SumCore, axes_of
-from .sums import Sums, overlap_sums, pixel_count, ratio, region_sum
+from .sums import Sums, pixel_sums, ratio, region_sum
 
 LEAST = 1e-7  # below a root or a power smaller than 1, whose slope at 0 has no end
 
@@ -36,13 +36,12 @@ def logarithms(logits: Tensor, from_logits: bool) -> tuple[Tensor, Tensor]:
 def entropy_sums(
     logits: Tensor, target: Tensor, axes: tuple[int, ...], valid: Tensor | None, from_logits: bool
 ) -> Sums:
-    """Sums of -y log p and of -(1 - y) log(1 - p), and the number of pixels."""
+    """Sums of -y log p and of -(1 - y) log(1 - p)."""
     log_p, log_q = logarithms(logits, from_logits)
     missed, false = -target * log_p, -(1 - target) * log_q
     if valid is not None:
         missed, false = missed * valid, false * valid
-    positive = region_sum(missed, axes)
-    return positive, region_sum(false, axes), pixel_count(positive, logits, axes, valid)
+    return region_sum(missed, axes), region_sum(false, axes)
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,10 @@ class WeightedBCE(SumCore):
         """See `entropy_sums`."""
         return entropy_sums(logits, target, axes, valid, from_logits)
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
         """The weighted mean."""
-        positive, negative, count = sums
-        return (self.mass_weight * positive + negative) / count.clamp(min=1)
+        positive, negative = sums
+        return (self.mass_weight * positive + negative) / pixels.clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,10 @@ class BalancedBCE(SumCore):
         mass = region_sum(target if valid is None else target * valid, axes)
         return *entropy_sums(logits, target, axes, valid, from_logits), mass
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
         """The balanced mean."""
-        positive, negative, count, mass = sums
-        count = count.clamp(min=1)
+        positive, negative, mass = sums
+        count = pixels.clamp(min=1)
         of_mass = 1 - mass / count
         mixed = (mass > 0) & (mass < count)
         plain = torch.ones_like(mass)
@@ -140,18 +139,17 @@ class Focal(SumCore):
         valid: Tensor | None = None,
         from_logits: bool = True,
     ) -> Sums:
-        """Sum of the pixels' losses, and the number of pixels."""
+        """The sum of the pixels' losses."""
         log_p, log_q = logarithms(logits, from_logits)
         # (1 - p)^gamma as exp(gamma log(1 - p)): its slope stays finite where p underflows
         missed, false = -target * (self.gamma * log_q).exp() * log_p, -(1 - target) * (self.gamma * log_p).exp() * log_q
         pixels = missed + false if self.alpha is None else self.alpha * missed + (1 - self.alpha) * false
-        total = region_sum(pixels if valid is None else pixels * valid, axes)
-        return total, pixel_count(total, logits, axes, valid)
+        return (region_sum(pixels if valid is None else pixels * valid, axes),)
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
         """The mean."""
-        total, count = sums
-        return total / count.detach().clamp(min=1)
+        (total,) = sums
+        return total / pixels.clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -189,12 +187,12 @@ class Combo(SumCore):
     ) -> Sums:
         """Those of `entropy_sums`, then those of the overlap."""
         entropies = entropy_sums(logits, target, axes, valid, from_logits)
-        return *entropies, *overlap_sums(logits, target, axes, valid, from_logits)
+        return *entropies, *pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
         """The difference."""
-        positive, negative, count, tp, p, y = sums
-        bce = (self.beta * positive + (1 - self.beta) * negative) / count.clamp(min=1)
+        positive, negative, tp, p, y = sums
+        bce = (self.beta * positive + (1 - self.beta) * negative) / pixels.clamp(min=1)
         return self.alpha * bce - (1 - self.alpha) * ratio(2 * tp + self.smooth, p + y + self.smooth)
 
 
@@ -230,9 +228,9 @@ class FocalTversky(SumCore):
         from_logits: bool = True,
     ) -> Sums:
         """TP, the sum of p and the sum of y."""
-        return overlap_sums(logits, target, axes, valid, from_logits)
+        return pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor | None = None) -> Tensor:
         """(1 - T)^gamma."""
         tp, p, y = sums
         index = ratio(tp + self.smooth, tp + self.fn_weight * (y - tp) + self.fp_weight * (p - tp) + self.smooth)
@@ -275,24 +273,24 @@ class UnifiedFocal(SumCore):
         valid: Tensor | None = None,
         from_logits: bool = True,
     ) -> Sums:
-        """Sum of the pixels' focal terms, number of pixels, then TP, the sum of p and the sum of y."""
+        """Sum of the pixels' focal terms, then TP, the sum of p and the sum of y."""
         log_p, log_q = logarithms(logits, from_logits)
         missed, false = -target * log_p, -(1 - target) * (self.gamma * log_p).exp() * log_q
         pixels = self.delta * missed + (1 - self.delta) * false
         total = region_sum(pixels if valid is None else pixels * valid, axes)
-        overlap = overlap_sums(logits, target, axes, valid, from_logits)
-        return total, pixel_count(total, logits, axes, valid), *overlap
+        overlap = pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
+        return total, *overlap
 
-    def from_sums(self, *sums: Tensor) -> Tensor:
+    def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
         """The weighted sum of both."""
-        total, count, tp, p, y = sums
+        total, tp, p, y = sums
         missed, false = y - tp, p - tp
         s, delta = self.smooth, self.delta
         mass = ratio(tp + s, tp + delta * missed + (1 - delta) * false + s)
-        right = count - tp - missed - false
+        right = pixels - tp - missed - false
         rest = ratio(right + s, right + delta * false + (1 - delta) * missed + s)
         focal_tversky = ((1 - rest) + (1 - mass).clamp(min=LEAST) ** (1 - self.gamma)) / 2
-        return self.weight * total / count.clamp(min=1) + (1 - self.weight) * focal_tversky
+        return self.weight * total / pixels.clamp(min=1) + (1 - self.weight) * focal_tversky
 
 
 @dataclass(frozen=True)

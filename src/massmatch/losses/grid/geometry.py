@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..cores.sums import region_max
+
 STATISTICS: dict[str, Callable[..., np.ndarray]] = {
     "min": np.min,
     "mean": np.mean,
@@ -81,18 +83,13 @@ def grid_shape(spatial: tuple[int, ...], cell: tuple[int, ...]) -> tuple[int, ..
     return tuple(-(-side // step) for side, step in zip(spatial, cell, strict=True))
 
 
-def cut(x: Tensor, cell: tuple[int, ...], fill: float = 0.0, front: tuple[int, ...] | None = None) -> Tensor:
-    """(N, H, W) into cells (N, rows, h, columns, w): a view, or a copy padded with `fill` where cells overhang.
-
-    The grid begins `front` rows and columns before the image.
-    """
-    front = front or (0,) * len(cell)
-    spatial = tuple(side + before for side, before in zip(x.shape[-len(cell) :], front, strict=True))
+def cut(x: Tensor, cell: tuple[int, ...], fill: float = 0.0) -> Tensor:
+    """(N, H, W) into cells (N, rows, h, columns, w): a view, or a copy padded with `fill` where cells overhang."""
+    spatial = tuple(x.shape[-len(cell) :])
     grid = grid_shape(spatial, cell)
-    if any(front) or overhangs(spatial, cell):
+    if overhangs(spatial, cell):
         behind = [g * c - s for g, c, s in zip(grid, cell, spatial, strict=True)]
-        pad = [side for pair in reversed(list(zip(front, behind, strict=True))) for side in pair]
-        x = F.pad(x, pad, value=fill)
+        x = F.pad(x, [side for more in reversed(behind) for side in (0, more)], value=fill)
     return x.reshape(*x.shape[: -len(cell)], *(side for pair in zip(grid, cell, strict=True) for side in pair))
 
 
@@ -107,15 +104,8 @@ def cell_axes(dims: int) -> tuple[int, ...]:
 
 
 def cell_max(cells: Tensor, dims: int) -> Tensor:
-    """Largest value in each cell; one axis after the other, as in `core.region_sum`."""
-    for axis in cell_axes(dims):
-        cells = cells.amax(axis)
-    return cells
-
-
-def any_cell(cells: Tensor) -> Tensor:
-    """(N, *grid) bool: whether it holds for some cell of the image, with the grid's axes kept as 1."""
-    return cells.flatten(1).any(1).reshape(-1, *(1,) * (cells.ndim - 1))
+    """Largest value in each cell."""
+    return region_max(cells, cell_axes(dims))
 
 
 def distance_to_mass(true: Bool[np.ndarray, "*grid"], unit: tuple[float, ...]) -> Float[np.ndarray, "*grid"]:

@@ -1,47 +1,23 @@
-"""What losses over the cells of a grid share: facts, the layout of a batch, its pixels, cores that are no sums."""
+"""What losses over the cells of a grid share: their options and facts, and cores that are no sums."""
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..base import ImageLoss
-from ..checks import accepts, checked
-from ..facts import Facts, outside_graphs
-from .geometry import cell_axes, cut, grid_shape, overhangs
-from .layout import Layout, layout_of
+from ..call import Facts, checked
+from ..checks import accepts
+from ..facts import outside_graphs
+from .geometry import cell_axes, cut, overhangs
+from .layout import Images, images_of
 from .rule import GridRule
 
 
-class Images(NamedTuple):
-    """Images with one channel each, and what is known of their grids."""
-
-    logits: Tensor  # (N, *spatial)
-    target: Tensor  # (N, *spatial)
-    valid: Tensor | None  # (N, *spatial), 1 for the pixels that count; None for all of them
-    sizes: Tensor  # (N, axes), sides of each image's cells in pixels
-    layout: Layout
-    true: Tensor | None = None  # (N, *grid) bool, cells with true mass; None where the pixels have to say
-    distance: Tensor | None = None  # (N, *grid), from the nearest of them; None where nobody has measured it
-
-    @property
-    def spatial(self) -> tuple[int, ...]:
-        """Sides of the images in pixels."""
-        return tuple(self.target.shape[1:])
-
-    def in_base_cells(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Logits, target and valid as (N, R, h, C, w); valid is None where every pixel counts."""
-        valid, layout = self.valid, self.layout
-        if valid is None and (layout.front is not None or overhangs(self.spatial, layout.base)):
-            valid = torch.ones_like(self.target[:1])
-        return layout.cut(self.logits), layout.cut(self.target), None if valid is None else layout.cut(valid)
-
-
 class GridLoss(ImageLoss):
-    """A loss over the cells of each image's own grid. A subclass says what images cost (`of_images`)."""
+    """A loss over the cells of each image's own grid."""
 
     rule: GridRule  # how the grid follows from the truth
     by_distance: bool  # whether the loss needs the distance of each cell from the masses
@@ -71,51 +47,6 @@ class GridLoss(ImageLoss):
         """In which the distances of cells are measured."""
         return self.rule.distance_unit
 
-    @abstractmethod
-    def of_images(self, images: Images) -> Tensor:
-        """(N,): the loss of every image."""
-
-    def per_image(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        *,
-        valid: Tensor | None,
-        instances: Tensor | None,
-        facts: Sequence[Facts] | None,
-    ) -> Tensor:
-        """(B, C): the loss of each image and channel."""
-        x, y, v = logits.flatten(0, 1), target.flatten(0, 1), None if valid is None else valid.flatten(0, 1)
-        if facts is None and (self.rule.cell_size is None or self.by_distance):
-            facts = self.measured_now(target, instances)
-        return self.of_images(self.images(x, y, v, facts)).reshape(logits.shape[:2])
-
-    def images(self, logits: Tensor, target: Tensor, valid: Tensor | None, facts: Sequence[Facts] | None) -> Images:
-        """(N, *spatial) images with the grids that the facts give them; without facts, of the fixed size."""
-        spatial = tuple(target.shape[1:])
-        least = self.rule.least(spatial)
-        if facts is None:
-            return Images(logits, target, valid, torch.tensor([least]), Layout(least, grid_shape(spatial, least)))
-        needed = {"cell_size", "true"} | ({"distance"} if self.by_distance else set())
-        for i, fact in enumerate(facts):
-            if missing := needed - fact.keys():
-                raise ValueError(
-                    f"facts[{i}] lacks {', '.join(sorted(missing))}: make it with the facts() of this loss"
-                )
-        sizes = torch.cat([fact["cell_size"] for fact in facts])
-        if self.rule.cell_size is not None:
-            layout = Layout(least, grid_shape(spatial, least))
-        else:
-            layout = layout_of(sizes, spatial, least).to(logits.device)
-        within = tuple(slice(n) for n in layout.shape)
-        true, distance = (
-            torch.cat([fact[name] for fact in facts])[:, *within].to(logits.device, non_blocking=True)
-            if name in facts[0]
-            else None
-            for name in ("true", "distance")
-        )
-        return Images(logits, target, valid, sizes, layout, true, distance)
-
     def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
@@ -129,15 +60,11 @@ class GridLoss(ImageLoss):
         labels = [None] * len(target) if instances is None else instances
         return [self.rule.facts(image, of, self.by_distance) for image, of in zip(target, labels, strict=True)]
 
-    @property
-    def decides_facts(self) -> object:
-        """The options of the grid."""
-        return self.rule
-
     @outside_graphs
-    def measured_now(self, target: Tensor, instances: Tensor | None) -> list[Facts]:
-        """The facts of all images; NumPy and SciPy, so a graph is broken here."""
-        return self.make_facts(target, instances=instances)
+    def measured_now(self, target: Tensor, instances: Tensor | None) -> list[Facts] | None:
+        """The facts of all images, where the loss needs any; NumPy and SciPy, so a graph is broken here."""
+        needed = self.rule.cell_size is None or self.by_distance
+        return self.make_facts(target, instances=instances) if needed else None
 
     def one_image(self, logits: Tensor, target: Tensor, mask: Tensor | None, instances: Tensor | None) -> Images:
         """What `explain` needs of its one image. Raises ValueError for more than one image or channel."""
@@ -148,7 +75,7 @@ class GridLoss(ImageLoss):
             instances = torch.where(valid > 0, instances, 0)
         labels = None if instances is None else instances[0]
         facts = [self.rule.facts(target[0], labels, with_distance=True)]
-        return self.images(logits[0], target[0], None if valid is None else valid[0], facts)
+        return images_of(logits, target, valid, facts, self.rule, self.by_distance)
 
 
 def one_by_one(core: Callable[..., Tensor], images: Images, from_logits: bool) -> tuple[Tensor, Tensor]:

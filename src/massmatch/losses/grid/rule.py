@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..call import Facts
 from ..checks import one_of, require_whole
-from ..facts import Facts
 from .geometry import ROUNDINGS, STATISTICS, cell_max, cell_size, cut, distance_to_mass, grid_shape, power_of_two
 
 DISTANCE_UNITS = ("cell", "pixel", "image")

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..base import ImageLoss
+from ..call import Facts
 from ..checks import one_of, require_whole
 from ..cores.base import BCE, Dice
-from ..facts import Facts
 from .region import pixel_entropy, probabilities, refuse_mask, structural_loss, structure_of, structures
 
 STRATEGIES = ("quantile", "cluster", "learned")

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..base import ImageLoss
+from ..call import Facts
 from ..checks import require_whole
 from ..cores.adaptive import AdaptiveTversky
 from ..cores.sums import region_sum
-from ..facts import Facts
 from ..grid.geometry import cell_axes, cut
 from ..grid.loss import valid_pixels
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..call import Facts
 from ..checks import require_number
-from ..cores.mixed import DiceBCE
-from ..facts import Facts
+from ..cores.base import DiceBCE
 from .instance import InstanceWise, Labels, mean_over
 
 SMOOTH = 1e-5  # delta of the paper
@@ -72,9 +72,9 @@ class CATMIL(InstanceWise):
     ) -> Tensor:
         """(B, C)."""
         labels = self.labels(target, instances, facts)
-        sums = self.dice_bce_sums(logits, target, labels, valid)
-        whole = DiceBCE().from_sums(*(each.sum(1) for each in sums))
-        _, _, overlap, p, y = sums
+        pixels, *sums = self.dice_bce_sums(logits, target, labels, valid)
+        whole = DiceBCE().from_sums(*(each.sum(1) for each in sums), pixels=pixels.sum(1))
+        _, overlap, p, y = sums
         balanced = self.balanced(overlap[:, 1:], y[:, 1:], p[:, 0])
         missed = mean_over(self.missed(logits, labels, valid, there=y[:, 1:] > 0), y[:, 1:] > 0)
         return (whole + self.grown * self.balance * balanced + self.detection * missed).view(logits.shape[:2])

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ..base import ImageLoss
+from ..call import Facts
 from ..checks import require_number
 from ..cores.base import BCE, Dice
-from ..facts import Facts
 from .region import probabilities
 
 Measure = Callable[[np.ndarray], np.ndarray]

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ..base import ImageLoss
+from ..call import Facts
 from ..checks import require_number
-from ..cores.base import Dice
-from ..cores.mixed import DiceBCE, Hybrid
-from ..facts import Facts, outside_graphs
+from ..cores.base import Dice, DiceBCE, Hybrid
+from ..facts import outside_graphs
 from .region import pixel_entropy, probabilities
 
 
@@ -114,12 +114,11 @@ class InstanceWise(ImageLoss):
         return Labels.of(torch.cat([fact[self.name] for fact in facts]).to(target.device), count, target.dtype)
 
     def dice_bce_sums(self, logits: Tensor, target: Tensor, labels: Labels, valid: Tensor | None) -> tuple[Tensor, ...]:
-        """(N, labels) each: what Dice + BCE of a region follows from, for the pixels of each label."""
+        """(N, labels) each: the number of pixels of each label, and the sums that Dice + BCE follow from."""
         entropy, p, y = pixel_entropy(logits, target, self.from_logits), probabilities(logits, self.from_logits), target
         if valid is None:
-            entropies, overlap, p_sum, y_sum = labels.sums(entropy, p * y, p, y)
-            return entropies, labels.pixels, overlap, p_sum, y_sum
-        return labels.sums(entropy * valid, valid.expand_as(p), p * y * valid, p * valid, y * valid)
+            return labels.pixels, *labels.sums(entropy, p * y, p, y)
+        return labels.sums(valid.expand_as(p), entropy * valid, p * y * valid, p * valid, y * valid)
 
 
 def mean_over(values: Tensor, there: Tensor) -> Tensor:
@@ -158,9 +157,9 @@ class BlobLoss(InstanceWise):
     ) -> Tensor:
         """(B, C): the sums of the image are those of all labels, those of a mass and what is no mass of two labels."""
         labels = self.labels(target, instances, facts)
-        sums = self.dice_bce_sums(logits, target, labels, valid)
-        whole = DiceBCE().from_sums(*(each.sum(1) for each in sums))
-        blobs = DiceBCE().from_sums(*(each[:, 1:] + each[:, :1] for each in sums))
+        pixels, *sums = self.dice_bce_sums(logits, target, labels, valid)
+        whole = DiceBCE().from_sums(*(each.sum(1) for each in sums), pixels=pixels.sum(1))
+        blobs = DiceBCE().from_sums(*(each[:, 1:] + each[:, :1] for each in sums), pixels=pixels[:, 1:] + pixels[:, :1])
         loss = self.whole * whole + self.each * mean_over(blobs, labels.pixels[:, 1:] > 0)
         return loss.view(logits.shape[:2])
 
@@ -190,7 +189,8 @@ class CCDiceBCE(InstanceWise):
     ) -> Tensor:
         """(B, C)."""
         labels = self.labels(target, instances, facts)
-        regions = DiceBCE().from_sums(*self.dice_bce_sums(logits, target, labels, valid))
+        pixels, *sums = self.dice_bce_sums(logits, target, labels, valid)
+        regions = DiceBCE().from_sums(*sums, pixels=pixels)
         return mean_over(regions, labels.pixels > 0).view(logits.shape[:2])
 
 

@@ -1,0 +1,337 @@
+"""The call that all losses share: what comes in is checked at the border, what goes out is reduced.
+
+Facts are checked here too: whether this loss made them, and of this truth.
+"""
+
+import math
+import warnings
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.loss import _Loss
+
+from .checks import (
+    advice_on_axes,
+    advice_on_shape,
+    advice_on_truth,
+    article,
+    ends,
+    one_of,
+    require_switch,
+    require_tensor,
+)
+
+Facts = dict[str, Tensor]
+SIGNED = {"made_for": (torch.int64,), "checksum": (torch.float32, torch.float64)}  # what facts() gives
+REDUCTIONS = ("mean", "sum", "none")
+PASSING = ("Clamp", "Slice", "Select", "View", "Unsafe", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Permute", "Expand")
+
+
+class CheckedLoss(_Loss, ABC):
+    """A module that is called with logits and target, checks them, and reduces one value for each image and channel.
+
+    `reduction`: "mean" over images and channels, "sum", or "none" for the values themselves, (B, C).
+    `from_logits=False` takes values in [0, 1] and never turns them back into logits.
+    """
+
+    decides_facts: Hashable  # the options on which the facts depend: those of a loss with others are refused
+
+    def __init__(self, *, reduction: str = "mean", from_logits: bool = True) -> None:
+        super().__init__()
+        self.reduction = one_of("reduction", reduction, REDUCTIONS)
+        require_switch("from_logits", from_logits)
+        self.from_logits = from_logits
+        self.decides_facts = type(self).__name__
+
+    @abstractmethod
+    def per_image(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None,
+        instances: Tensor | None,
+        facts: Sequence[Facts] | None,
+    ) -> Tensor:
+        """(B, C): the loss of each image and channel, from checked (B, C, *spatial) tensors of one dtype."""
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        mask: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        instances: Tensor | None = None,
+        facts: Sequence[Facts] | Facts | None = None,
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            logits: (B, C, H, W) or (B, C, D, H, W); values in [0, 1] with `from_logits=False`.
+            target: the same shape, 0/1, bool, or values in [0, 1].
+            mask: 1 for the pixels that count, broadcast to that shape. The others have no influence at all.
+            sample_weight: (B,) or (B, C), multiplied with the loss of each image; "mean" divides by B C still.
+            instances: whole numbers in the shape of `target`, 0 = background: masses that touch stay apart.
+            facts: the result of `facts(target)`, made in the loader, as it is or put together to (B, ...) tensors; the
+                value of the loss is the same.
+
+        Returns:
+            A scalar, or (B, C) with reduction "none".
+
+        Raises:
+            ValueError: a wrong shape, a target outside [0, 1] or NaN, facts of other options or images.
+            TypeError: something that is no tensor, or logits that are no floating point numbers.
+
+        Checks that look at values are skipped while a graph is being compiled, and on a GPU with facts, which were
+        checked in the loader: so that a step with facts and without a mask never waits for the GPU.
+        """
+        known = facts is not None and any(facts)  # most losses need none, and then have nothing to compare
+        given, waits = target, not known or mask is not None or logits.device.type == "cpu"
+        looks = waits and not torch.compiler.is_compiling()
+        logits, target, valid = checked(logits, target, mask, self.from_logits, values=looks, known=known)
+        if instances is not None:
+            check_instances(instances, logits, looks)
+            instances = instances if valid is None else torch.where(valid > 0, instances, 0)
+        found = None if facts is None else compared(facts, target, given, self.decides_facts, waits)
+        with torch.autocast(logits.device.type, enabled=False):
+            loss = self.per_image(logits, target, valid=valid, instances=instances, facts=found)
+            return reduced(loss, sample_weight, self.reduction, looks)
+
+
+def checked(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    from_logits: bool = True,
+    *,
+    values: bool = True,
+    known: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Logits, target and mask in one floating point type of at least float32, or an error that says what is wrong.
+
+    What lies behind the mask becomes 0 before anything looks at it, so that no value there, not even NaN, has an
+    influence. `values=False` leaves out the checks that look at values, which would wait for a GPU; `known=True` those
+    of the truth, which is compared with what it was when its facts were made.
+    """
+    if not isinstance(logits, Tensor) or not isinstance(target, Tensor):
+        require_tensor("logits", logits)
+        require_tensor("target", target)
+    if not logits.is_floating_point():
+        raise TypeError(f"logits must be floating point numbers, but are {logits.dtype}")
+    check_axes("logits", logits)
+    if target.shape != logits.shape:
+        raise ValueError(advice_on_shape("target", target, logits))
+    valid = None
+    if mask is not None:
+        valid = expanded_mask(mask, logits, values)
+        logits, target = (
+            torch.where(valid, x, torch.zeros((), dtype=x.dtype, device=x.device)) for x in (logits, target)
+        )
+    if values:
+        check_prediction(logits, from_logits)
+        if not known:
+            check_truth(target, logits)
+    dtype = logits.dtype if logits.dtype == torch.float64 else torch.float32
+    return logits.to(dtype), target.detach().to(dtype), None if valid is None else valid.to(dtype)
+
+
+def check_axes(name: str, value: Tensor) -> None:
+    """Raise ValueError unless `value` is (B, C, H, W) or (B, C, D, H, W).
+
+    Three axes are refused: they may be (B, H, W) images, (C, H, W) of one image, or signals (B, C, L).
+    """
+    if not 4 <= value.ndim <= 5 or value.numel() == 0:
+        raise ValueError(advice_on_axes(name, value))
+
+
+def check_truth(target: Tensor, logits: Tensor | None = None) -> None:
+    """Raise ValueError unless all values lie in [0, 1], with what to do about what came; NaN is refused too."""
+    if target.dtype == torch.bool:
+        return
+    low, high = ends(target)
+    if low != low or high != high:
+        raise ValueError("target must lie in [0, 1], but holds NaN")
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"target must lie in [0, 1], but ranges from {low:g} to {high:g}; {advice_on_truth(target, logits)}"
+        )
+
+
+def check_prediction(logits: Tensor, from_logits: bool) -> None:
+    """Raise ValueError for given probabilities outside [0, 1]; warn where logits come straight out of a sigmoid.
+
+    What made them decides, not their values: a fresh network may well give logits that all lie in [0, 1].
+    """
+    if from_logits:
+        node = logits.grad_fn
+        while node is not None and type(node).__name__.startswith(PASSING):
+            node = node.next_functions[0][0] if node.next_functions else None
+        if type(node).__name__.startswith(("SigmoidBackward", "SoftmaxBackward")):
+            warnings.warn(
+                "logits come out of a sigmoid or softmax, so they are probabilities: make the loss with "
+                "from_logits=False, or leave out the last activation of the network",
+                stacklevel=4,
+            )
+        return
+    low, high = ends(logits)
+    if low != low or high != high:
+        raise ValueError("values with from_logits=False must lie in [0, 1], but hold NaN")
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"values with from_logits=False must lie in [0, 1], but range from {low:g} to {high:g}; "
+            "activate them first (sigmoid or softmax)"
+        )
+
+
+def expanded_mask(mask: Tensor, logits: Tensor, values: bool = True) -> Tensor:
+    """`mask` as bool in the shape of `logits`, or an error if it does not broadcast or holds anything but 0 and 1."""
+    require_tensor("mask", mask)
+    if mask.ndim != logits.ndim or any(m not in (1, s) for m, s in zip(mask.shape, logits.shape, strict=True)):
+        advice = "; one image for the whole batch is mask[None, None]" if mask.ndim == logits.ndim - 2 else ""
+        advice = "; a mask without channel axis wants mask.unsqueeze(1)" if mask.ndim == logits.ndim - 1 else advice
+        raise ValueError(
+            f"mask must broadcast to the shape of logits, {tuple(logits.shape)}, but has {tuple(mask.shape)}{advice}"
+        )
+    if values and not bool(((mask == 0) | (mask == 1)).all()):
+        low, high = ends(mask)
+        advice = "a mask of 0 and 255 wants `mask > 127`" if high == 255 else "weights of images go to sample_weight"
+        raise ValueError(
+            f"mask must hold 0 and 1 only (1 = the pixel counts), but ranges from {low:g} to {high:g}; {advice}"
+        )
+    return (mask > 0).expand_as(logits)
+
+
+def check_instances(instances: Tensor, like: Tensor, values: bool = True) -> None:
+    """Raise unless `instances` has the shape of `like` and holds whole numbers."""
+    require_tensor("instances", instances)
+    if instances.shape != like.shape:
+        raise ValueError(advice_on_shape("instances", instances, like))
+    if not values or instances.dtype == torch.bool:
+        return
+    if not bool(((instances >= 0) & (instances == torch.round(instances))).all()):
+        raise ValueError("instances must hold whole numbers, 0 for background and one for each mass, but holds others")
+
+
+def compared(
+    facts: Sequence[Facts] | Facts, target: Tensor, given: Tensor, options: Hashable, waits: bool
+) -> Sequence[Facts] | None:
+    """One dict per image, if the facts are of this truth; None if they are of one of which the mask hides a part.
+
+    `target` is the truth with the mask, `given` without. Where `waits` is false the truth itself is not looked at,
+    which would wait for a GPU. Raises ValueError for the facts of other options, sizes or images, TypeError for what
+    are no facts.
+    """
+    facts = one_by_one(facts, len(target)) if isinstance(facts, dict) else facts
+    if not isinstance(facts, list | tuple):
+        raise TypeError(f"facts must be a list of one dict per image, as facts() gives it, but is {article(facts)}")
+    if len(facts) != len(target):
+        raise ValueError(f"facts must hold one dict per image, {len(target)} here, but holds {len(facts)}")
+    for i, fact in enumerate(facts):
+        if not isinstance(fact, dict) or not all(isinstance(value, Tensor) for value in fact.values()):
+            require_tensors(fact, f"facts[{i}]")
+    if not any(facts) or torch.compiler.is_compiling():
+        return facts
+    made_for = [code(options), *target.shape[1:]]
+    for i, fact in enumerate(facts):
+        if lacking := [name for name in SIGNED if name not in fact]:
+            raise ValueError(f"facts[{i}] lacks {' and '.join(lacking)}: make it with the facts() of this loss")
+        for name, types in SIGNED.items():
+            if fact[name].dtype not in types:
+                raise ValueError(
+                    f"facts[{i}] was turned into other numbers ({name!r} into {fact[name].dtype}): hand facts over as "
+                    "facts() gave them; only their device may change"
+                )
+        of = fact["made_for"].tolist() if fact["made_for"].device.type == "cpu" else made_for  # a GPU is not asked
+        if of != made_for:
+            other = "was made by a loss with other options: make it with the facts() of this loss"
+            size = f"is of an image {tuple(of[1:])}, but target's are {tuple(target.shape[1:])}"
+            raise ValueError(f"facts[{i}] {other if of[0] != made_for[0] else size}")
+    if not waits or not (others := of_other_images(facts, target)):
+        return facts
+    check_truth(target)
+    if of_other_images(facts, given):
+        raise ValueError(
+            f"facts[{others[0]}] was made of another truth than target[{others[0]}]: make the facts after any "
+            "augmentation, and keep them in the order of the batch"
+        )
+    return None
+
+
+def one_by_one(facts: Facts, images: int) -> list[Facts]:
+    """One dict per image, from what a loader has put together, (B, ...) each. ValueError for the facts of one image.
+
+    A loss that needs no facts makes empty dicts, which a loader puts together as one.
+    """
+    require_tensors(facts, "facts")
+    found = {len(value) if value.ndim else 0 for value in facts.values()}
+    if len(found) > 1 or 0 in found:
+        raise ValueError(
+            "facts must hold (B, ...) tensors or one dict per image, but is the dict of one image: give [facts]"
+        )
+    return [{name: value[i] for name, value in facts.items()} for i in range(max(found, default=images))]
+
+
+def require_tensors(facts: Facts, name: str) -> None:
+    """Raise TypeError for anything but a dict of tensors."""
+    if not isinstance(facts, dict):
+        raise TypeError(f"{name} must be a dict of tensors, as facts() gives it, but is {article(facts)}")
+    for key, value in facts.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name}[{key!r}] must be a torch.Tensor, but is a {type(value).__name__}: hand over what facts() "
+                "gave, or turn it back with torch.as_tensor"
+            )
+
+
+def of_other_images(facts: Sequence[Facts], target: Tensor) -> list[int]:
+    """The numbers of the images whose truth is not the one that the facts were made of."""
+    made_of: list[Any] = [fact["checksum"].tolist() for fact in facts]
+    pairs = zip(made_of, checksum(target).tolist(), strict=True)
+    # sums of float32 depend on their order, and NaN is like nothing
+    return [i for i, (then, now) in enumerate(pairs) if not math.isclose(then, now, rel_tol=1e-5, abs_tol=1e-3)]
+
+
+def checksum(target: Tensor) -> Tensor:
+    """(B,): the sum over the pixels of (B, C, *spatial), each with a weight of its own."""
+    pixels = target.detach().flatten(1).to(torch.float64 if target.dtype == torch.float64 else torch.float32)
+    return pixels @ weights(pixels.shape[1], pixels.dtype).to(pixels.device)
+
+
+@lru_cache(maxsize=4)
+def weights(count: int, dtype: torch.dtype) -> Tensor:
+    """(count,): numbers from 0.5 to 1.5 in an order that no shift or flip repeats (multiples of the golden ratio)."""
+    return (torch.arange(count, dtype=torch.float64) * 0.6180339887498949 % 1 + 0.5).to(dtype)
+
+
+@lru_cache(maxsize=64)
+def code(options: Hashable) -> int:
+    """A number for all options of a loss on which its facts depend."""
+    return zlib.crc32(repr(options).encode())
+
+
+def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str, values: bool = True) -> Tensor:
+    """(B, C) values times their weights, then mean, sum or as they are; one number of a whole batch has no other."""
+    if loss.ndim == 0:
+        if sample_weight is not None or reduction != "mean":
+            raise ValueError("this loss is one number for the whole batch: it takes no sample_weight and only 'mean'")
+        return loss
+    if sample_weight is not None:
+        allowed = (loss.shape[:1], loss.shape, (loss.shape[0], 1))
+        require_tensor("sample_weight", sample_weight)
+        if sample_weight.shape not in allowed:
+            raise ValueError(
+                f"sample_weight must have the shape (B,) or (B, C), {tuple(loss.shape)} here, "
+                f"but has {tuple(sample_weight.shape)}"
+            )
+        if values and not bool(torch.isfinite(sample_weight).all()):
+            raise ValueError("sample_weight must hold finite numbers, but holds NaN or inf")
+        loss = loss * sample_weight.to(loss).reshape(len(loss), -1)
+    if reduction == "none":
+        return loss
+    return loss.mean() if reduction == "mean" else loss.sum()
