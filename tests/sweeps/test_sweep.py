@@ -176,8 +176,8 @@ def test_one_run_that_fails_stops_no_other_and_is_listed_with_its_reason(swept, 
     shutil.rmtree(other)
     whole = (broken / "experiment.yaml").read_bytes()
     (broken / "experiment.yaml").write_text("{")
-    again = massmatch(*command_line[:-1], tmp_path / "runs")
-    assert again.returncode == 4
+    again = asked(*command_line[:-1], tmp_path / "runs")
+    assert again.exit_code == 4
     assert f"BCE, fold 0: failed: {broken / 'experiment.yaml'}: cannot be read" in again.stderr
     assert str(broken / "log.txt") in again.stderr
     assert "1 of 2 runs are done" in again.stdout
