@@ -72,7 +72,7 @@ def test_a_link_holds_the_state(address):
         view.page.locator(".card input").first.press("Enter")
         view.page.locator("#view").select_option("weight")
         until(view, "() => location.hash.includes('v=weight') && location.hash.includes('smooth')")
-        view.page.wait_for_timeout(300)
+        until(view, "() => document.querySelector('#cards').getAttribute('aria-busy') === 'false'")
         link, told = view.page.evaluate("location.href"), values(view)
     with opened(link) as view:
         assert values(view) == told

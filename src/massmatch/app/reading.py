@@ -82,12 +82,23 @@ class Reading:
             notes.append(f"Segmented with {ABOUT}")
         return {"id": id, "name": file.source, **_about(held), "said": notes}
 
-    def _segmented(self, file: ImageFile) -> Prediction:
-        id, image = read_image(file, modality=self.modality)
+    def probability(self, image: np.ndarray, view: str | None, name: str) -> tuple[np.ndarray, float, list[str]]:
+        """(H, W) probabilities of mass on an image, the threshold of the network, and what is to be known of both."""
+        with self.lock, warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            model, facts = self._loaded()
+            found = segment(model, facts, image, view, name)
+        return found, facts["threshold"], [str(each.message) for each in said]
+
+    def _loaded(self) -> tuple[nn.Module, dict[str, Any]]:
         if self.network is None:
             model, facts = load_ensemble(list(self.weights))
             self.network = model, settle_orientation(facts)
-        model, facts = self.network
+        return self.network
+
+    def _segmented(self, file: ImageFile) -> Prediction:
+        id, image = read_image(file, modality=self.modality)
+        model, facts = self._loaded()
         probability = segment(model, facts, image.pixels, image.view, file.source, chest=image.chest)
         return Prediction(id, image, probability, facts["threshold"], algorithm=facts["algorithm"])
 

@@ -13,9 +13,10 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from massmatch.app import bench
+from massmatch.app import bench, images
 from massmatch.app.guard import TooLargeError, body, guards
 from massmatch.app.reading import Reading, threshold_of
+from massmatch.data import Cohort
 from massmatch.errors import MassmatchError, UsageError
 from massmatch.inference.packaged import PACKAGED
 
@@ -25,8 +26,11 @@ MOST_OF_A_FILE = 256 << 20  # bytes; a mammogram of 13 million pixels has 27 mil
 HOST = "127.0.0.1"
 
 
-def build(weights: Sequence[Path] = (PACKAGED,), modality: str = "MG") -> Starlette:
-    """The application. `weights` (several are an ensemble) and `modality` as in `inference.batch.predict`."""
+def build(weights: Sequence[Path] = (PACKAGED,), modality: str = "MG", cohort: Cohort | None = None) -> Starlette:
+    """The application. `weights` (several are an ensemble) and `modality` as in `inference.batch.predict`.
+
+    `cohort`: whose images the loss bench shows.
+    """
     reading = Reading(weights, modality)
 
     @asynccontextmanager
@@ -42,6 +46,7 @@ def build(weights: Sequence[Path] = (PACKAGED,), modality: str = "MG") -> Starle
         Route("/api/losses", lambda request: JSONResponse(bench.catalogue())),
         Route("/api/presets", lambda request: JSONResponse(bench.presets())),
         Route("/api/bench", _bench, methods=["POST"]),
+        *_of_cohort(cohort, reading),
         *_of_images(reading),
         Mount("/pages", StaticFiles(directory=PAGES)),
     ]
@@ -59,6 +64,18 @@ async def _bench(request: Request) -> Response:
     except (ValueError, RecursionError):
         raise UsageError("a question must be JSON") from None
     return JSONResponse(await run_in_threadpool(bench.answer, asked))
+
+
+def _of_cohort(cohort: Cohort | None, reading: Reading) -> list[BaseRoute]:
+    """What the loss bench asks of a cohort, in threads of Starlette's as the functions below."""
+
+    def image(request: Request) -> Response:
+        return JSONResponse(images.shown(cohort, reading, request.path_params["number"]))
+
+    return [
+        Route("/api/cohort", lambda request: JSONResponse(images.listed(cohort))),
+        Route("/api/cohort/{number:int}", image),
+    ]
 
 
 def _of_images(reading: Reading) -> list[BaseRoute]:
@@ -95,8 +112,8 @@ async def _in_words(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 413 if isinstance(error, TooLargeError) else 400)
 
 
-def serve(port: int, weights: Sequence[Path], modality: str) -> None:
+def serve(port: int, weights: Sequence[Path], modality: str, cohort: Cohort | None) -> None:
     """Answer until it is interrupted."""
     import uvicorn
 
-    uvicorn.run(build(weights, modality), host=HOST, port=port, log_level="warning", access_log=False)
+    uvicorn.run(build(weights, modality, cohort), host=HOST, port=port, log_level="warning", access_log=False)

@@ -16,6 +16,13 @@ def app(
     weights: Annotated[
         Path | None, typer.Option(help="A weights file, whose network reads.", callback=present("weights"))
     ] = None,
+    cohort: Annotated[
+        Path | None,
+        typer.Option(
+            help="Whose images the loss bench shows; or a folder with images/ and masks/.",
+            callback=present("folder"),
+        ),
+    ] = None,
     modality: Annotated[
         str, typer.Option(help="Which a DICOM file must name; any takes digitised film too (RG, CR, DX, OT).")
     ] = "MG",
@@ -23,14 +30,17 @@ def app(
 ) -> None:
     """Serve pages to this machine: a loss bench, and the reading of mammograms.
 
-    On the bench a prediction is painted over a truth: value, cells, weights and gradient of any loss. To read, a
+    On the bench a prediction is painted over a truth, or taken from an image of --cohort: value, cells, weights and
+    gradient of any loss. To read, a
     mammogram is dropped on the page: contours, findings at any threshold, files to keep; by default with the network in
     this package. Nothing is asked of or sent to another machine. Ctrl+C ends it.
     """
     with told():
         from massmatch.app.server import HOST, serve
         from massmatch.cli.predicting import chosen_weights
+        from massmatch.data import open_cohort
 
         networks = chosen_weights(run, weights, [])
+        opened = None if cohort is None else open_cohort(cohort)
         screen.print(f"http://{HOST}:{port}/ until Ctrl+C")
-        serve(port, networks, modality)
+        serve(port, networks, modality, opened)

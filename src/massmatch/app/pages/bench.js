@@ -15,19 +15,22 @@ const KEYS = {
 
 const find = (id) => document.getElementById(id);
 const painted = find("painted");
-const state = { truth: empty(), prediction: empty(), certainty: 0.95, doubt: 0.02, blur: 0, view: "gradient", losses: FIRST };
+const state = { truth: empty(), prediction: empty(), certainty: 0.95, doubt: 0.02, blur: 0, view: "gradient", losses: FIRST, grey: null, image: "", claim: "" };
 const undone = [];
 let cards = [], remembered = {}, tool = "move", timer = null, asking = null, broken = null;
 
 function show() {
-  drawMasks(painted, state.truth, state.prediction);
+  drawMasks(painted, state.truth, state.prediction, state.grey);
   for (const name of ["certainty", "doubt", "blur"]) {
     find(name).value = state[name];
     document.querySelector(`output[for=${name}]`).textContent = state[name];
   }
   find("view").value = state.view;
+  find("image").value = state.image;
+  find("claim").textContent = state.claim;
   find("key").textContent = KEYS[state.view];
   find("more").disabled = cards.length >= MOST;
+  find("cards").setAttribute("aria-busy", true);
   timer ??= setTimeout(ask, WAIT);
 }
 
@@ -45,6 +48,7 @@ async function ask() {
     const answer = await got.json();
     say(answer.error ?? broken);
     (answer.losses ?? []).forEach((each, n) => cards[n] && fillCard(cards[n], each, state.view, remembered[each.loss]));
+    find("cards").setAttribute("aria-busy", timer !== null);
   } catch (error) {
     if (error.name !== "AbortError") say("massmatch does not answer: is it still running?");
   }
@@ -66,12 +70,12 @@ function setLosses(losses) {
 
 function keep() {
   broken = null;
-  undone.push([state.truth.slice(), state.prediction.slice()]);
+  undone.push([state.truth.slice(), state.prediction.slice(), state.grey, state.image, state.claim]);
   if (undone.length > 50) undone.shift();
 }
 
 function undo() {
-  if (undone.length) [state.truth, state.prediction] = undone.pop();
+  if (undone.length) [state.truth, state.prediction, state.grey, state.image, state.claim] = undone.pop();
   show();
 }
 
@@ -140,16 +144,49 @@ find("link").addEventListener("click", async () => {
   catch { find("said").textContent = "the address of this page is the link"; }
 });
 
+// A truth and a prediction to start from, with the grey levels of an image where they are of one of the cohort.
+function begin(from, image) {
+  [state.truth, state.prediction] = [fromRuns(from.truth), fromRuns(from.prediction)];
+  state.grey = from.grey ? Uint8Array.from(atob(from.grey), (letter) => letter.charCodeAt(0)) : null;
+  [state.image, state.claim] = [image, from.title];
+  show();
+}
+
+let wanted = 0; // of several images that are asked for at once, the last is shown
+
+async function choose(number) {
+  const asked = ++wanted;
+  try {
+    const image = await (await fetch(`/api/cohort/${number}`)).json();
+    if (asked !== wanted) return;
+    say(image.error);
+    if (image.error) return;
+    keep();
+    begin(image, String(number));
+  } catch {
+    say("massmatch does not answer: is it still running?");
+  }
+}
+
+function offer(cohort) {
+  find("cohort").hidden = !cohort.ids.length;
+  find("cohort-name").textContent = cohort.name;
+  find("image").append(...cohort.ids.map((id, number) => element("option", { value: number, textContent: id })));
+  find("image").addEventListener("change", (event) => event.target.value && choose(Number(event.target.value)));
+  const last = cohort.ids.length - 1, now = () => (state.image ? Number(state.image) : null);
+  find("previous").addEventListener("click", () => choose(Math.max(0, (now() ?? 1) - 1)));
+  find("next").addEventListener("click", () => choose(Math.min(last, (now() ?? -1) + 1)));
+}
+
 async function start() {
-  const [names, presets] = await Promise.all(["losses", "presets"].map(async (what) => (await fetch(`/api/${what}`)).json()));
+  const [names, presets, cohort] = await Promise.all(["losses", "presets", "cohort"].map(async (what) => (await fetch(`/api/${what}`)).json()));
   find("names").replaceChildren(...names.map((each) => element("option", { value: each.name, label: each.line })));
+  offer(cohort);
   find("presets").replaceChildren(...presets.map((each) => {
     const button = element("button", { type: "button", textContent: each.name, title: each.title });
     button.addEventListener("click", () => {
       keep();
-      [state.truth, state.prediction] = [fromRuns(each.truth), fromRuns(each.prediction)];
-      find("claim").textContent = each.title;
-      show();
+      begin(each, "");
     });
     return button;
   }));

@@ -6,8 +6,10 @@ const TRUE = [244, 143, 177], PREDICTED = [102, 187, 106], BOTH = [141, 110, 99]
 const UP = [43, 108, 212], DOWN = [224, 123, 0], PALE = [245, 245, 245];
 const SCALE = 4; // pixels of a picture with cells per pixel of the image, so that their lines stay thin
 
-export function drawMasks(canvas, truth, prediction) {
-  paint(canvas.getContext("2d"), 1, (n) => (truth[n] ? (prediction[n] ? BOTH : TRUE) : prediction[n] ? PREDICTED : NEITHER));
+// `grey`: the levels of an image below the masses, or null.
+export function drawMasks(canvas, truth, prediction, grey) {
+  const below = grey ? (n) => [grey[n], grey[n], grey[n]] : () => NEITHER;
+  paint(canvas.getContext("2d"), 1, (n) => (truth[n] ? (prediction[n] ? BOTH : TRUE) : prediction[n] ? PREDICTED : below(n)));
 }
 
 // The answer of one loss: as the page's choice "view" says, with the lines of its kept cells.
