@@ -50,4 +50,4 @@ def test_options_that_are_given_win(cohort, tmp_path):
     (found,) = tmp_path.glob("*/fold0/experiment.yaml")
     facts = yaml.safe_load(found.read_text())
     assert (facts["width"], facts["epochs"]) == (2, 1)
-    assert (facts["optimizer"], facts["schedule"], facts["learning_rate"]) == ("adamw", "one-cycle", 5e-4)
+    assert (facts["optimizer"], facts["schedule"], facts["learning_rate"]) == ("adamw", "one-cycle", 1e-3)
