@@ -41,7 +41,7 @@ def pixel_sums(
     x, y = logits, target
     if valid is not None:
         x, y = x.masked_fill(valid == 0, BACKGROUND if from_logits else 0.0), y * valid
-    p = x.sigmoid() if from_logits else x
+    p = x.sigmoid() if from_logits and overlap else x
     if (from_logits or not entropy) and not torch.compiler.is_compiling():
         found = _PixelSums.apply(x, p, y, axes, entropy, overlap)
     else:  # a compiler fuses the passes by itself
@@ -57,15 +57,15 @@ class _PixelSums(torch.autograd.Function):
     """Sums of log(1 + e^x) - x y, the cross-entropy of logits x, and of y p and p, where p is sigma(x) or given.
 
     The gradients in x, (p - y) g, and in p, y g_TP + g_p, need p and y alone and one pass each, half of what PyTorch's
-    own functions make. The entropy is exact to float32 where it counts, on the background, whose terms are tiny and
-    many.
+    own functions make. For the entropy alone p is x, and sigma(x) is made where it is needed. The entropy is exact to
+    float32 where it counts, on the background, whose terms are tiny and many.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, p: Tensor, y: Tensor, axes: tuple[int, ...], entropy: bool, overlap: bool) -> Sums:
-        pixels = [torch.addcmul(F.softplus(x), x, y, value=-1)] if entropy else []
+        pixels = [F.softplus(x).addcmul_(x, y, value=-1)] if entropy else []
         return summed(axes, *pixels, *((y * p, p, y) if overlap else ()))
 
     @staticmethod
@@ -83,8 +83,10 @@ class _PixelSums(torch.autograd.Function):
         in_x = in_p = None
         if ctx.entropy:
             grad = spread(grads[0], ctx.axes, ctx.sides)
-            kept = torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(grad)
-            in_x = (p - y) * grad if kept else (p - y).mul_(grad)  # kept for a gradient in its turn
+            if torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(grad):
+                in_x = ((p if ctx.overlap else p.sigmoid()) - y) * grad  # which has a gradient in its turn
+            else:
+                in_x = (p - y if ctx.overlap else p.sigmoid().sub_(y)).mul_(grad)
         if ctx.overlap:
             grad_tp, grad_p = (spread(grad, ctx.axes, ctx.sides) for grad in grads[-3:-1])
             in_p = torch.addcmul(grad_p, y, grad_tp)
@@ -93,7 +95,7 @@ class _PixelSums(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, in_x: Tensor, in_p: Tensor, *_: object) -> tuple[Tensor | None, ...]:
         p, y = ctx.saved_tensors
-        pixels = [(p - y) * in_x] if ctx.entropy else []
+        pixels = [((p if ctx.overlap else p.sigmoid()) - y) * in_x] if ctx.entropy else []
         found = summed(ctx.axes, *pixels, *((y * in_p, in_p) if ctx.overlap else ()))
         return (*found, None) if ctx.overlap else found
 

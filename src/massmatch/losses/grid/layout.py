@@ -193,25 +193,26 @@ def layout_of(cells: np.ndarray, spatial: tuple[int, ...], device: torch.device,
     offset is a multiple of the base cell, for which the index stands, plus a rest that all images share, for which
     padding does: so the offset of each is uniform. Where a cell is as long as the image, it stays.
     """
+    columns = list(zip(cells.T.tolist(), spatial, strict=True))
+    base = [math.gcd(*[cell for cell in column if cell < side]) or side for column, side in columns]
+    if not moved and (cells == cells[0]).all():
+        return arranged(spatial, base)
+    if not moved:
+        begins = [np.arange(0, side, step) for side, step in zip(spatial, base, strict=True)]
+        shape = [-(-side // min(column)) for column, side in columns]
+        numbers = torch.from_numpy(region_numbers(begins, cells, shape)).to(device, non_blocking=True)
+        return arranged(spatial, base, shape, numbers)
+    rest, *multiples = torch.randint(2**40, (len(cells) + 1, len(base))).numpy()
     whole, smaller = np.array(spatial), cells < spatial
-    common = np.gcd.reduce(np.where(smaller, cells, 0), 0)
-    base = np.where(common > 0, common, whole)
-    front = shift = np.zeros_like(cells)
-    if moved:
-        rest, *multiples = torch.randint(2**40, (len(cells) + 1, len(base))).numpy()
-        front = np.where(smaller.any(0), rest % base, 0) + front
-        shift = np.where(smaller, np.stack(multiples) % np.maximum(cells // base, 1) * base, 0)
-    elif (cells == cells[0]).all():
-        return arranged(spatial, base.tolist())
+    front = np.where(smaller.any(0), rest % base, 0)
+    shift = np.where(smaller, np.stack(multiples) % np.maximum(cells // base, 1) * base, 0)
     cells = np.where(smaller, cells, whole + front)
     shape = (-(-(shift + whole + front) // cells)).max(0).tolist()
-    ahead = front[0].tolist()
     begins = [
-        np.arange(0, before + side, step) + by[:, None]
-        for before, side, step, by in zip(ahead, spatial, base, shift.T, strict=True)
+        np.arange(0, side, step) + by[:, None] for side, step, by in zip(whole + front, base, shift.T, strict=True)
     ]
     numbers = torch.from_numpy(region_numbers(begins, cells, shape)).to(device, non_blocking=True)
-    return arranged(spatial, base.tolist(), shape, numbers, ahead)
+    return arranged(spatial, base, shape, numbers, front.tolist())
 
 
 def layout_beside(sizes: Tensor, spatial: tuple[int, ...], least: tuple[int, ...], *, moved: bool = False) -> Layout:
