@@ -89,7 +89,8 @@ class CATMIL(InstanceWise):
         """(N, masses): minus the logarithm of the largest p of each mass that is there."""
         shown = logits if valid is None else logits.masked_fill(valid == 0, -torch.inf)
         rows = shown.new_full((labels.index.shape[0] * labels.index.shape[1] * labels.count,), -torch.inf)
-        rows = rows.scatter_reduce(0, labels.index.flatten().long(), shown.flatten(), "amax")
+        of_masses = labels.index.flatten()[labels.others].long()
+        rows = rows.scatter_reduce(0, of_masses, shown.flatten()[labels.others], "amax")
         most = rows.view(*labels.index.shape[:2], labels.count).amax(1)[:, 1:].masked_fill(~there, 0.5)
         if self.from_logits:
             return F.softplus(-most).clamp(max=-math.log(LEAST))

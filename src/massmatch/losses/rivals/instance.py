@@ -1,11 +1,11 @@
 """Rival losses that count masses one by one: blob loss, CC-DiceBCE, and one that also scores predicted pieces.
 
 Instances are those handed over, or the 8-connected components of the truth (26 in 3-D); `facts` holds their labels.
-The pixels of a batch are visited once, and added up label by label: nothing loops over masses or images.
+The pixels of a batch are added up label by label: nothing loops over masses or images.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy  # loads its parts when they are used
@@ -52,31 +52,41 @@ def numbered(labels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Labels:
-    """Which label each pixel of a batch has, for N = B C images of one channel."""
+    """Which label each pixel of a batch has, for N = B C images of one channel.
+
+    One label is common, such as that of the background. Its pixels, which are nearly all, are not visited one by one:
+    its sums are what the others leave of those of the image.
+    """
 
     index: Tensor  # (N, rows, pixels of a row) int32: the label, plus the number of the row times `count`
     count: int  # of labels, with 0: the largest of the batch
+    common: int  # the label of most pixels
+    others: Tensor  # (pixels,) which pixels of the batch have another one, numbered through
     pixels: Tensor  # (N, count): how many pixels of the image have each label
 
     @classmethod
-    def of(cls, labels: Tensor, count: int, dtype: torch.dtype) -> "Labels":
+    def of(cls, labels: Tensor, count: int, dtype: torch.dtype, common: int = 0) -> "Labels":
         """The index of (N, *spatial) labels below `count`."""
-        index = indexed(labels, count)
-        rows = torch.bincount(index.flatten(), minlength=index.shape[0] * index.shape[1] * count)
-        return cls(index, count, rows.view(*index.shape[:2], count).sum(1).to(dtype))
+        others = (labels.flatten() != common).nonzero().squeeze(1)
+        found = cls(indexed(labels, count), count, common, others, torch.empty(0))
+        (pixels,) = found.sums(torch.ones((), dtype=dtype, device=labels.device).expand(labels.shape))
+        return replace(found, pixels=pixels)
 
     def sums(self, *pixels: Tensor) -> tuple[Tensor, ...]:
         """(N, count) for each (B, C, *spatial): the sum over the pixels of each label.
 
         Row by row, and then over the rows: one sum over all pixels of an image would round more.
         """
-        return tuple(added(self.index, self.count, each) for each in pixels)
-
-
-def added(index: Tensor, count: int, pixels: Tensor) -> Tensor:
-    """(N, count): the sum of the pixels of each label, from an index as `Labels` and `indexed` have it."""
-    rows = pixels.new_zeros(index.shape[0] * index.shape[1] * count)
-    return rows.index_add(0, index.flatten(), pixels.flatten()).view(*index.shape[:2], count).sum(1)
+        images, rows = self.index.shape[:2]
+        places = self.index.flatten()[self.others]
+        is_common = torch.arange(self.count, device=places.device) == self.common
+        found = []
+        for each in pixels:
+            lines = each.new_zeros(images * rows * self.count).index_add(0, places, each.flatten()[self.others])
+            sums = lines.view(images, rows, self.count).sum(1)
+            left = each.reshape(images, -1).sum(1) - sums.sum(1)
+            found.append(torch.where(is_common, left[:, None], sums))
+        return tuple(found)
 
 
 def indexed(labels: Tensor, count: int) -> Tensor:
@@ -90,6 +100,7 @@ class InstanceWise(ImageLoss):
     """A loss with a map of labels of the truth, which `facts` holds under `name`."""
 
     name = "labels"
+    common = 0  # the label of most pixels
 
     def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
@@ -111,7 +122,8 @@ class InstanceWise(ImageLoss):
                 f"facts must hold {self.name!r} of {tuple(target.shape[1:])} of each image: use this loss's facts"
             )
         count = int(torch.stack([fact["count"] for fact in facts]).max()) + 1
-        return Labels.of(torch.cat([fact[self.name] for fact in facts]).to(target.device), count, target.dtype)
+        labels = torch.cat([fact[self.name] for fact in facts]).to(target.device)
+        return Labels.of(labels, count, target.dtype, self.common)
 
     def dice_bce_sums(self, logits: Tensor, target: Tensor, labels: Labels, valid: Tensor | None) -> tuple[Tensor, ...]:
         """(N, labels) each: the number of pixels of each label, and the sums that Dice + BCE follow from."""
@@ -171,7 +183,7 @@ class CCDiceBCE(InstanceWise):
     none it is Dice + BCE of the image. The weights of the two terms could not be read: 1 and 1 are ours.
     """
 
-    name = "territories"
+    name, common = "territories", 1
 
     def measured(self, target: Tensor, instances: Tensor | None) -> Tensor:
         """(B, C, *spatial) int64: the nearest mass of each pixel, from 1; 0 without masses."""
