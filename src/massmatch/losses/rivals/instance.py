@@ -61,13 +61,17 @@ class Labels:
     index: Tensor  # (N, rows, pixels of a row) int32: the label, plus the number of the row times `count`
     count: int  # of labels, with 0: the largest of the batch
     common: int  # the label of most pixels
-    others: Tensor  # (pixels,) which pixels of the batch have another one, numbered through
+    others: Tensor | slice  # (pixels,) which pixels of the batch have another one, numbered through; or all of them
     pixels: Tensor  # (N, count): how many pixels of the image have each label
 
     @classmethod
     def of(cls, labels: Tensor, count: int, dtype: torch.dtype, common: int = 0) -> "Labels":
         """The index of (N, *spatial) labels below `count`."""
-        others = (labels.flatten() != common).nonzero().squeeze(1)
+        others: Tensor | slice = slice(None)
+        if torch.compiler.is_compiling():  # no shape of a graph follows from values: all are visited
+            common = -1
+        else:
+            others = (labels.flatten() != common).nonzero().squeeze(1)
         found = cls(indexed(labels, count), count, common, others, torch.empty(0))
         (pixels,) = found.sums(torch.ones((), dtype=dtype, device=labels.device).expand(labels.shape))
         return replace(found, pixels=pixels)
