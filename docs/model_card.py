@@ -9,6 +9,7 @@ import pandas as pd
 
 from massmatch.data import Cohort, Split
 from massmatch.metrics import RATES, by_density, by_side, by_size, by_view
+from massmatch.metrics.registry import metric as known
 from massmatch.runs.folder import RunFolder
 from massmatch.runs.weights import read_weights
 from massmatch.statistics.froc import with_limits
@@ -22,8 +23,11 @@ METRICS = {
     "sen_pooled": "sensitivity of all pixels together",
     "precision": "precision, mean over images with a prediction",
     "missed": "share of the images on which no pixel of the mass was found",
+    "masses_found": "masses found (IoU of 0.2 at least)",
+    "pieces_false_iou20": "false findings per image",
 }
 STRATA = {"mass, share of the image": by_size, "density": by_density, "side": by_side, "view": by_view}
+STRATIFIED = ("dsc", "dsc_pooled", "missed", "masses_found")
 LEFT_OUT = ("cohort", "fingerprint", "own_code")  # of the experiment: told elsewhere
 
 
@@ -33,23 +37,24 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def with_interval(rows: pd.DataFrame, metric: str) -> str:
-    """A metric with its interval over patients, in percent."""
-    found = estimate(rows, metric)
-    if found.patients < 2:
-        return f"{100 * found.value:.1f} %"
-    return f"{100 * found.value:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    """A metric with its interval over patients, in percent or as a count."""
+    found, shown = estimate(rows, metric), "{:.2f}"
+    if known(metric).percent:
+        found, shown = found._replace(value=100 * found.value, low=100 * found.low, high=100 * found.high), "{:.1f}"
+    value = shown.format(found.value) + (" %" if known(metric).percent else "")
+    return value if found.patients < 2 else f"{value} [{shown.format(found.low)}, {shown.format(found.high)}]"
 
 
 def by_strata(rows: pd.DataFrame) -> str:
-    """Mean DSC, pooled DSC and misses of each kind of image."""
+    """DSC, misses and what is found of each kind of image."""
     lines = []
     for title, labels_of in STRATA.items():
         labels = labels_of(rows)
         for name in labels.cat.categories:
             some = rows[labels == name]
-            numbers = [with_interval(some, metric) for metric in ("dsc", "dsc_pooled", "missed")]
+            numbers = [with_interval(some, metric) for metric in STRATIFIED]
             lines.append([title, str(name), str(len(some)), str(some["patient"].nunique()), *numbers])
-    return table(["by", "", "images", "patients", "DSC", "DSC pooled", "missed"], lines)
+    return table(["by", "", "images", "patients", "DSC", "DSC pooled", "missed", "masses found"], lines)
 
 
 def froc_table(found: Measured) -> str:
@@ -108,20 +113,27 @@ def card(
 Written by `docs/package_weights.py`; every number follows from the run and its test images.
 **For research, not for diagnosis.**
 
+**In short**: on women whom it has not seen it finds {with_interval(rows, "masses_found")} of the masses,
+and beside them {with_interval(rows, "pieces_false_iou20")} false findings per image.
+On {with_interval(rows, "missed")} of the images it finds no pixel of the mass.
+
 - **What it is**: `{path.name}`, {path.stat().st_size / 1e6:.1f} MB, SHA-256 `{digest(path)}`. {facts["model"]} of width
   {facts["width"]} ({count:,} weights in float16, computed with in float32), for grey mammograms at
   {facts["size"][0]} x {facts["size"][1]} pixels with the chest wall on the {facts["orientation"]} (`massmatch predict`
   turns and resizes images by itself). A pixel above a probability of {facts["threshold"]:.4f} is predicted mass.
 - **What it was trained on**: fold {fold} of {experiment["folds"]} of {len(cohort)} film mammograms with masses of
   {cohort.table["patient"].nunique()} women, the official training part of CBIS-DDSM at {facts["size"][0]} x
-  {facts["size"][1]}. {facts["data_licence"]}
+  {facts["size"][1]} (fingerprint {experiment["fingerprint"]}). {facts["data_licence"]}
 - **How**: {trained(run)}
 
 ## Whom it has not seen
 
 {table(["part", "images", "patients"], sizes)}
 
-No patient is in two parts. The test part had no influence on weights, epoch or threshold. Its patients:
+No patient is in two parts. The test part had no influence on weights, epoch or threshold. On the settings it had
+little: augmentation, schedule and learning rate were chosen on the validation part; the loss was chosen on validation
+parts of several folds at 128 x 128, in which some of these patients are ([results](results.md) tells how). Numbers of
+the official test part of CBIS-DDSM, which nobody here has looked at, would settle that. Its patients:
 
 <details><summary>{patients["test"]} patients</summary>
 
@@ -132,7 +144,8 @@ No patient is in two parts. The test part had no influence on weights, epoch or 
 ## What it finds and misses
 
 All on the test part; every image there holds a mass. Intervals: whole patients drawn anew, 10 000 times (1000 for the
-table of candidates). They hold for these weights, and say nothing of another training or of another hospital.
+table of candidates). The first table is at the threshold of the weights; the second one lowers it from 1 on, piece by
+piece. Intervals hold for these weights, and say nothing of another training or of another hospital.
 
 {metrics}
 
@@ -140,7 +153,9 @@ table of candidates). They hold for these weights, and say nothing of another tr
 
 {by_strata(rows)}
 
-The sizes are quarters of the test part. Strata are looked at one by one, without correction for their number.
+The sizes are quarters of the test part; 0.1 % of the image are {facts["size"][0] * facts["size"][1] / 1000:.0f} pixels.
+A mass counts as found where the prediction that matches it has an IoU of at least 0.2 with it; a false finding is one
+that neither matches nor touches a found mass. Strata are looked at one by one, without correction for their number.
 
 ## What it was not tried on
 

@@ -48,7 +48,7 @@ def test_an_image_comes_with_its_masses_and_what_the_network_finds(small, weight
     found = segment(model, settle_orientation(facts), sample.image, None, "b") > facts["threshold"]
     share = from_runs(told["prediction"], SHAPE)[:, :96].mean()
     assert share == pytest.approx(found.mean(), abs=0.02)
-    assert told["title"].startswith("b at 128 x 128: 1 true masses")
+    assert told["title"].startswith("b at 128 x 128: 1 true mass, and")
 
 
 def test_without_a_cohort_there_is_no_image_and_no_other_number_either(small, weights):

@@ -42,6 +42,8 @@ def test_a_run_is_packaged_with_its_numbers_and_examples(packaged, cohort):
     for metric in ("dsc", "dsc_pooled", "missed"):
         found = estimate(rows, metric)
         assert f"{100 * found.value:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]" in card
+    assert f"{rows['pieces_false_iou20'].mean():.2f}" in card
+    assert f"{100 * rows['masses_found'].sum() / rows['masses'].sum():.1f} %" in card.split("**In short**")[1][:200]
     assert all(patient in card for patient in rows["patient"])
     assert facts["data_licence"] in card
     chosen = pd.read_csv(places["EXAMPLES"] / "examples.csv")

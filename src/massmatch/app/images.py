@@ -33,8 +33,10 @@ def shown(cohort: Cohort | None, reading: Reading, number: int) -> dict[str, Any
     grey = resized(_square(sample.image), (SIDE, SIDE))
     found = resized(_square(probability), (SIDE, SIDE)) > threshold
     small = f", {len(vanished)} of them smaller than a pixel" if vanished else ""
+    count = len(np.unique(sample.instances[sample.mask]))
+    masses = "1 true mass" if count == 1 else f"{count} true masses"
     about = (
-        f"{sample.id} at {SIDE} x {SIDE}: {sample.instances.max()} true masses{small}, and where the network sees a "
+        f"{sample.id} at {SIDE} x {SIDE}: {masses}{small}, and where the network sees a "
         f"probability above {threshold:.4g}"
     )
     return {
