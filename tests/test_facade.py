@@ -1,7 +1,12 @@
 """What `import massmatch` gives: one documented call for each thing, and nothing loaded before it is used."""
 
+import contextlib
+import inspect
+import shutil
 import subprocess
 import sys
+import textwrap
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,14 +57,47 @@ def test_train_gives_the_run_and_does_nothing_the_second_time(cohort, tmp_path):
     assert [row["id"] for row in index] == [cohort.ids[0]]
 
 
-def test_sweep_gives_runs_that_report_takes(cohort, tmp_path):
-    runs = massmatch.sweep(cohort.root, losses=["bce", "dice"], folds=[0], out=tmp_path / "runs", **TOY)
-    assert [run.loss for run in runs.finished] == ["bce", "dice"]
-    assert runs.unfinished == []
-    page = massmatch.report(runs, cohort=cohort, out=tmp_path / "report", draws=100)
-    again = massmatch.report(tmp_path / "runs", cohort=cohort.root, out=tmp_path / "again", draws=100)
+def example(call):
+    """The code below "Example:" in a docstring."""
+    code = inspect.getdoc(call).partition("Example:\n")[2].partition("\n\n")[0]
+    assert "massmatch." in code, call
+    return textwrap.dedent(code)
+
+
+@pytest.fixture(scope="module")
+def examples(cohort, tmp_path_factory):
+    """What the examples of the four calls leave: run one after the other in a folder with a cohort, in toy size."""
+
+    def toy(call):
+        return lambda *arguments, **options: call(*arguments, **options | TOY)
+
+    small = {"train": toy(massmatch.train), "sweep": toy(massmatch.sweep)}
+    names = {"massmatch": SimpleNamespace(**small, report=massmatch.report, predict=massmatch.predict)}
+    here = tmp_path_factory.mktemp("examples")
+    shutil.copytree(cohort.root, here / "cohort")
+    (here / "images").mkdir()
+    shutil.copy(cohort.root / "images" / f"{cohort.ids[0]}.png", here / "images")
+    with contextlib.chdir(here):
+        for call in (massmatch.train, massmatch.sweep, massmatch.report, massmatch.predict):
+            exec(example(call), names)
+    return here, names
+
+
+def test_the_examples_of_the_calls_can_be_run_one_after_the_other(examples):
+    here, names = examples
+    with contextlib.chdir(here):
+        assert names["run"].state == "done"
+    assert [run.loss for run in names["runs"].finished] == ["hybrid", "soft-sm"]
+    assert names["runs"].unfinished == []
+    assert (here / "report/tables").is_dir()
+    assert len(names["batch"].index) == 1
+
+
+def test_report_takes_the_runs_of_a_sweep_or_their_folder(examples, cohort, tmp_path):
+    here, _ = examples
+    page = massmatch.report(here / "runs", cohort=here / "cohort", out=tmp_path / "report", draws=100)
+    again = massmatch.report(massmatch.collect(here / "runs"), cohort=cohort, out=tmp_path / "again", draws=100)
     assert page.read_bytes() == again.read_bytes()
-    assert (tmp_path / "report/tables").is_dir()
 
 
 @pytest.mark.parametrize(

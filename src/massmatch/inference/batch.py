@@ -118,7 +118,9 @@ def predict(
     Raises UsageError for what is not there, for a threshold outside of 0 to 1 and for a package that is missing,
     ValueError for damaged weights, DataError for a folder without images, OSError where `out` cannot be written.
 
-    Example: `predict("images", "results").findings` lists the findings as dictionaries.
+    Example:
+        batch = massmatch.predict("images", "results")
+        [finding["area_px"] for finding in batch.findings]
     """
     least = None if least_area is None else LeastArea.parse(least_area)
     if dicom:

@@ -70,7 +70,7 @@ class CheckedLoss(_Loss, ABC):
         instances: Tensor | None = None,
         facts: Sequence[Facts] | Facts | None = None,
     ) -> Tensor:
-        """The loss of a batch.
+        """The loss of a batch, reduced as `reduction` says.
 
         Args:
             logits: (B, C, H, W) or (B, C, D, H, W); values in [0, 1] with `from_logits=False`.

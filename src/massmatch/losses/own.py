@@ -39,7 +39,7 @@ class Called(nn.Module):
         self.function, self.probabilities = function, probabilities
 
     def forward(self, logits: Tensor, target: Tensor) -> Any:
-        """What the callable returns."""
+        """What the callable returns for these logits, or for their probabilities."""
         return self.function(logits.sigmoid() if self.probabilities else logits, target)
 
 

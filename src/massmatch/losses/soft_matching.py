@@ -100,7 +100,7 @@ class SoftMatching(NamedTuple):
 
     @property
     def loss(self) -> Tensor:
-        """(1,)."""
+        """The loss, (1,): the core of the image plus the terms of all levels."""
         return sum((level.loss for level in self.levels), self.image)
 
     @property

@@ -40,8 +40,8 @@ SHOWN = 4  # runs in one message
 class RunFolder:
     """One run on the disk. Files are read when they are asked for; nothing is kept.
 
-    >>> RunFolder.find(Path("runs/cbis_aunet-w8_hybrid_seed0_1a2b3c4d")).state  # doctest: +SKIP
-    'done'
+    Example:
+        RunFolder.find(Path("runs/cbis_aunet-w8_hybrid_seed0_1a2b3c4d")).state  # "done"
     """
 
     path: Path

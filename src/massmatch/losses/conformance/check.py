@@ -28,7 +28,7 @@ from .trial import Failed, Make, images
 
 @dataclass(frozen=True)
 class Result:
-    """What one probe found."""
+    """What one probe found about a loss."""
 
     probe: str
     status: str  # pass or fail

@@ -119,7 +119,7 @@ def bfloat16(make: Make) -> str:
 
 
 def float64(make: Make) -> str:
-    """Doubles stay doubles."""
+    """Inputs in float64 are computed in float64."""
     logits, target = (x.double() for x in images())
     value, _ = value_and_gradient(make().double(), logits, target)
     require(value.dtype == torch.float64, str(value.dtype))
@@ -170,7 +170,7 @@ def exported(make: Make) -> str:
 
 
 def volume(make: Make) -> str:
-    """(B, C, D, H, W)."""
+    """Volumes are taken: (B, C, D, H, W)."""
     value, gradient = value_and_gradient(make(), *images(2, 32, 3))
     require(torch.isfinite(value) & gradient.any(), "not finite, or no gradient")
     return ""
@@ -214,7 +214,7 @@ def batch_of_one(make: Make) -> str:
 
 
 def deterministic(make: Make) -> str:
-    """The same twice, to the bit."""
+    """Two calls with the same inputs agree to the bit."""
     batch = images()
     first, second = (value_and_gradient(make(), *batch) for _ in range(2))
     require(all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), "differs")

@@ -59,7 +59,7 @@ class AdaptiveTversky(SumCore):
         return pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
     def from_sums(self, *sums: Tensor, pixels: Tensor | None = None) -> Tensor:
-        """1 - T."""
+        """One minus the Tversky index T, whose weights follow the errors."""
         tp, p, y = sums
         fn, fp = (y - tp).clamp(min=0), (p - tp).clamp(min=0)  # rounding may leave less than 0, and shares outside 0..1
         share = ratio(fp, fp + fn)  # without errors it is 0 and weighs nothing

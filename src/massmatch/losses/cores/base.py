@@ -83,7 +83,7 @@ class BCE(SumCore):
         return pixel_sums(logits, target, axes, valid, from_logits, entropy=True)
 
     def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
-        """Mean cross-entropy."""
+        """The mean cross-entropy of each region."""
         (total,) = sums
         return total / pixels.clamp(min=1)
 
@@ -125,7 +125,7 @@ class Tversky(SumCore):
         return pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
     def from_sums(self, *sums: Tensor, pixels: Tensor | None = None) -> Tensor:
-        """1 - T."""
+        """One minus the Tversky index T of each region."""
         tp, p, y = sums
         found = tp + self.smooth
         sides = (y * self.fn_weight).add(p, alpha=self.fp_weight)
@@ -166,7 +166,7 @@ class Dice(SumCore):
         return pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
     def from_sums(self, *sums: Tensor, pixels: Tensor | None = None) -> Tensor:
-        """1 - Dice."""
+        """One minus the Dice coefficient of each region."""
         tp, p, y = sums
         return soft_dice(tp, p, y, self.smooth)
 

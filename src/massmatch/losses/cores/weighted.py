@@ -69,11 +69,11 @@ class WeightedBCE(SumCore):
         valid: Tensor | None = None,
         from_logits: bool = True,
     ) -> Sums:
-        """See `entropy_sums`."""
+        """The sums over pixels that the loss is made of, as `entropy_sums` gives them."""
         return entropy_sums(logits, target, axes, valid, from_logits)
 
     def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
-        """The weighted mean."""
+        """The mean cross-entropy with the mass weighted by `mass_weight`."""
         positive, negative = sums
         return (self.mass_weight * positive + negative) / pixels.clamp(min=1)
 
@@ -100,7 +100,7 @@ class BalancedBCE(SumCore):
         return *entropy_sums(logits, target, axes, valid, from_logits), mass
 
     def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
-        """The balanced mean."""
+        """The cross-entropy with mass and rest weighted by the share of the other."""
         positive, negative, mass = sums
         count = pixels.clamp(min=1)
         of_mass = 1 - mass / count
@@ -147,7 +147,7 @@ class Focal(SumCore):
         return (region_sum(pixels if valid is None else pixels * valid, axes),)
 
     def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
-        """The mean."""
+        """The mean of the focal terms of all pixels."""
         (total,) = sums
         return total / pixels.clamp(min=1)
 
@@ -190,7 +190,7 @@ class Combo(SumCore):
         return *entropies, *pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
     def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
-        """The difference."""
+        """The weighted cross-entropy minus the weighted Dice coefficient."""
         positive, negative, tp, p, y = sums
         bce = (self.beta * positive + (1 - self.beta) * negative) / pixels.clamp(min=1)
         return self.alpha * bce - (1 - self.alpha) * ratio(2 * tp + self.smooth, p + y + self.smooth)
@@ -231,7 +231,7 @@ class FocalTversky(SumCore):
         return pixel_sums(logits, target, axes, valid, from_logits, overlap=True)
 
     def from_sums(self, *sums: Tensor, pixels: Tensor | None = None) -> Tensor:
-        """(1 - T)^gamma."""
+        """The power (1 - T)^gamma of the Tversky loss."""
         tp, p, y = sums
         index = ratio(tp + self.smooth, tp + self.fn_weight * (y - tp) + self.fp_weight * (p - tp) + self.smooth)
         return (1 - index).clamp(min=LEAST) ** self.gamma
@@ -282,7 +282,7 @@ class UnifiedFocal(SumCore):
         return total, *overlap
 
     def from_sums(self, *sums: Tensor, pixels: Tensor) -> Tensor:
-        """The weighted sum of both."""
+        """The weighted sum of the focal and the focal Tversky term."""
         total, tp, p, y = sums
         missed, false = y - tp, p - tp
         s, delta = self.smooth, self.delta

@@ -104,7 +104,7 @@ def cell_axes(dims: int) -> tuple[int, ...]:
 
 
 def cell_max(cells: Tensor, dims: int) -> Tensor:
-    """Largest value in each cell."""
+    """The largest value in each cell of a grid."""
     return region_max(cells, cell_axes(dims))
 
 

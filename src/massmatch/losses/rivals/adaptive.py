@@ -79,7 +79,7 @@ class AdaptiveSampleLoss(ImageLoss):
         instances: Tensor | None,
         facts: Sequence[Facts] | None,
     ) -> Tensor:
-        """(B, C)."""
+        """The loss of each image and channel, (B, C)."""
         axes = tuple(range(2 - logits.ndim, 0))
         dice, bce = (
             core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits) for core in (Dice(), BCE())

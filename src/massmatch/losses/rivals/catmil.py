@@ -70,7 +70,7 @@ class CATMIL(InstanceWise):
         instances: Tensor | None,
         facts: Sequence[Facts] | None,
     ) -> Tensor:
-        """(B, C)."""
+        """The loss of each image and channel, (B, C)."""
         labels = self.labels(target, instances, facts)
         pixels, *sums = self.dice_bce_sums(logits, target, labels, valid)
         whole = DiceBCE().from_sums(*(each.sum(1) for each in sums), pixels=pixels.sum(1))

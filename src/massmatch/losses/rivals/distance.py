@@ -142,7 +142,7 @@ class BoundaryLoss(MeasuredLoss):
         instances: Tensor | None,
         facts: Sequence[Facts] | None,
     ) -> Tensor:
-        """(B, C)."""
+        """The loss of each image and channel, (B, C)."""
         boundary = self.mean(self.map(target, facts) * probabilities(logits, self.from_logits), valid)
         return (1 - self.alpha) * self.overlap(self.dice, logits, target, valid) + self.alpha * boundary
 
@@ -172,7 +172,7 @@ class HausdorffDT(MeasuredLoss):
         instances: Tensor | None,
         facts: Sequence[Facts] | None,
     ) -> Tensor:
-        """(B, C)."""
+        """The loss of each image and channel, (B, C)."""
         dice = self.overlap(self.dice, logits, target, valid)
         hausdorff = self.mean(self.terms(logits, target, facts), valid)
         balance = dice.detach() / hausdorff.detach().clamp(min=1e-6)
@@ -213,7 +213,7 @@ class GeneralisedSurface(MeasuredLoss):
         instances: Tensor | None,
         facts: Sequence[Facts] | None,
     ) -> Tensor:
-        """(B, C)."""
+        """The loss of each image and channel, (B, C)."""
         squares = self.map(target, facts) ** 2
         if valid is not None:
             squares = squares * valid

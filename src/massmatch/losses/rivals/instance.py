@@ -203,7 +203,7 @@ class CCDiceBCE(InstanceWise):
         instances: Tensor | None,
         facts: Sequence[Facts] | None,
     ) -> Tensor:
-        """(B, C)."""
+        """The loss of each image and channel, (B, C)."""
         labels = self.labels(target, instances, facts)
         pixels, *sums = self.dice_bce_sums(logits, target, labels, valid)
         regions = DiceBCE().from_sums(*sums, pixels=pixels)

@@ -14,7 +14,7 @@ CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F
 
 
 def probabilities(logits: Tensor, from_logits: bool) -> Tensor:
-    """Of mass, in (0, 1)."""
+    """The probabilities of mass, of the shape that is given, in (0, 1)."""
     return logits.sigmoid() if from_logits else logits
 
 
