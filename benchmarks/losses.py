@@ -132,9 +132,7 @@ SMALL = (
     "what is left are small operations, some µs each whatever their size, and in larger batches images that no longer "
     "fit into the processor's cache"
 )
-LOOK = (
-    "its cells need the overlap and the cross-entropy, so that images are passed over more often than in DiceCELoss"
-)
+LOOK = "its cells need the overlap and the cross-entropy, so that images are passed over more often than in DiceCELoss"
 MOVED = f"{LOOK}; where the grid begins anywhere, images are copied and distances are measured in every step"
 
 

@@ -1,6 +1,7 @@
 """How fast a training is, part by part, beside a plain PyTorch loop and MONAI's trainer."""
 
 import contextlib
+import os
 import statistics
 import tempfile
 import time
@@ -21,7 +22,7 @@ from massmatch.runs.experiment import Experiment, make_model, parts_of
 from massmatch.training import batches, loop, step
 from massmatch.training.batches import normalised
 from massmatch.training.run import run
-from measuring import Goal, Section, table
+from measuring import Goal, Section, medians, one_thread, table, take_turns
 
 LOSS, WIDTH, SIDE, BATCH = "soft-sm:random_phase=true", 8, 128, 4
 PLAIN, MONAI = "plain PyTorch loop, float32", "MONAI SupervisedTrainer, float32"
@@ -149,9 +150,35 @@ def monai(images: list[tuple[torch.Tensor, torch.Tensor]], epochs: int) -> float
     return ends[-1] - ends[0]
 
 
+def compiled(images: list[tuple[torch.Tensor, torch.Tensor]], rounds: int) -> str:
+    """What a sentence says of a network that is compiled: how long that takes, and what a step gains."""
+    x, y = (torch.stack(each) for each in zip(*images[:BATCH], strict=True))
+    network, loss = make_model("aunet", WIDTH), make_loss(LOSS)
+    facts = loss.facts(y)
+
+    def step(network: torch.nn.Module) -> None:
+        network.zero_grad()
+        loss(network(x), y, facts=facts).backward()
+
+    with one_thread(), tempfile.TemporaryDirectory() as fresh, patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=fresh):
+        faster = torch.compile(network)
+        start = time.perf_counter()
+        step(faster)
+        first = time.perf_counter() - start
+        took = medians(take_turns({"eager": lambda: step(network), "compiled": lambda: step(faster)}, rounds, warm=1))
+    gain = took["eager"] - took["compiled"]
+    pays = f"pays after {first / gain:.0f} steps" if gain > 0 else "never pays"
+    eager, compiled = (f"{1e3 * took[name]:.0f} ms" for name in ("eager", "compiled"))
+    return (
+        "With the network compiled (`torch.compile`, one thread) forward, loss and backward take "
+        f"{compiled} instead of {eager}, and the first step {first:.0f} s: here it {pays}. "
+        "`train` has no option for it."
+    )
+
+
 def section(*, quick: bool = False) -> Section:
     """The chapter on training."""
-    epochs, turns = (1, 1) if quick else (2, 3)
+    epochs, turns = (1, 1) if quick else (2, 2)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         made_up = phantoms(6 if quick else 20, seed=0, size=SIDE)
@@ -181,7 +208,7 @@ def section(*, quick: bool = False) -> Section:
         f"threads, training without validation:\n\n{table(('program', 'images a second'), rows)}\n\n"
         "Where the time of a training goes:\n\n"
         f"{table(('part', 'share'), [(part, f'{100 * share:.1f} %') for part, share in shares.items()])}\n\n"
-        "nnU-Net is not measured here: it needs an environment of its own (`make test-nnunet`). Compiling network and "
-        "loss (`torch.compile`) is no option of `train`: whether it pays has not been measured."
+        "nnU-Net is not measured here: it needs an environment of its own (`make test-nnunet`)."
+        + ("" if quick else f" {compiled(images, 15)}")
     )
     return Section("Training", goals, text)
