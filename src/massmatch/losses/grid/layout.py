@@ -72,9 +72,13 @@ class _AddUp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        regions = torch.stack(grads)
-        of_cells = regions[..., 1:] if ctx.region is None else regions.gather(2, ctx.region.expand(len(grads), -1, -1))
-        return None, None, *(of_cells + regions[..., :1]).unflatten(2, ctx.sides).unbind()
+        wanted = ctx.needs_input_grad[2:]
+        regions = torch.stack([grad for grad, asked in zip(grads, wanted, strict=True) if asked])
+        of_cells = regions[..., 1:]
+        if ctx.region is not None:
+            of_cells = regions.gather(2, ctx.region.expand(len(regions), -1, -1))
+        found = iter((of_cells + regions[..., :1]).unflatten(2, ctx.sides).unbind())
+        return None, None, *(next(found) if asked else None for asked in wanted)
 
     @staticmethod
     def jvp(ctx: Any, _: object, __: object, *tangents: Tensor) -> tuple[Tensor, ...]:
