@@ -11,6 +11,7 @@ from annotated_types import Ge
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from massmatch.cli import app
 from massmatch.cli.datasets import prepare
 from massmatch.cli.options import given, options_of
 from massmatch.cli.sweep import SWEPT, sweep
@@ -18,6 +19,7 @@ from massmatch.cli.train import train
 from massmatch.data.augmentation import Level
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.preprocessing.options import PreprocessingOptions
+from massmatch.data.readers import READERS
 from massmatch.runs.experiment import Experiment
 from massmatch.runs.options import TrainingOptions
 
@@ -107,3 +109,8 @@ def test_a_later_option_changes_the_name_of_a_run_only_where_it_is_used():
     assert digest() == digest(adversarial=0) == "f4128c76"  # as version 0.1 named it
     assert digest(threads=2, threshold="validation") == "e35e810e"
     assert digest(adversarial=0.1) == "c95a0cc0"
+
+
+def test_the_help_of_prepare_names_every_reader():
+    said = " ".join(CliRunner().invoke(app, ["prepare", "--help"], env={"COLUMNS": "200"}).output.split())
+    assert all(name in said for name in READERS)
