@@ -159,7 +159,11 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
         ),
         (("compare", "{run}", "{run}"), 2, "is a run, but the first argument is the cohort"),
         (("evaluate", "{run}", "{cohort}", "--out", "{run}"), 2, "--out: {run} is a run"),
-        (("phantom", "{tmp}/p", "--patients", "0"), 2, "patients must be from 1"),
+        (("phantom", "{tmp}/p", "--patients", "0"), 2, "patients must be at least 1, but is 0"),
+        (("phantom", "{tmp}/p", "--size", "32"), 2, "size must be at least 64, but is 32"),
+        (("phantom", "{tmp}/p", "--seed", "-1"), 2, "seed must be at least 0, but is -1"),
+        (("train", "{cohort}", "--clip", "inf"), 2, "clip: Input should be less than inf"),
+        (("train", "{cohort}", "--seed", str(2**32)), 2, "seed: Input should be less than 4294967296"),
     ],
 )
 def test_what_a_user_can_mend_is_said_in_one_line(arguments, code, message, cohort, trained, tmp_path):

@@ -85,6 +85,15 @@ def test_nothing_of_an_earlier_batch_is_left_of_an_image(weights, tmp_path):
     assert endings == ["_contour.png", "_findings.json", "_mask.png", "_sr.dcm"]
 
 
+def test_nothing_of_an_earlier_batch_is_left_of_an_image_that_can_no_longer_be_read(weights, tmp_path):
+    grey(tmp_path / "in/a.png"), grey(tmp_path / "in/b.png")
+    predict(tmp_path / "in", tmp_path / "out", weights=weights)
+    (tmp_path / "in/a.png").write_bytes(b"torn")
+    batch = predict(tmp_path / "in", tmp_path / "out", weights=weights)
+    assert batch.failed.keys() == {"a.png"}
+    assert {path.name[0] for path in (tmp_path / "out").iterdir() if path.name[1] == "_"} == {"b"}
+
+
 @pytest.mark.parametrize("out", [".", "in", "in/below/.."])
 def test_results_among_the_images_are_refused(weights, tmp_path, out):
     grey(tmp_path / "in/a.png")

@@ -114,6 +114,15 @@ def test_the_same_sweep_again_leaves_what_is_done_alone(swept):
     assert all(path.stat().st_mtime_ns == then for path, then in before.items() if "fold0" in str(path))
 
 
+def test_a_sweep_with_other_settings_says_that_its_runs_begin_anew(swept):
+    _, runs, command_line = swept
+    other = [*command_line[: command_line.index("--epochs")], "--epochs", 2, "--jobs", 2, "--out", runs, "--dry-run"]
+    said = asked(*other)
+    assert said.exit_code == 0, said.output
+    assert "begin anew, in folders of their own: 2 of 2 runs; " in said.output
+    assert "has epochs 1 instead of 2" in " ".join(said.output.split())
+
+
 def test_a_sweeps_rows_are_those_of_the_run_alone(swept, cohort, tmp_path):
     (folder,) = swept[1].glob("*_bce_*/fold0")
     alone = asked("train", swept[2][1], "--loss", "bce", *TRAINING, "--epochs", 1, "--out", tmp_path)

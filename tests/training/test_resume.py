@@ -23,6 +23,7 @@ import yaml
 
 from conftest import tiny
 from interruption import CutOffError
+from massmatch.cli.screen import told
 from massmatch.data import Cohort
 from massmatch.errors import RunError, UsageError
 from massmatch.runs import lock
@@ -157,6 +158,16 @@ def test_row_13_the_first_signal_lets_the_step_end(cohort, tmp_path, signum):
     assert not list(out.glob(".*.part"))
     whole = fit.run(experiment, cohort, 0, tmp_path / "whole")
     ends_alike(whole, fit.run(experiment, cohort, 0, tmp_path))
+
+
+def test_row_13_a_run_that_is_stopped_in_its_first_epoch_says_that_nothing_is_there(cohort, tmp_path, capsys):
+    def send(now):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(SystemExit) as left, told():
+        fit.run(tiny(cohort, epochs=2), cohort, 0, tmp_path, send)
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "interrupted; the same command again begins anew: no finished epoch is there\n"
 
 
 def test_row_13_a_real_process_exits_with_143_and_one_line(cohort, tmp_path):

@@ -144,7 +144,9 @@ def told(unit: str = "finished epoch") -> Iterator[None]:
             raise
         stop(f"{error.filename or 'the system'}: {error.strerror}", FAILURE)
     except KeyboardInterrupt as end:
-        errors.print(f"interrupted; the same command again goes on from the last {unit}")
+        anew = f"begins anew: no {unit} is there"
+        goes_on = f"goes on from the last {unit}" if getattr(end, "resumes", True) else anew
+        errors.print(f"interrupted; the same command again {goes_on}")
         sys.exit(128 + getattr(end, "signum", signal.SIGINT))  # the training's StoppedError knows of SIGTERM
     except Exception:
         errors.print(BUG, style="red")

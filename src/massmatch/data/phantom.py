@@ -39,11 +39,13 @@ def phantoms(patients: int, *, seed: int = 0, size: int = 256, normal_fraction: 
     """
     for name, value, least, most in (
         ("patients", patients, 1, np.inf),
+        ("seed", seed, 0, np.inf),
         ("size", size, 64, np.inf),
         ("normal_fraction", normal_fraction, 0, 1),
     ):
         if not least <= value <= most:
-            raise UsageError(f"{name} must be from {least} to {most}, but is {value}")
+            bounds = f"at least {least}" if most == np.inf else f"from {least} to {most}"
+            raise UsageError(f"{name} must be {bounds}, but is {value}")
     for patient in range(patients):
         yield from _patient(patient, seed, size, normal_fraction)
 

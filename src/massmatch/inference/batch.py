@@ -169,6 +169,8 @@ def _predict_all(
                 made = objects(found, file) if options.dicom else {}
             except DataError as error:
                 row["error"] = str(error)
+                if file.id not in ids:
+                    remove_results(out / file.id)
             else:
                 write(found, out, options)
                 for kind, each in made.items():
@@ -231,12 +233,17 @@ def _summary(found: Prediction) -> Row:
     }
 
 
+def remove_results(stem: Path) -> None:
+    """Remove what an earlier batch wrote of an image, so that nothing old stands beside what this one says of it."""
+    for ending in ENDINGS:
+        Path(f"{stem}{ending}").unlink(missing_ok=True)
+
+
 def write(found: Prediction, out: Path, options: Options) -> None:
     """The files of one image, in place of all that an earlier batch wrote of it."""
     stem = out / found.id
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for ending in ENDINGS:
-        Path(f"{stem}{ending}").unlink(missing_ok=True)
+    remove_results(stem)
     Image.fromarray(found.mask).convert("L").save(f"{stem}_mask.png")
     contour_picture(found).save(f"{stem}_contour.png", compress_level=FAST)
     if options.probabilities:

@@ -5,6 +5,7 @@ heavy, so that `massmatch train --help` appears at once.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated, Literal
 
 from annotated_doc import Doc
@@ -29,7 +30,8 @@ class TrainingOptions:
         Doc("How patients are divided; paper: 80, 10 and 10 % (docs/data.md)."),
     ] = "kfold"
     folds: Annotated[int, Ge(2), Doc("How many folds.")] = 5
-    seed: Annotated[int, Ge(0), Doc("Of folds, first weights and order.")] = 0
+    # scikit-learn takes seeds of 32 bits.
+    seed: Annotated[int, Ge(0), Lt(2**32), Doc("Of folds, first weights and order.")] = 0
     epochs: Annotated[int, Ge(1), Doc("Rounds through the training images.")] = 50  # not stated in the paper
     batch_size: Annotated[
         int,
@@ -42,7 +44,9 @@ class TrainingOptions:
         Literal["constant", "one-cycle"],
         Doc("How the learning rate runs; one-cycle learns far faster in a short run."),
     ] = "constant"
-    learning_rate: Annotated[float, Gt(0), Doc("Peak of one-cycle; where it is not given, 2e-3 with one-cycle.")] = 1e-4
+    learning_rate: Annotated[
+        float, Gt(0), Lt(inf), Doc("Peak of one-cycle; where it is not given, 2e-3 with one-cycle.")
+    ] = 1e-4
     # The paper names none. What each level does: data/augmentation.py.
     augment: Annotated[
         Literal["none", "flips", "strong"], Doc("Of the training images; `massmatch augment` draws what it does.")
@@ -56,9 +60,14 @@ class TrainingOptions:
         Ge(0),
         Doc("Epochs without a better validation DSC that end the training; 0: none does. Not for one-cycle."),
     ] = 0
-    clip: Annotated[float, Ge(0), Doc("Longest gradient, by its norm; longer ones are shortened; 0: none.")] = 0.0
+    clip: Annotated[
+        float, Ge(0), Lt(inf), Doc("Longest gradient, by its norm; longer ones are shortened; 0: none.")
+    ] = 0.0
     adversarial: Annotated[
-        float, Ge(0), Doc("Weight of critics that learn to tell predictions from truth (Chen et al. 2020); 0: none.")
+        float,
+        Ge(0),
+        Lt(inf),
+        Doc("Weight of critics that learn to tell predictions from truth (Chen et al. 2020); 0: none."),
     ] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],

@@ -12,6 +12,7 @@ from massmatch.runs.atomic import write_atomic
 from massmatch.runs.collection import Collection, collect
 from massmatch.runs.precision import Speed
 from massmatch.runs.recipes import Recipe
+from massmatch.runs.record import relatives
 from massmatch.sweeps.cost import Cost, cost_of
 from massmatch.sweeps.engines.drive import Ended, Engine, drive
 from massmatch.sweeps.job import Job
@@ -106,7 +107,7 @@ class Sweep:
         states = statuses(out, planned)
         each = cls(cohort, planned, out, machines, options or {}, [*remarks_on(plan, cohort), *left_out], states, {})
         each.speeds, disagreements = speeds_so_far(each.rest, out)
-        each.remarks += disagreements
+        each.remarks += [*disagreements, *begun_anew(planned, states, out)]
         return each
 
     @property
@@ -148,3 +149,17 @@ class Sweep:
         """The rest, as it is handed to processes."""
         places = (self.cohort.root.resolve(), self.out.resolve(), self.options)
         return [Job(run, *places, self.speeds.get(family_of(run.experiment.model_dump()))) for run in self.rest]
+
+
+def begun_anew(planned: Sequence[Planned], states: Sequence[Status], out: Path) -> list[str]:
+    """A line where runs have folders of their own beside like ones: whoever wanted to go on with those sees why."""
+    found = [
+        (folder, differs)
+        for run, state in zip(planned, states, strict=True)
+        if state.state == "never started"
+        for folder, differs in [*relatives(run.experiment, out, run.fold).items()][:1]
+    ]
+    if not found:
+        return []
+    folder, differs = found[0]
+    return [f"begin anew, in folders of their own: {len(found)} of {len(planned)} runs; {folder} has {differs}"]

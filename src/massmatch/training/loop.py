@@ -153,7 +153,7 @@ def one_epoch(
         value, images, signum = summed(step.fabric, (step(batch, epoch) * own, own, stop.signum))
         total, seen = total + value, seen + images
         if signum:
-            raise StoppedError(stop.signum or signal.SIGTERM)
+            raise StoppedError(stop.signum or signal.SIGTERM, resumes=bool(history))
         done = epoch * per_epoch + number
         watch(Progress("train", done, per_epoch * epochs, epoch + 1, epochs, total / seen, dsc))
     if (name := first_unfinite(step.network.module.state_dict())) is not None:

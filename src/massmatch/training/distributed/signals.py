@@ -12,12 +12,16 @@ CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 class StoppedError(KeyboardInterrupt):
     """A signal asked the training to end. It derives from BaseException, so that no one takes it for a failed run;
-    `signum` is the signal's number.
+    `signum` is the signal's number, `resumes` whether an epoch is finished from which the run goes on.
     """
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, resumes: bool = True) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum = signum
+        self.signum, self.resumes = signum, resumes
+
+    def __reduce__(self) -> tuple[type["StoppedError"], tuple[int, bool]]:
+        """What other processes need to make it again."""
+        return StoppedError, (self.signum, self.resumes)
 
 
 class Stop:
