@@ -67,6 +67,12 @@ def test_matching_finds_as_many_masses_as_it_can():
     assert of["masses_found_iou10"] == 2
 
 
+def test_of_two_masses_that_one_piece_may_find_it_finds_the_one_that_it_fits_best():
+    # the second piece has an IoU of 10 / 15 with the first mass and 3 / 13 with the other; the first piece, 1 / 12
+    of = lesion_counts(drawn("#.#############"), digits("111111111111222"))
+    assert (of["masses_found_iou10"], of["pieces_false_iou10"]) == (1, 0)  # the first piece lies on a found mass
+
+
 def test_the_centre_of_a_ring_is_in_the_mass_that_it_goes_round():
     ring = drawn("#####", "#...#", "#...#", "#...#", "#####")
     inside = digits("00000", "00000", "00100", "00000", "00000")

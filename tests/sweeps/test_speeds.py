@@ -164,6 +164,7 @@ def test_an_engine_that_cannot_time_a_network_is_not_left_open(monkeypatch, coho
     assert engine.stops == 1
 
 
+@pytest.mark.long
 def test_the_decision_reaches_a_run_in_a_process_of_its_own(cohort, tmp_path):
     experiment = tiny(cohort, precision="auto", memory="auto", epochs=1)
     job = Job(Planned("a run", experiment, 0), cohort.root, tmp_path, {}, WAYS[2])
@@ -172,6 +173,7 @@ def test_the_decision_reaches_a_run_in_a_process_of_its_own(cohort, tmp_path):
     assert ways_in(tmp_path) == [("aunet", *WAYS[2])]
 
 
+@pytest.mark.long
 def test_a_machine_of_a_cluster_times_in_a_process_of_its_own(cohort):
     experiment = tiny(cohort, memory="auto")
     assert Speed(*timed(experiment.model_dump_json(), {})) in WAYS[:2]
