@@ -38,6 +38,11 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")
         twice = table["patient"].str.removesuffix(".0").isin(table["patient"]) & table["patient"].str.endswith(".0")
         _refuse(path, table, twice, "patient", "spelt in one way (other rows have it without .0)")
+        spellings = table["patient"].groupby(
+            table["patient"].str.casefold().str.replace(r"^0+(?=\d+$)", "", regex=True)
+        )
+        several = spellings.transform("nunique") > 1
+        _refuse(path, table, several, "patient", "spelt in one way (rows differ in zeros in front, or in capitals)")
     for column, reading in VALUES.items():
         if column in table:
             _convert(path, table, column, *reading(table[column]))
