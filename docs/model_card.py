@@ -132,7 +132,7 @@ On {with_interval(rows, "missed")} of the images it finds no pixel of the mass.
 
 No patient is in two parts. The test part had no influence on weights, epoch or threshold. On the settings it had
 little: augmentation, schedule and learning rate were chosen on the validation part; the loss was chosen on validation
-parts of several folds at 128 x 128, in which some of these patients are ([results](results.md) tells how). Numbers of
+parts of several folds at 128 x 128, in which some of these patients are (`docs/results.md` tells how). Numbers of
 the official test part of CBIS-DDSM, which nobody here has looked at, would settle that. Its patients:
 
 <details><summary>{patients["test"]} patients</summary>
