@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from massmatch.metrics import cpm, froc, lesion_candidates, sensitivity_at
+from massmatch.metrics import RATES, cpm, froc, lesion_candidates, sensitivity_at
 from shapes import digits, square
 
 
@@ -21,6 +21,10 @@ def candidates(*rows):
 
 def points(curve, per="fp_per_image"):
     return list(zip(curve["sensitivity"], curve[per], strict=True))
+
+
+def test_the_rates_of_the_cpm_double_from_an_eighth_to_eight():
+    assert RATES == tuple(2.0**n for n in range(-3, 4))
 
 
 def test_row_29_a_perfect_single_detection_is_all_found_without_false_alarm():
