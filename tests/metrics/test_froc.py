@@ -24,7 +24,7 @@ def points(curve, per="fp_per_image"):
 
 
 def test_the_rates_of_the_cpm_double_from_an_eighth_to_eight():
-    assert RATES == tuple(2.0**n for n in range(-3, 4))
+    assert list(RATES) == [2.0**n for n in range(-3, 4)]
 
 
 def test_row_29_a_perfect_single_detection_is_all_found_without_false_alarm():
