@@ -115,7 +115,7 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
     from massmatch.data.images import read_grey
     from massmatch.inference.network import load_network, segment
 
-    model, facts = load_network(trained)
+    model, facts = load_network(str(trained))
     for stored in sorted((trained / "predictions").glob("*.png"))[:2]:
         image = read_grey(cohort.root, f"images/{stored.name}")
         found = segment(model, facts, image, None, stored.stem)

@@ -21,11 +21,15 @@ from massmatch.training.evaluate import predicted
 SIDES = ("left", "right")
 
 
-def load_network(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
+def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a run's folder, or of a weights file, and its facts, `algorithm` among them.
 
-    `own`, and errors: see `load_weights`.
+    It is in float32, ready to predict, on the GPU if there is one. A network of one's own is imported only if `own`
+    names it, module:Class: what a file says is no reason to run code.
+
+    Raises UsageError for what is not there or not named, ValueError for weights that are damaged or not massmatch's.
     """
+    path = Path(path)
     if not path.exists():
         raise UsageError(f"no such run or weights: {path}")
     run = RunFolder.find(path) if path.is_dir() else None

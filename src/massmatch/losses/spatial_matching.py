@@ -84,7 +84,7 @@ class SpatialMatchingLoss(GridLoss):
     Args:
         core: "bce", "tversky", "dice", "hybrid", or any callable of the form
             core(logits, target, *, axes, valid=None, from_logits=True) that reduces `axes` only.
-        scale, distance, nonzero: the switches of the formula at the top of this module.
+        scale, distance, nonzero: the three switches S, D and NZ of the paper (docs/loss.md has the formula).
         threshold: a pixel is predicted mass if p is above it (0.5, as the metrics do; the paper's 0 makes
             every cell a predicted one, since sigmoid outputs are positive). A true one if y > 0.5.
         numerator: "kept" adds the kept cells ("eliminated", Fig. 2), "all" every cell (Eq. 5 to the letter).
