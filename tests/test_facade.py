@@ -83,6 +83,7 @@ def examples(cohort, tmp_path_factory):
     return here, names
 
 
+@pytest.mark.long  # the example of sweep trains
 def test_the_examples_of_the_calls_can_be_run_one_after_the_other(examples):
     here, names = examples
     with contextlib.chdir(here):
@@ -93,6 +94,7 @@ def test_the_examples_of_the_calls_can_be_run_one_after_the_other(examples):
     assert len(names["batch"].index) == 1
 
 
+@pytest.mark.long  # the example of sweep trains
 def test_report_takes_the_runs_of_a_sweep_or_their_folder(examples, cohort, tmp_path):
     here, _ = examples
     page = massmatch.report(here / "runs", cohort=here / "cohort", out=tmp_path / "report", draws=100)

@@ -66,8 +66,8 @@ def test_masses_are_brighter_than_their_surroundings_on_the_average(many):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"patients": 0}, "patients must be from 1"),
-        ({"size": 32}, "size must be from 64"),
+        ({"patients": 0}, "patients must be at least 1"),
+        ({"size": 32}, "size must be at least 64"),
         ({"normal_fraction": 1.5}, "normal_fraction must be from 0 to 1"),
     ],
 )

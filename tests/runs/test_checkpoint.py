@@ -268,6 +268,7 @@ def cli(cohort, runs):
     return [sys.executable, "-m", "massmatch", "train", str(cohort.root), *fields.split(), "--out", str(runs)]
 
 
+@pytest.mark.long  # whole processes
 def test_row_9_a_full_disk_ends_the_run_in_one_line_and_leaves_the_old_file(cohort, tmp_path):
     _, out = cut_off(cohort, tmp_path / "cut")
     before = (out / "last.ckpt").read_bytes()

@@ -176,6 +176,7 @@ def test_row_61_mistakes_on_the_command_line_exit_with_2_before_anything_runs(ar
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long  # whole processes
 def test_one_run_that_fails_stops_no_other_and_is_listed_with_its_reason(swept, tmp_path):
     _, runs, command_line = swept
     shutil.copytree(runs, tmp_path / "runs")
@@ -203,6 +204,7 @@ def test_one_run_that_fails_stops_no_other_and_is_listed_with_its_reason(swept, 
     assert not (broken / FAILED).exists()
 
 
+@pytest.mark.long  # whole processes
 def test_row_54_a_run_that_the_system_kills_is_told_with_a_hint_and_goes_on_to_the_same_rows(cohort, tmp_path):
     job = job_of(cohort, tmp_path / "killed", epochs=6)
     with begun(job) as engine:
@@ -219,9 +221,8 @@ def test_row_54_a_run_that_the_system_kills_is_told_with_a_hint_and_goes_on_to_t
     assert (alone / "rows.csv").read_bytes() == (job.folder / "rows.csv").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.long)]
-)
+@pytest.mark.long  # whole processes
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_no_run_outlives_its_sweep_and_each_can_go_on(odd, tmp_path, signum, code):
     command_line = command(
         "sweep", odd / "tiny cohort", *LOSSES, *TRAINING, "--epochs", 5000, "--jobs", 2, "--out", tmp_path

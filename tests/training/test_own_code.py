@@ -46,6 +46,7 @@ def asked(place, *arguments):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.long  # whole processes
 def test_a_sweep_trains_own_code_in_its_workers_and_the_weights_ask_before_they_import_it(cohort, place):
     code, out, error = asked(
         place, "sweep", cohort.root, "--losses", "bce", LOSS, "--models", MODEL, "--width", 2, "--epochs", 1,
