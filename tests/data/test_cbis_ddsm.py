@@ -172,7 +172,8 @@ def test_row_41_as_it_was_saved(root, change):
     ("change", "told"),
     [
         (lambda text: text.replace("ROI mask file path", "mask"), "must have the columns roi_mask_file_path"),
-        (lambda text: text.replace("P_00004", "somebody"), "row 4 must name patient, side and view"),
+        (lambda text: text.replace("P_00004", "somebody"), "row 4 must name patient, side"),
+        (lambda text: text.replace(",CC,", ",C C,", 1), "row 2 must name patient, side .* and view"),
         (lambda text: text.replace(f"/{twin.uid('Mass-Training_P_00001_LEFT_CC')}/", "/x/"), "row 2 must have paths"),
         (lambda text: "", "must have the columns"),
     ],
@@ -182,6 +183,15 @@ def test_row_41_a_table_that_is_wrong(root, change, told):
     (root / table).write_text(change(twin.csv_text(twin.HEADER, twin.TRAIN)), newline="")
     with pytest.raises(DataError, match=f"^{table}: .*{told}"):
         cbis_ddsm(root)
+
+
+def test_rows_of_one_image_that_name_several_series_are_a_fault_of_it(root):
+    name, table = "Mass-Training_P_00004_RIGHT_CC", root / "mass_case_description_train_set.csv"
+    before, after = table.read_text().rsplit(twin.uid(name), 1)
+    table.write_text(f"{before}{twin.uid('Mass-Training_P_00009_LEFT_CC')}{after}")
+    listing = cbis_ddsm(root)
+    assert "its rows must name one series of the image" in listing.faults[name]
+    assert name not in [item.id for item in listing.items]
 
 
 def test_what_is_no_download(tmp_path, root):

@@ -190,6 +190,9 @@ def test_eight_bits(tmp_path):
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "in colour"),
         ({"Rows": 60000, "Columns": 60000}, "at most|1 to 100 million pixels, but its header says 3600"),
         ({"Rows": 0}, "1 to 100 million"),
+        ({"remove": ("Rows",)}, "its header lacks Rows.*: export the image anew"),
+        ({"remove": ("BitsStored",)}, "its header lacks BitsStored"),
+        ({"remove": ("PhotometricInterpretation",)}, "its header lacks PhotometricInterpretation"),
         ({"Rows": 500}, "cut off or damaged"),
     ],
 )
@@ -348,6 +351,7 @@ def test_side_and_view(tmp_path):
     code = sequence(CodeValue="399368009", CodingSchemeDesignator="SCT", CodeMeaning="medio-lateral oblique")
     assert read(tmp_path, ViewCodeSequence=code, remove=("ViewPosition",)).view == "MLO"
     assert read(tmp_path, remove=("ViewPosition",)).view is None
+    assert read(tmp_path, ViewPosition="DOE JANE").view is None  # no text of the header but a view gets out
 
 
 # --- names stay in the header: rows 51-53 --------------------------------------------------------------------------

@@ -80,6 +80,19 @@ def test_the_names_of_columns_that_others_use(folder):
     assert (a.facts["shape"], b.facts["shape"]) == (None, "round")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("id,patient,view\na,1,CC\nb,2,M-O\n", r"view must be a view such as CC or MLO.*is 'M-O' for b"),
+        ("id,patient,view\na,1,C\0C\nb,2,MLO\n", "bytes that are 0"),
+    ],
+)
+def test_a_table_that_is_damaged_is_refused(folder, text, told):
+    (folder / "facts.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"^facts\.csv: .*{told}"):
+        open_cohort(folder)
+
+
 def test_columns_may_be_empty(folder):
     (folder / "facts.csv").write_text("id,patient,side,view,density\na,1,,,\nb,2,,,\n")
     assert open_cohort(folder).load("a").side is None

@@ -43,6 +43,13 @@ DECODERS = {
 }
 
 
+# Without these nobody knows how the pixels are stored (PS3.3 C.7.6.3, of type 1).
+OF_PIXELS = (
+    *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "PixelRepresentation"),
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Mammogram:
     """One DICOM file, without what names the patient."""
@@ -164,6 +171,8 @@ def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: st
         )
     if "PixelData" not in header:
         raise no("holds no pixels", "give an image file, whole")
+    if absent := [keyword for keyword in OF_PIXELS if header.get(keyword) in (None, "")]:
+        raise no(f"its header lacks {absent[0]}, which says how pixels are stored", "export the image anew")
     if int(header.get("SamplesPerPixel", 1) or 1) != 1 or not _photometric(header).startswith("MONOCHROME"):
         raise no("is in colour (a screenshot?)", "give the grey original")
     if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING" and not allow_for_processing:
@@ -338,7 +347,8 @@ def _chest(header: "Dataset") -> str | None:
 
 def _view(header: "Dataset") -> str | None:
     """From ViewPosition, or else the view's code."""
-    if named := str(header.get("ViewPosition", "") or "").strip().upper():
+    named = str(header.get("ViewPosition", "") or "").strip().upper()
+    if re.fullmatch("[A-Z]{2,6}", named):  # CC, MLO, XCCL, ...: no other text of the header gets out as a view
         return named
     for code in header.get("ViewCodeSequence", ()) or ():
         if (view := VIEWS.get(str(code.get("CodeValue", "")))) is not None:

@@ -62,6 +62,8 @@ def _parse(path: Path) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header lose values
+            if b"\0" in path.read_bytes():
+                raise ValueError("it holds bytes that are 0, as UTF-16 does")
             cells = pd.read_csv(
                 path, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False, encoding="utf-8-sig"
             )
@@ -103,7 +105,8 @@ def _side(column: pd.Series) -> tuple[pd.Series, str]:
 
 
 def _view(column: pd.Series) -> tuple[pd.Series, str]:
-    return column.map(lambda view: None if pd.isna(view) else str(view).strip().upper()), "a view such as CC or MLO"
+    names = column.map(lambda view: "" if pd.isna(view) else str(view).strip().upper())
+    return names.where(names.str.fullmatch("[A-Z]{2,6}"), None), "a view such as CC or MLO, of 2 to 6 letters"
 
 
 def _density(column: pd.Series) -> tuple[pd.Series, str]:

@@ -89,6 +89,11 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
 
 def _files_of(series: Series, lesions: list[Lesion], allow_outside: bool) -> list[list[Path]]:
     """The image's file, then for each lesion the files among which its mask is. DataError if some are missing."""
+    if len({lesion.image_series for lesion in lesions}) > 1:
+        raise DataError(
+            f"{lesions[0].table}: {lesions[0].image}: its rows must name one series of the image, but name several: "
+            "download the table again"
+        )
     found = []
     for uids, what, lesion in [
         ((lesions[0].image_series,), "image", lesions[0]),

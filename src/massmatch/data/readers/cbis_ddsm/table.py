@@ -74,8 +74,11 @@ def _read(path: Path, file: str, kind: str, split: str) -> list[Lesion]:
 def _lesion(row: dict[str, str], file: str, kind: str, split: str, number: int) -> Lesion:
     patient = PATIENT.search(row.get("patient_id", ""))
     side, view = row.get("left_or_right_breast", "").upper(), row.get("image_view", "").upper()
-    if patient is None or side not in ("LEFT", "RIGHT") or not view:
-        raise DataError(f"{file}: row {number} must name patient, side and view, but does not: download it again")
+    if patient is None or side not in ("LEFT", "RIGHT") or view not in ("CC", "MLO"):
+        raise DataError(
+            f"{file}: row {number} must name patient, side (LEFT or RIGHT) and view (CC or MLO), but does not: "
+            "download it again"
+        )
     series = {name: _series(row.get(name, ""), file, number) for name in (IMAGE, CROP, MASK)}
     training = {"train": "Training", "test": "Test"}[split]
     return Lesion(
