@@ -162,3 +162,10 @@ def test_masked_pixels_have_no_influence_on_the_mean(name):
     other[..., 11:] = 30.0 if name != "hausdorff-dt" else x[..., 11:]
     loss = LOSSES[name]()
     torch.testing.assert_close(loss(x, y, mask=mask), loss(other, y, mask=mask))
+
+
+@pytest.mark.parametrize("name", ["boundary", "catmil"])
+@pytest.mark.parametrize("epoch", [-1, 2, 5])
+def test_an_epoch_that_is_none_is_refused(name, epoch):
+    with pytest.raises(ValueError, match=f"epoch must be from 0 to below their number, 2, but is {epoch}"):
+        LOSSES[name]().set_epoch(epoch, of=2)

@@ -115,6 +115,10 @@ WRONG = {
         lambda x, y: {"sample_weight": torch.ones(3)},
         r"sample_weight must have the shape \(B,\) or \(B, C\)",
     ),
+    "weights below 0": (
+        lambda x, y: {"sample_weight": torch.tensor([1.0, -0.5])},
+        r"sample_weight must be at least 0, but holds -0\.5",
+    ),
     "instances": (lambda x, y: {"instances": y[0]}, r"instances must have the shape of logits"),
     "background": (lambda x, y: {"instances": 0 * y}, r"instances must label every pixel of true mass"),
     "facts": (lambda x, y: {"facts": [{}]}, r"facts must hold one dict per image, 2 here, but holds 1"),

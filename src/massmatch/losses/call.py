@@ -331,6 +331,11 @@ def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str, values: 
             )
         if values and not bool(torch.isfinite(sample_weight).all()):
             raise ValueError("sample_weight must hold finite numbers, but holds NaN or inf")
+        if values and bool((sample_weight < 0).any()):
+            raise ValueError(
+                f"sample_weight must be at least 0, but holds {float(sample_weight.min()):g}: below 0 the loss of an "
+                "image would be driven up"
+            )
         loss = loss * sample_weight.to(loss).reshape(len(loss), -1)
     if reduction == "none":
         return loss

@@ -56,6 +56,12 @@ def ends(x: Tensor) -> tuple[float, float]:
     return float(low.item()), float(high.item())
 
 
+def require_epoch(epoch: int, of: int) -> None:
+    """Raise ValueError for an epoch that is none of `of` ones, counted from 0."""
+    if not 0 <= epoch < of:
+        raise ValueError(f"epoch must be from 0 to below their number, {of}, but is {epoch}")
+
+
 def require_tensor(name: str, value: object) -> None:
     """Raise TypeError for anything but a tensor, with the way out of what is nearly one."""
     if not isinstance(value, Tensor):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..call import Facts
-from ..checks import require_number
+from ..checks import require_epoch, require_number
 from ..cores.base import DiceBCE
 from .instance import InstanceWise, Labels, mean_over
 
@@ -59,6 +59,7 @@ class CATMIL(InstanceWise):
 
     def set_epoch(self, epoch: int, of: int) -> None:
         """The share of CAT's weight in this epoch, from 0."""
+        require_epoch(epoch, of)
         self.grown = min(epoch / self.warm_up, 1.0) if self.warm_up else 1.0
 
     def per_image(

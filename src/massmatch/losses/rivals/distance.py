@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..base import ImageLoss
 from ..call import Facts
-from ..checks import require_number
+from ..checks import require_epoch, require_number
 from ..cores.base import BCE, Dice
 from .region import probabilities
 
@@ -131,6 +131,7 @@ class BoundaryLoss(MeasuredLoss):
 
     def set_epoch(self, epoch: int, of: int) -> None:
         """The weight of the boundary term in this epoch, from 0."""
+        require_epoch(epoch, of)
         self.alpha = min(self.start + self.step * epoch, 0.99)
 
     def per_image(
