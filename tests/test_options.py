@@ -98,6 +98,12 @@ def test_the_learning_rate_follows_the_schedule_unless_it_is_given():
     assert (rate(), rate(schedule="one-cycle"), rate(schedule="one-cycle", learning_rate=1e-4)) == (1e-4, 2e-3, 1e-4)
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1025, 100_000])
+def test_numbers_of_threads_that_end_the_process_are_refused(threads):
+    with pytest.raises(ValueError, match="threads"):
+        Experiment(cohort="a", fingerprint="b", threads=threads)
+
+
 def test_augmentation_knows_the_levels_of_the_option():
     assert get_args(get_args(get_type_hints(TrainingOptions, include_extras=True)["augment"])[0]) == get_args(Level)
 

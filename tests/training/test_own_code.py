@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
+from torch import nn
 
+from massmatch.errors import RunError
 from massmatch.inference.network import load_network
 from massmatch.runs.experiment import Experiment, make_model, own_code
 
@@ -82,3 +85,42 @@ def test_own_networks_are_classes_of_torch(place):
     ):
         with pytest.raises(ValueError, match=said):
             make_model(text, 2)
+
+
+class Returning(nn.Module):
+    """A network of one's own that returns what a function makes of its logits."""
+
+    def __init__(self, inputs, outputs, width):
+        super().__init__()
+        self.layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+
+    def forward(self, x):
+        return self.made(self.layer(x))
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda logits: logits[..., ::2, ::2], r"must return logits of the shape \(2, 1, 8, 8\).*\(2, 1, 4, 4\)"),
+        (lambda logits: logits.expand(2, 3, 8, 8), r"but returned \(2, 3, 8, 8\)"),
+        (lambda logits: logits.flatten(1), r"but returned \(2, 64\)"),
+        (lambda logits: [logits, logits[:, :, :4]], r"but returned \(2, 1, 4, 8\)"),
+        (lambda logits: [], "but returned a list"),
+        (lambda logits: None, "but returned a NoneType"),
+        (lambda logits: {"out": logits}, "but returned a dict"),
+        (lambda logits: logits.detach(), "carries no gradient"),
+        (lambda logits: logits > 0, "carries no gradient"),
+    ],
+)
+def test_a_network_that_returns_anything_but_logits_is_refused(monkeypatch, made, told):
+    monkeypatch.setattr(Returning, "made", staticmethod(made), raising=False)
+    with pytest.raises(RunError, match=f"the network Returning .*{told}|the output of the network Returning {told}"):
+        make_model(f"{__name__}:Returning", 1)(torch.zeros(2, 1, 8, 8))
+
+
+def test_of_several_outputs_the_first_is_predicted(monkeypatch):
+    monkeypatch.setattr(Returning, "made", staticmethod(lambda logits: [logits, -logits]), raising=False)
+    network, images = make_model(f"{__name__}:Returning", 1), torch.rand(2, 1, 8, 8)
+    main, other = network(images)
+    assert torch.equal(other, -main)
+    assert torch.equal(network.eval()(images), main)

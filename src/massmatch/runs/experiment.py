@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from massmatch.data import Cohort, Split, split
-from massmatch.errors import UsageError, refusals_as_usage
+from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import LossSpec, make_loss
 from massmatch.losses.own import built, imported, origin
 from massmatch.models import MODELS, Network
@@ -116,7 +117,31 @@ def make_model(text: str, width: int) -> nn.Module:
     kind = imported(spec.name)
     if not inspect.isclass(kind) or not issubclass(kind, nn.Module):
         raise UsageError(f"{spec.name} must be a class derived from torch.nn.Module, but is {kind!r}")
-    return built(spec.name, partial(kind, 1, 1, width), dict(spec.options))
+    network: nn.Module = built(spec.name, partial(kind, 1, 1, width), dict(spec.options))
+    network.register_forward_hook(_require_logits)
+    return network
+
+
+def _require_logits(network: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
+    """What a network of one's own returned; of several outputs, outside of training, the main one alone.
+
+    Raises RunError for anything but logits of its images, and in training for those from which nothing is learned.
+    """
+    name, wanted = type(network).__name__, (len(inputs[0]), 1, *inputs[0].shape[2:])
+    several = output if isinstance(output, (list, tuple)) else [output]
+    for each in several or [output]:
+        if not isinstance(each, Tensor) or each.shape != wanted:
+            came = tuple(each.shape) if isinstance(each, Tensor) else f"a {type(each).__name__}"
+            raise RunError(
+                f"the network {name} must return logits of the shape {wanted}, or a list of such with the main one "
+                f"first, but returned {came}: mend its forward"
+            )
+    if network.training and torch.is_grad_enabled() and not several[0].requires_grad:
+        raise RunError(
+            f"the output of the network {name} carries no gradient, so nothing can be learned: it must have weights, "
+            "and its forward must not detach, round or compare"
+        )
+    return output if network.training else several[0]
 
 
 def network_of(name: str) -> Network:

@@ -9,7 +9,9 @@ from math import inf
 from typing import Annotated, Literal
 
 from annotated_doc import Doc
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
+
+MOST_THREADS = 1024  # far above any machine of today; tens of thousands end the process in a segmentation fault
 
 
 @dataclass
@@ -79,7 +81,7 @@ class TrainingOptions:
     memory: Annotated[
         Literal["auto", "contiguous", "channels-last"], Doc("Layout of images in memory; auto: the faster one.")
     ] = "auto"
-    threads: Annotated[int | None, Ge(1), Doc("CPU threads; by default PyTorch's choice.")] = None
+    threads: Annotated[int | None, Ge(1), Le(MOST_THREADS), Doc("CPU threads; by default PyTorch's choice.")] = None
     threshold: Annotated[
         Literal["validation"] | Annotated[float, Gt(0), Lt(1)],
         Doc("A pixel above it is predicted mass; validation: the value with the best pooled DSC on that part."),
