@@ -44,10 +44,7 @@ DECODERS = {
 
 
 # Without these nobody knows how the pixels are stored (PS3.3 C.7.6.3, of type 1).
-OF_PIXELS = (
-    *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
-    *("BitsAllocated", "BitsStored", "PixelRepresentation"),
-)
+FORMAT = ("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored")
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +168,7 @@ def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: st
         )
     if "PixelData" not in header:
         raise no("holds no pixels", "give an image file, whole")
-    if absent := [keyword for keyword in OF_PIXELS if header.get(keyword) in (None, "")]:
+    if absent := [keyword for keyword in (*FORMAT, "PixelRepresentation") if header.get(keyword) in (None, "")]:
         raise no(f"its header lacks {absent[0]}, which says how pixels are stored", "export the image anew")
     if int(header.get("SamplesPerPixel", 1) or 1) != 1 or not _photometric(header).startswith("MONOCHROME"):
         raise no("is in colour (a screenshot?)", "give the grey original")
