@@ -124,3 +124,11 @@ def test_of_several_outputs_the_first_is_predicted(monkeypatch):
     main, other = network(images)
     assert torch.equal(other, -main)
     assert torch.equal(network.eval()(images), main)
+
+
+def test_a_network_of_ones_own_can_be_exported_for_batches_of_any_size(monkeypatch):
+    monkeypatch.setattr(Returning, "made", staticmethod(lambda logits: [logits, -logits]), raising=False)
+    network, images = make_model(f"{__name__}:Returning", 1).eval(), torch.rand(3, 1, 8, 8)
+    batch = torch.export.Dim("batch", min=1, max=8)
+    exported = torch.export.export(network, (images[:2],), dynamic_shapes=({0: batch},))
+    assert torch.allclose(exported.module()(images), network(images))

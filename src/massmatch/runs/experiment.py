@@ -127,7 +127,7 @@ def _require_logits(network: nn.Module, inputs: tuple[Tensor, ...], output: Any)
 
     Raises RunError for anything but logits of its images, and in training for those from which nothing is learned.
     """
-    name, wanted = type(network).__name__, (len(inputs[0]), 1, *inputs[0].shape[2:])
+    name, wanted = type(network).__name__, (inputs[0].shape[0], 1, *inputs[0].shape[2:])
     several = output if isinstance(output, (list, tuple)) else [output]
     for each in several or [output]:
         if not isinstance(each, Tensor) or each.shape != wanted:
