@@ -8,10 +8,12 @@ Tests that open pages are marked `needs_browser`: skipped where there is no Chro
 with MASSMATCH_REQUIRE_BROWSER=1 they fail there instead. No browser is ever downloaded.
 """
 
+import atexit
 import importlib.util
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +61,30 @@ class View:
 
 @contextmanager
 def opened(path: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False, media: str = "screen"):
-    """A View of a local HTML file, or of a page of a server on loopback; the browser is gone afterwards."""
+    """A View of a local HTML file, or of a page of a server on loopback, in a window that shares nothing."""
     if (why := lacking()) is not None:
         pytest.fail(why)
+    window = started().new_context(
+        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+    )
+    try:
+        page = window.new_page()
+        page.emulate_media(media=media)
+        yield _watched(page, path)
+    finally:
+        window.close()
+
+
+@cache
+def started() -> Any:
+    """The browser of this test process: starting one takes longer than most tests. It is gone when the process ends."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        try:
-            page = browser.new_page(
-                viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
-            )
-            page.emulate_media(media=media)
-            yield _watched(page, path)
-        finally:
-            browser.close()
+    playwright = sync_playwright().start()
+    browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+    atexit.register(playwright.stop)
+    atexit.register(browser.close)  # what is registered last is done first
+    return browser
 
 
 def _watched(page: Any, path: Path | str) -> View:
