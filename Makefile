@@ -28,7 +28,7 @@ lint: $(ENV)
 docs: $(ENV)  ## the site, in docs/_build
 	$(IN)/sphinx-build -W --keep-going -q -b html docs docs/_build
 
-bench: $(ENV)  ## how fast everything is, beside others: writes docs/benchmarks.md, some six minutes
+bench: $(ENV)  ## how fast everything is, beside others: writes docs/benchmarks.md, some five minutes
 	$(IN)/python benchmarks/write.py
 
 $(ENV): pyproject.toml constraints.txt

@@ -1,6 +1,6 @@
 """Measure everything, and write docs/benchmarks.md: `make bench`.
 
-python benchmarks/write.py                    all of it, in some six minutes on two idle cores
+python benchmarks/write.py                    all of it, in some five minutes on two idle cores
 python benchmarks/write.py --quick losses     few rounds of one chapter, printed and not written
 """
 
@@ -28,7 +28,7 @@ CHAPTERS = {
 }
 HEAD = """# Benchmarks
 
-Written by `make bench`, which measures all of it anew in some six minutes; `benchmarks/` has the scripts. Each goal
+Written by `make bench`, which measures all of it anew in some five minutes; `benchmarks/` has the scripts. Each goal
 stands beside what was measured and, where it falls short, why. What is compared takes turns in one process, and ratios
 are medians over these turns, so that they say more than the times themselves.
 """

@@ -94,6 +94,14 @@ def test_nothing_of_an_earlier_batch_is_left_of_an_image_that_can_no_longer_be_r
     assert {path.name[0] for path in (tmp_path / "out").iterdir() if path.name[1] == "_"} == {"b"}
 
 
+def test_an_image_of_one_grey_level_is_no_mammogram(weights, tmp_path):
+    Image.fromarray(np.full((64, 64), 200, np.uint8)).save(tmp_path / "blank.png")
+    write_dicom(tmp_path / "flat.dcm", pixels=np.full((64, 48), 7, np.uint16))
+    batch = predict(tmp_path, tmp_path.parent / "out", weights=weights)
+    assert batch.failed.keys() == {"blank.png", "flat.dcm"}
+    assert all("all its pixels have one grey level" in why for why in batch.failed.values())
+
+
 @pytest.mark.parametrize("out", [".", "in", "in/below/.."])
 def test_results_among_the_images_are_refused(weights, tmp_path, out):
     grey(tmp_path / "in/a.png")

@@ -82,7 +82,7 @@ def sweep(
     models: Annotated[list[str] | None, typer.Option(help="One or more networks; by default aunet.")] = None,
     folds: Annotated[list[int] | None, typer.Option(help="Which, from 0; by default all.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="One or more; by default 0.")] = None,
-    of: Annotated[int, typer.Option("--of", help="How many folds there are.")] = 5,
+    of: Annotated[int, typer.Option("--of", help="How many folds there are.", min=2)] = 5,
     jobs: Annotated[int, typer.Option(help="Runs at a time on this machine.", min=1)] = 1,
     engine: Annotated[Literal["local", "ray"], typer.Option(help="ray: a Ray cluster.")] = "local",
     address: Annotated[str, typer.Option(help="ray: HOST:PORT, or auto: a cluster of this machine.")] = "auto",

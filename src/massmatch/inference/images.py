@@ -94,7 +94,7 @@ def read_image(
     A DICOM file's name may hold the patient's name: its id is a digest of the SOP Instance UID, or else of
     its path, unless `keep_name`.
 
-    Raises DataError for a file that is no grey mammogram.
+    Raises DataError for a file that is no grey mammogram, and for one in which all pixels are alike.
     """
     if (name := spelt(file.source)) != file.source:
         raise DataError(f"{name}: must have a name in UTF-8, by which results can be called: rename the file")
@@ -102,6 +102,10 @@ def read_image(
         raise DataError(f"{file.source}: is no longer there: restore it, or leave it out")
     if not is_dicom(file.path):
         pixels = read_grey(file.root, file.source)
-        return file.id, Mammogram(pixels, None, "none", None, None, None, patient="", instance="", series="")
-    found = read_dicom(file.root, file.source, allow_for_processing=allow_for_processing, modality=modality)
-    return file.id if keep_name else digest(found.instance or file.source), found
+        id, found = file.id, Mammogram(pixels, None, "none", None, None, None, patient="", instance="", series="")
+    else:
+        found = read_dicom(file.root, file.source, allow_for_processing=allow_for_processing, modality=modality)
+        id = file.id if keep_name else digest(found.instance or file.source)
+    if found.pixels.min() == found.pixels.max():
+        raise DataError(f"{file.source}: must show a breast, but all its pixels have one grey level: export it again")
+    return id, found
