@@ -60,11 +60,15 @@ class GridLoss(ImageLoss):
         labels = [None] * len(target) if instances is None else instances
         return [self.rule.facts(image, of, self.by_distance) for image, of in zip(target, labels, strict=True)]
 
-    @outside_graphs
     def measured_now(self, target: Tensor, instances: Tensor | None) -> list[Facts] | None:
-        """The facts of all images, where the loss needs any; NumPy and SciPy, so a graph is broken here."""
+        """The facts of all images; None where the loss needs none, so that such a call stays one graph."""
         needed = self.rule.cell_size is None or self.by_distance
-        return self.make_facts(target, instances=instances) if needed else None
+        return self.measured(target, instances) if needed else None
+
+    @outside_graphs
+    def measured(self, target: Tensor, instances: Tensor | None) -> list[Facts]:
+        """The facts of all images, by NumPy and SciPy: a graph is broken here."""
+        return self.make_facts(target, instances=instances)
 
     def one_image(self, logits: Tensor, target: Tensor, mask: Tensor | None, instances: Tensor | None) -> Images:
         """What `explain` needs of its one image. Raises ValueError for more than one image or channel."""
