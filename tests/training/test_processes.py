@@ -28,7 +28,7 @@ from massmatch.models import MODELS
 from massmatch.runs.checkpoint import load_checkpoint
 from massmatch.training import batches
 from massmatch.training import run as fit
-from massmatch.training.batches import Order, Samples, batch_sizes, collate
+from massmatch.training.batches import Loader, Order, Samples, batch_sizes, collate
 from massmatch.training.distributed import launch as processes
 from massmatch.training.distributed.collectives import SharedBatchNorm, let_count, share_statistics
 from massmatch.training.distributed.launch import Processes
@@ -356,6 +356,22 @@ def test_row_54_a_worker_that_is_killed_ends_the_run_with_advice(cohort, tmp_pat
     assert len(load_checkpoint(experiment.folder(tmp_path, 0) / "last.ckpt")["history"]) == 1
     whole = fit.run(experiment, cohort, 0, tmp_path / "whole")
     assert (fit.run(experiment, cohort, 0, tmp_path) / "rows.csv").read_bytes() == (whole / "rows.csv").read_bytes()
+
+
+def test_row_54_a_death_that_is_raised_while_workers_are_ended_hides_nothing(cohort, monkeypatch):
+    loader = Loader(Samples(cohort, cohort.ids[:4], make_loss("bce")), 4, 0, workers=1)
+    next(loader.epoch(0))
+    (worker,) = multiprocessing.active_children()
+    join = type(worker).join
+
+    def killed(self, timeout=None):
+        monkeypatch.setattr(type(worker), "join", join)
+        raise RuntimeError(f"DataLoader worker (pid {self.pid}) is killed by signal: Killed.")
+
+    monkeypatch.setattr(type(worker), "join", killed)
+    loader.close()
+    worker.join(30)
+    assert not worker.is_alive()
 
 
 def test_row_55_a_small_shared_memory_leaves_fewer_workers(cohort, monkeypatch):

@@ -3,6 +3,7 @@
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,9 +160,14 @@ class Loader:
             return True
 
     def close(self) -> None:
-        """End the workers: otherwise the death of one is raised wherever Python happens to be, even after the run."""
+        """End the workers: otherwise the death of one is raised wherever Python happens to be, even after the run.
+
+        A death that PyTorch raises while it ends them is left out: it ends them all the same, and whoever still waited
+        for a batch has been told already.
+        """
         if hasattr(self._iterator, "_shutdown_workers"):
-            self._iterator._shutdown_workers()
+            with suppress(RuntimeError):
+                self._iterator._shutdown_workers()
 
     @property
     def _iterator(self) -> Any:
