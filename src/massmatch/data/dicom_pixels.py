@@ -1,0 +1,147 @@
+"""The pixels of a DICOM file, from the bytes to grey levels with air dark.
+
+Stored bits, padding, modality LUT or rescale, then MONOCHROME1 inverted: the order of PS3.3 C.7.6.3 and C.11.1. As in
+`dicom`, nothing here formats a Dataset or repeats a library's message, since both may hold what stands in the header.
+"""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from massmatch.data.errors import DataError
+
+if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
+    from pydicom.dataset import Dataset
+
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+# What decodes the syntaxes for which pydicom needs a package; the extra "dicom" brings all of them.
+DECODERS = {
+    **dict.fromkeys(("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"), "pylibjpeg-openjpeg"),
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)), "pylibjpeg-openjpeg"),
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81)), "python-gdcm"),
+}
+
+
+def photometric(header: "Dataset") -> str:
+    """How the header says that grey is meant, in capitals: MONOCHROME1 has air bright."""
+    return str(header.get("PhotometricInterpretation", "")).strip().upper()
+
+
+def _decoded(header: "Dataset", path: str) -> np.ndarray:
+    from pydicom.pixels import get_decoder
+
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        raise DataError(f"{path}: its header names no transfer syntax: replace the file")
+    try:
+        available = not syntax.is_compressed or get_decoder(syntax).is_available
+    except NotImplementedError:
+        raise DataError(f"{path}: holds no still image ({syntax.name}): give a 2-D mammogram") from None
+    if not available:
+        package = DECODERS.get(str(syntax), "pylibjpeg")
+        raise DataError(f"{path}: {syntax.name} needs a decoder: pip install {package}")
+    if str(syntax) == JPEG_EXTENDED and int(header.get("BitsStored", 8) or 8) > 8 and not _has_decoder_of_12_bits():
+        raise DataError(
+            f"{path}: JPEG Extended of 12 bits needs a decoder that is not installed with massmatch: convert the file "
+            "(dcmdjpeg of DCMTK), or pip install pylibjpeg-libjpeg, which is under the GPL"
+        )
+    try:
+        header.pixel_array_options(correct_unused_bits=False)
+        words = header.pixel_array
+    except MemoryError:
+        raise DataError(f"{path}: its pixels do not fit into memory: replace the file") from None
+    except Exception as error:
+        raise DataError(
+            f"{path}: its pixels are cut off or damaged ({type(error).__name__}, {syntax.name}): replace the file"
+        ) from None
+    if words.ndim != 2 or words.dtype.kind not in "iu":
+        raise DataError(f"{path}: must hold one grey image of integers, but has {words.shape} of {words.dtype}")
+    return words
+
+
+def _has_decoder_of_12_bits() -> bool:
+    return find_spec("libjpeg") is not None  # the module of pylibjpeg-libjpeg
+
+
+def _stored(words: np.ndarray, header: "Dataset", path: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """The pixels, which are the stored bits of the words, and where the header says that there is no image.
+
+    Old files keep overlays in the bits above the stored ones, which are left out. Raises DataError where there is
+    anything else, for then the header says fewer bits than the pixels have.
+    """
+    stored = int(header.get("BitsStored", 0) or 0)
+    highest = header.get("HighBit")
+    if stored and highest is not None and int(highest) != stored - 1:
+        raise DataError(
+            f"{path}: its highest bit (HighBit) must be {stored - 1} with {stored} bits, but is {highest}: "
+            "mend the header, or convert the file anew from its source"
+        )
+    if not 0 < stored < 8 * words.dtype.itemsize:
+        return words, _padding(header, words)
+    spare = 8 * words.dtype.itemsize - stored
+    pixels = (words << spare) >> spare  # of signed words, the sign is repeated in the spare bits
+    unsigned = words.view(f"u{words.dtype.itemsize}")
+    beyond = (pixels != words) & (unsigned >> stored != 0)
+    padded = _padding(header, words)
+    if padded is None:
+        padded = _padding(header, pixels)
+    if padded is not None:
+        beyond &= ~padded
+    if beyond.any() and not _has_overlays_in_pixels(header):
+        raise DataError(
+            f"{path}: its pixels have {int(unsigned[beyond].max()).bit_length()} bits, but its header says {stored} "
+            "(BitsStored): mend the header, or convert the file anew from its source"
+        )
+    return pixels, padded
+
+
+def _has_overlays_in_pixels(header: "Dataset") -> bool:
+    """Whether a bit of the pixels' words belongs to an overlay (PS3.3 C.9.2, retired): groups 6000 to 60FF."""
+    return any(
+        element.tag.group & 0xFF00 == 0x6000 and element.tag.element == 0x0102 and element.value not in (None, 0)
+        for element in header
+    )
+
+
+def _padding(header: "Dataset", pixels: np.ndarray) -> np.ndarray | None:
+    """Where the header says that there is no image (PS3.3 C.7.5.1.1.2).
+
+    Writers give the value with the sign of the pixels or without: -2000 and 63536 are the same 16 bits.
+    """
+    value = header.get("PixelPaddingValue")
+    if value is None:
+        return None
+    limit = header.get("PixelPaddingRangeLimit")
+    bits = 8 * pixels.dtype.itemsize
+    words = np.array([int(value) % (1 << bits), int(value if limit is None else limit) % (1 << bits)])
+    low, high = sorted(words.astype(f"u{pixels.dtype.itemsize}").view(pixels.dtype).tolist())
+    padded = (pixels >= low) & (pixels <= high)
+    return padded if padded.any() and not padded.all() else None
+
+
+def grey_pixels(header: "Dataset", path: str) -> np.ndarray:
+    """(rows, columns) uint16, air dark. DataError for pixels that cannot be read as the header describes them."""
+    from pydicom.pixels import apply_modality_lut
+
+    pixels, padded = _stored(_decoded(header, path), header, path)
+    pixels = apply_modality_lut(pixels, header)
+    if not np.isfinite(pixels).all():
+        raise DataError(f"{path}: pixels are not finite after the header's rescale: replace the file")
+    inside = pixels if padded is None else pixels[~padded]
+    low, high = inside.min(), inside.max()
+    dark = pixels - low if photometric(header) == "MONOCHROME2" else high - pixels
+    if dark.dtype.kind == "i":  # the difference of two signed words may need their sign's bit for its size
+        dark = dark.view(f"u{dark.dtype.itemsize}")
+    if padded is not None:
+        dark = np.where(padded, 0, dark)
+    return _uint16(dark, float(high) - float(low))
+
+
+def _uint16(pixels: np.ndarray, span: float) -> np.ndarray:
+    """From 0 to `span` as uint16; unchanged where whole numbers fit, otherwise stretched."""
+    if pixels.dtype.kind == "f" and (span > 65535 or (pixels != np.rint(pixels)).any()):
+        pixels = np.rint(pixels * (65535 / span))
+    elif span > 65535:
+        pixels = np.rint(pixels.astype(np.float64) * (65535 / span))
+    return pixels.astype(np.uint16)
