@@ -1,5 +1,7 @@
 """An option of a command is a field: its text, bounds, choices and default stand once."""
 
+from pathlib import Path
+
 import inspect
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -115,6 +117,13 @@ def test_a_later_option_changes_the_name_of_a_run_only_where_it_is_used():
     assert digest() == digest(adversarial=0) == "f4128c76"  # as version 0.1 named it
     assert digest(threads=2, threshold="validation") == "e35e810e"
     assert digest(adversarial=0.1) == "c95a0cc0"
+
+
+def test_one_loss_makes_one_run_however_it_is_spelt():
+    texts = ("soft-sm:random_phase=true", "soft-sm:random_phase=TRUE,", "soft-sm:found=1,random_phase=true")
+    runs = [Experiment(cohort="x", fingerprint="f", loss=loss) for loss in ("focal:gamma=3,alpha=0.5", *texts)]
+    assert len({run.digest for run in runs}) == len({run.folder(Path(), 0) for run in runs}) == 2
+    assert runs[-1].digest == Experiment(cohort="x", fingerprint="f").digest  # the default
 
 
 def test_the_help_of_prepare_names_every_reader():

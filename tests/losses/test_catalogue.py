@@ -4,7 +4,17 @@ import pytest
 import torch
 
 import massmatch.losses as public
-from massmatch.losses import CORES, LOSSES, LossSpec, SpatialMatchingLoss, VariantName, WholeImageLoss, make_loss
+from massmatch.losses import (
+    CORES,
+    LOSSES,
+    LossSpec,
+    SpatialMatchingLoss,
+    VariantName,
+    WholeImageLoss,
+    in_one_spelling,
+    make_loss,
+    text_of,
+)
 from massmatch.losses.entry import FIDELITIES
 
 
@@ -87,6 +97,33 @@ def test_specifications_are_read_and_written(text, name, options):
     assert [type(value) for value in spec.options.values()] == [type(value) for value in options.values()]
     assert LossSpec.parse(str(spec)) == spec
     assert LossSpec.parse(f"{name}:{spec.option_text}") == spec
+
+
+@pytest.mark.parametrize(
+    ("texts", "one"),
+    [
+        (["soft-sm", "soft-sm:", "soft-sm:core=hybrid", "soft-sm:normalise=true,levels=1"], "soft-sm"),
+        (["soft-sm:random_phase=TRUE,stray=0.50", "soft-sm:random_phase=true,"], "soft-sm:random_phase=true"),
+        (["focal:gamma=3,alpha=0.5", "focal:alpha=5e-1,gamma=3.0", "focal:gamma=3e0,alpha=.5"], "focal:alpha=0.5,gamma=3"),
+        (["sm-bce-s-a:matched_weight=null,cell_size=8x4"], "sm-bce-s-a:cell_size=8x4"),
+        (["boundary:start=0.0", "boundary:start=-0.0", "boundary:start=0"], "boundary:start=0"),
+        (["my_module:Mine:b=1,a=1.0"], "my_module:Mine:a=1.0,b=1"),  # one's own may tell 1 from 1.0
+    ],
+)
+def test_one_loss_has_one_spelling(texts, one):
+    assert {in_one_spelling(text) for text in texts} == {one}
+    assert in_one_spelling(one) == one
+    if ":Mine" not in one:
+        assert {repr(make_loss(text)).replace(".0,", ",").replace("-0,", "0,") for text in texts} == {
+            repr(make_loss(one)).replace(".0,", ",")
+        }
+
+
+def test_every_default_may_be_written_out():
+    for name, entry in LOSSES.items():
+        text = ",".join(f"{option.name}={text_of(option.default)}" for option in entry.options())
+        assert repr(make_loss(f"{name}:{text}")) == repr(make_loss(name)), name
+        assert in_one_spelling(f"{name}:{text}") == name
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,13 @@ def test_to_the_letter_takes_every_reading_of_the_equations_but_those_that_were_
     assert (bce.threshold, bce.numerator, bce.rule.min_cell) == (0, "kept", 1)
 
 
+def test_a_loss_that_is_spelt_twice_is_one_row(cohort):
+    plan = checked({"losses": ["soft-sm", "soft-sm:", "bce", "soft-sm:stray=0.50"], "models": ["aunet", "unet"]})
+    assert [tuple(system) for system in systems_of(plan, cohort)[0]] == [
+        (loss, model) for model in ("aunet", "unet") for loss in ("soft-sm", "bce")
+    ]
+
+
 def test_figure_3a_says_how_many_images_it_can_affect(tmp_path):
     two = np.zeros((64, 64), np.uint8)
     two[4:12, 4:12], two[20:52, 20:52] = 1, 2  # smallest side 8, mean 20: cells of 8 and of 16
@@ -345,4 +352,4 @@ def test_the_command_takes_protocol_and_letter_and_says_how_the_cohort_differs(c
     result = CliRunner().invoke(app, [*asked, "--dry-run", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "the paper's protocol has 107 images of INbreast" in result.output
-    assert "SM-B (BCE, G-NZ), threshold=0,numerator=all,min_cell=1, fold 4" in " ".join(result.output.split())
+    assert "SM-B (BCE, G-NZ), min_cell=1,numerator=all,threshold=0, fold 4" in " ".join(result.output.split())

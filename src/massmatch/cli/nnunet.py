@@ -30,7 +30,7 @@ def install_trainer(
         from massmatch.losses import LOSSES, LossSpec
 
         with refusals_as_usage():
-            spec = LossSpec.parse(loss)
+            spec = LossSpec.parse(loss).canonical()
             spec.make()
         options, variant, soft = dict(spec.options), LOSSES[spec.name].variant, spec.name == "soft-sm"
         if soft:

@@ -75,7 +75,7 @@ def family(spec: str) -> Family:
     of one that can.
     """
     with refusals_as_usage():
-        asked = LossSpec.parse(spec)
+        asked = LossSpec.parse(spec).canonical()
         loss, options = asked.make(), dict(asked.options)
     core, switches = _core_and_switches(loss, spec)
     of_core = {name: options.pop(name) for name in _options(type(core)) & options.keys()}

@@ -20,7 +20,7 @@ from .entry import Entry, VariantName
 from .own import AdaptedLoss
 from .soft_matching import SoftMatching, SoftMatchingLoss
 from .spatial_matching import Matching, SpatialMatchingLoss
-from .spec import LossSpec, make_loss, text_of
+from .spec import LossSpec, in_one_spelling, make_loss, text_of
 
 __all__ = [
     "BCE",
@@ -40,6 +40,7 @@ __all__ = [
     "Tversky",
     "VariantName",
     "WholeImageLoss",
+    "in_one_spelling",
     "make_loss",
     "text_of",
 ]

@@ -16,6 +16,7 @@ from .catalogue import LOSSES
 from .own import own_loss
 
 WORDS = {"true": True, "false": False, "null": None}
+LONGEST = 1e15  # up to here a float holds every whole number, and is printed with all its digits
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,21 @@ class LossSpec:
         """Whether it names a loss of one's own, module:attribute, and none of the catalogue."""
         return ":" in self.name
 
+    def canonical(self) -> "LossSpec":
+        """The same in the one spelling by which runs are named: options by name, numbers short, no value twice.
+
+        Of a loss of the catalogue, options at their default are left out, and 1.0 is 1. One's own may tell 1 from 1.0,
+        and its defaults may change without a word, so that its options are put in order only.
+
+            LossSpec.parse("focal:gamma=3.0,alpha=0.25").canonical()  # LossSpec("focal", {"gamma": 3})
+        """
+        ordered = dict(sorted(self.options.items()))
+        if self.is_own or self.name not in LOSSES:
+            return LossSpec(self.name, ordered)
+        defaults = {option.name: _short(option.default) for option in LOSSES[self.name].options()}
+        short = {name: _short(value) for name, value in ordered.items()}
+        return LossSpec(self.name, {k: v for k, v in short.items() if k not in defaults or not _same(v, defaults[k])})
+
     def make(self, **more: Any) -> ImageLoss:
         """The loss; `more` are arguments besides, such as `reduction`.
 
@@ -68,7 +84,20 @@ class LossSpec:
         """
         if self.is_own:
             return own_loss(self.name, **self.options, **more)
-        return LOSSES[self.name](**self.options, **more)
+        entry = LOSSES[self.name]
+        words = {option.name for option in entry.options() if isinstance(option.default, str)}
+        said = {k: text_of(v) for k, v in self.options.items() if k in words and isinstance(v, bool)}  # the word "true"
+        return entry(**{**self.options, **said}, **more)
+
+
+def in_one_spelling(text: str) -> str:
+    """A text that names a loss, or a network, in the one spelling that all texts of the same meaning share.
+
+        in_one_spelling("soft-sm:random_phase=TRUE,stray=0.50")  # "soft-sm:random_phase=true"
+
+    Raises ValueError for what cannot be read.
+    """
+    return str(LossSpec.parse(text).canonical())
 
 
 def make_loss(text: str, **more: Any) -> ImageLoss:
@@ -111,6 +140,16 @@ def _read(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def _short(value: Any) -> Any:
+    """A number without fraction as an int, as it is written shortest; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < LONGEST else value
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values mean the same in a text: there, true is not 1, and the word true is a word too."""
+    return text_of(one) == text_of(other)
 
 
 def text_of(value: Any) -> str:

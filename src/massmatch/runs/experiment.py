@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from massmatch.data import Cohort, Split, split
 from massmatch.errors import RunError, UsageError, refusals_as_usage
-from massmatch.losses import LossSpec, make_loss
+from massmatch.losses import LossSpec, in_one_spelling, make_loss
 from massmatch.losses.own import built, imported, origin
 from massmatch.models import MODELS, Network
 from massmatch.runs.options import TrainingOptions
@@ -53,6 +53,12 @@ class Experiment(BaseModel, TrainingOptions):
         rate = {"learning_rate": PEAK.get(known["schedule"])} if "learning_rate" not in fields else {}
         code = {"own_code": own_code(known["loss"], known["model"])} if "own_code" not in fields else {}
         return {**fields, **{name: value for name, value in (rate | code).items() if value is not None}}
+
+    @field_validator("loss", "model")
+    @classmethod
+    def in_one_spelling(cls, text: str) -> str:
+        """One loss, or network, makes one run, however its options are ordered and spelt."""
+        return in_one_spelling(text)
 
     @field_validator("patience")
     @classmethod

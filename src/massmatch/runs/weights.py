@@ -15,7 +15,7 @@ from torch import nn
 
 from massmatch.data import Cohort
 from massmatch.errors import RunError, UsageError
-from massmatch.losses import LossSpec
+from massmatch.losses import LossSpec, in_one_spelling
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import first_unfinite, fit_into
 from massmatch.runs.experiment import Experiment, make_model
@@ -87,7 +87,9 @@ def load_weights(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict
     network, was not written by massmatch, or is of a network of one's own that `own` does not name.
     """
     facts, tensors = read_weights(path)
-    if LossSpec.parse(facts["model"]).is_own and facts["model"] not in own:
+    if LossSpec.parse(facts["model"]).is_own and in_one_spelling(facts["model"]) not in map(
+        in_one_spelling, own
+    ):
         raise UsageError(
             f"{path} is of {facts['model']}, which is code of its author's own and is not run on a file's word: if you "
             f"trust it, give --own-network {facts['model']}, or in Python own=[{facts['model']!r}]"

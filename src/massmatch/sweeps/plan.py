@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from massmatch.data import Cohort
 from massmatch.errors import UsageError, refusals_as_usage
-from massmatch.losses import make_loss
+from massmatch.losses import in_one_spelling, make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
 from massmatch.runs.experiment import Experiment, make_model, parts_of
 from massmatch.runs.recipes import Recipe, with_recipe
@@ -148,6 +148,7 @@ def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
     if plan.models:
         systems = [System(system.loss, model) for model in plan.models for system in systems]
     with refusals_as_usage():
+        systems = list(dict.fromkeys(System(*map(in_one_spelling, system)) for system in systems))
         for model in models_of(systems):
             make_model(model, 1)
         losses = {system.loss: make_loss(system.loss) for system in systems}
