@@ -319,3 +319,12 @@ def test_names_that_are_not(name, told):
     result = CliRunner().invoke(app, ["losses", "check", name])
     assert result.exit_code == 2
     assert told in result.output
+
+
+def ending(logits, target):
+    raise SystemExit(0)
+
+
+def test_a_loss_that_ends_the_program_fails_its_probes():
+    assert {result.detail for result in check(lambda: ending, ["value", "no mass"])} == {"SystemExit: 0"}
+    assert {result.detail for result in check(lambda: exit(3), ["value"])} == {"cannot be built: SystemExit: 3"}

@@ -9,9 +9,13 @@ import torch
 import yaml
 from torch import nn
 
+from massmatch.cli.screen import BUG, DEBUG, told
 from massmatch.errors import RunError
 from massmatch.inference.network import load_network
+from massmatch.losses import make_loss
 from massmatch.runs.experiment import Experiment, make_model, own_code
+from massmatch.runs.failure import failures_written
+from massmatch.runs.folder import RunFolder
 
 MODULE = """
 import torch
@@ -64,6 +68,65 @@ def test_a_sweep_trains_own_code_in_its_workers_and_the_weights_ask_before_they_
         load_network(folder)
     network, _ = load_network(folder, own=[MODEL])
     assert type(network).__name__ == "Small"
+
+
+FAULTY = """
+import sys
+
+def raising(logits, target):
+    return logits.sum() + halved(target)
+
+def halved(target):
+    raise KeyError("mine")
+
+def ending(logits, target):
+    sys.exit(0)
+
+def reading(logits, target):
+    open("weights.npy")
+
+def nothing(logits, target):
+    return None
+"""
+TOLD = {
+    "raising": "own_for_training:raising raised KeyError: 'mine' (own_for_training.py, line 8, in halved)",
+    "ending": "own_for_training:ending raised SystemExit: 0 (own_for_training.py, line 11, in ending)",
+    "reading": "FileNotFoundError: [Errno 2] No such file or directory: 'weights.npy' (own_for_training.py, line 14,",
+    "nothing": "a loss must return a scalar tensor, or one value or map per image, but returned a NoneType",
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_own_code_raises_is_told_as_its_own(place, capsys, name, debug):
+    (place / "own_for_training.py").write_text(FAULTY)
+    loss, images = make_loss(f"own_for_training:{name}"), torch.zeros(2, 1, 8, 8)
+    (DEBUG.set if debug else DEBUG.clear)()
+    try:
+        with pytest.raises(SystemExit) as end, told():
+            loss(images, images)
+    finally:
+        DEBUG.clear()
+    said = capsys.readouterr().err
+    assert end.value.code == 1
+    assert TOLD[name] in said
+    assert BUG not in said
+    assert ("per_image" in said) is debug  # our own part of the traceback
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_run_that_own_code_ends_has_failed_and_says_where(place, name):
+    (place / "own_for_training.py").write_text(FAULTY)
+    loss, images = make_loss(f"own_for_training:{name}"), torch.zeros(2, 1, 8, 8)
+    with pytest.raises((Exception, SystemExit)), failures_written(place / "run"):
+        loss(images, images)
+    assert TOLD[name] in RunFolder(place / "run").failure()
+
+
+def test_a_module_that_ends_the_program_when_it_is_imported_is_no_loss(place):
+    (place / "own_for_training.py").write_text("raise SystemExit(0)")
+    with pytest.raises(ValueError, match=r"no such loss or network \(SystemExit: 0\)"):
+        make_loss("own_for_training:anything")
 
 
 def test_other_code_is_another_experiment(place):

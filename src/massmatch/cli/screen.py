@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -140,19 +141,35 @@ def told(unit: str = "finished epoch") -> Iterator[None]:
             raise
         stop(error, error.exit_code)
     except OSError as error:  # the machine's state, not a fault of ours: a file that cannot be read, a full disk
+        stop_for_own_code(error)
         if DEBUG.is_set() or error.strerror is None:
             raise
         stop(f"{error.filename or 'the system'}: {error.strerror}", FAILURE)
+    except SystemExit as error:
+        stop_for_own_code(error)
+        raise
     except KeyboardInterrupt as end:
         anew = f"begins anew: no {unit} is there"
         goes_on = f"goes on from the last {unit}" if getattr(end, "resumes", True) else anew
         errors.print(f"interrupted; the same command again {goes_on}")
         sys.exit(128 + getattr(end, "signum", signal.SIGINT))  # the training's StoppedError knows of SIGTERM
-    except Exception:
+    except Exception as error:
+        stop_for_own_code(error)
         errors.print(BUG, style="red")
         raise
     finally:
         warnings.showwarning = shown
+
+
+def stop_for_own_code(error: BaseException) -> None:
+    """Where a loss or network of one's own raised the error: its part of the traceback, one line, then out."""
+    own = sys.modules.get("massmatch.losses.own")  # if that was not loaded, no code of one's own was
+    if own is None or (blamed := own.blamed(error)) is None:
+        return
+    shown = traceback.format_exception(error) if DEBUG.is_set() else traceback.format_list(own.own_part(error))
+    for text in shown:
+        errors.print(text.rstrip(), style="dim")
+    stop(blamed, FAILURE)
 
 
 def stop(error: BaseException | str, code: int) -> NoReturn:

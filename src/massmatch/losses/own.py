@@ -11,6 +11,7 @@ Python looks, and in the current directory, as with `python -m`.
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
@@ -24,6 +25,12 @@ from .base import ImageLoss
 from .call import Facts
 from .checks import article
 from .entry import UnknownOptionError, nearest
+
+_NAMED: dict[str, str] = {}  # the file of each class or function that was asked for by module:attribute, and that name
+
+
+class OwnLossError(ValueError):
+    """A loss of one's own does not answer as a loss does, or cannot do what is asked of every loss."""
 
 
 class Called(nn.Module):
@@ -77,11 +84,13 @@ class AdaptedLoss(ImageLoss):
         """The scalar that the callable returns, or (B, 1): the mean of what it returns for each image."""
         del instances, facts
         if valid is not None:
-            raise ValueError("a loss of one's own takes no mask: crop the images, or derive the loss from ImageLoss")
+            raise OwnLossError("a loss of one's own takes no mask: crop the images, or derive the loss from ImageLoss")
         value = self.function(logits, target)
         if not isinstance(value, Tensor) or (value.ndim > 0 and len(value) != len(target)):
             what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-            raise ValueError(f"a loss must return a scalar tensor, or one value or map per image, but returned {what}")
+            raise OwnLossError(
+                f"a loss must return a scalar tensor, or one value or map per image, but returned {what}"
+            )
         return value if value.ndim == 0 else value.reshape(len(value), -1).mean(1, keepdim=True)
 
 
@@ -101,12 +110,39 @@ def imported(name: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever the module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported, such as end the program
         raise ValueError(
             f"{name}: no such loss or network ({in_one_line(error)}); write module:attribute, of a module "
             f"that Python finds from {here}"
         ) from None
+    if (file := source_file(found)) is not None:
+        _NAMED[str(file)] = name
     return found
+
+
+def source_file(thing: Any) -> Path | None:
+    """The file in which a class or function is written, or the class of anything else; None where there is no text."""
+    kind = thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
+    try:
+        return Path(inspect.getsourcefile(kind) or "")
+    except TypeError:
+        return None
+
+
+def blamed(error: BaseException) -> str | None:
+    """In one line, where code of one's own raised an error; None for an error that was not raised there."""
+    for frame in reversed(own_part(error)):
+        if frame.filename in _NAMED:
+            where = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
+            return f"{_NAMED[frame.filename]} raised {in_one_line(error)} ({where})"
+    return str(error) if isinstance(error, OwnLossError) else None
+
+
+def own_part(error: BaseException) -> list[traceback.FrameSummary]:
+    """The traceback of an error from the first line on that stands in code of one's own."""
+    frames = traceback.extract_tb(error.__traceback__)
+    first = next((n for n, frame in enumerate(frames) if frame.filename in _NAMED), len(frames))
+    return frames[first:]
 
 
 def callable_loss(name: str, options: dict[str, Any]) -> nn.Module:
@@ -147,7 +183,7 @@ def built(name: str, kind: Callable[..., Any], options: dict[str, Any]) -> Any:
     check_options(name, kind, options)
     try:
         return kind(**options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{name} cannot be built with these options: {in_one_line(error)}") from None
 
 
@@ -188,13 +224,13 @@ def origin(name: str) -> str:
     except metadata.PackageNotFoundError:
         version = str(getattr(sys.modules.get(package), "__version__", "without version"))
     try:
-        source = Path(inspect.getsourcefile(thing) or "")
+        source = source_file(thing) or Path()
         digest = f"{source.name} sha256 {sha256(source.read_bytes()).hexdigest()[:16]}"
-    except (TypeError, OSError):
+    except OSError:
         digest = "without source"
     return f"{package} {version}, {digest}"
 
 
-def in_one_line(error: Exception) -> str:
+def in_one_line(error: BaseException) -> str:
     """The kind of an error and the first line of its message."""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}"

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from massmatch.errors import MassmatchError
+from massmatch.losses.own import blamed
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.folder import FAILED
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong in one line; with its kind where that is not for users."""
+    """What went wrong in one line; with its kind where that is not for users, and where in a loss of one's own."""
+    if not isinstance(error, MassmatchError) and (theirs := blamed(error)):
+        return theirs
     text = " ".join(str(error).split()) or "no message"
     return text if isinstance(error, (MassmatchError, OSError)) else f"{type(error).__name__}: {text}"
 
@@ -24,7 +27,7 @@ def failures_written(folder: Path) -> Iterator[None]:
     """Write down why the run in a folder failed, whatever it was but an interruption, and let the error pass."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code of one's own may end the program
         write_failure(folder, reason_of(error), error)
         raise
 

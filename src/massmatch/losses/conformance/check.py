@@ -52,7 +52,7 @@ def check(make: Make, probes: Iterable[str] = PROBES) -> list[Result]:
     """
     try:
         make()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return [Result(name, "fail", f"cannot be built: {in_one_line(error)}") for name in probes]
     return [_result(name, make) for name in probes]
 
@@ -75,7 +75,7 @@ def _result(name: str, make: Make) -> Result:
             return Result(name, "pass", PROBES[name](fitted(make)))
         except Failed as finding:
             return Result(name, "fail", str(finding))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Result(name, "fail", in_one_line(error)[:100])
 
 

@@ -42,7 +42,7 @@ def work(job: Job) -> int:
     except HeldError as error:
         say(str(error))
         return HELD
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code of one's own may end the program, with the code of success too
         say(write_failure(job.folder, reason_of(error), error).reason)
         return FAILURE
     say("done")

@@ -18,7 +18,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
 
-from massmatch.errors import RunError, UsageError
+from massmatch.errors import MassmatchError, RunError, UsageError
+from massmatch.losses.own import blamed
 from massmatch.runs.precision import FABRIC
 from massmatch.training.distributed.signals import Stop, StoppedError, gently
 from massmatch.training.progress import Progress, Watch
@@ -151,9 +152,10 @@ def _spawned(fabric: Fabric, work: Work, arguments: tuple[Any, ...], news: Any, 
     try:
         work(fabric, watch, Asked(asked), *arguments)
         disconnect()
-    except (Exception, StoppedError) as error:
+    except (Exception, StoppedError, SystemExit) as error:
+        theirs = None if isinstance(error, MassmatchError) else blamed(error)  # a traceback cannot be sent
         with contextlib.suppress(Exception):  # an error that cannot be sent still ends the process
-            news.put(("error", error))
+            news.put(("error", RunError(theirs) if theirs else error))
         os._exit(1)  # at once: a process that waits for this one ends when the connection does
 
 
