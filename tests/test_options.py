@@ -1,9 +1,8 @@
 """An option of a command is a field: its text, bounds, choices and default stand once."""
 
-from pathlib import Path
-
 import inspect
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import pytest

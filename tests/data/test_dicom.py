@@ -1,6 +1,8 @@
 """DICOM as it is met: values by hand for every rule of the standard that is applied, one line for what is refused."""
 
 import os
+import shutil
+import subprocess
 
 import numpy as np
 import pydicom
@@ -313,6 +315,40 @@ def test_row_44_video_is_no_mammogram(tmp_path):
         read(tmp_path, syntax=uid.MPEG2MPML, encode=False, PixelData=pydicom.encaps.encapsulate([b"x" * 64]))
 
 
+@pytest.mark.parametrize(
+    ("syntax", "said"),
+    [
+        (uid.UID("1.2.840.113619.5.2"), "its transfer syntax 1.2.840.113619.5.2 is none of the standard: convert"),
+        (uid.UID("1.2.840.10008.1.2.4.55"), "its transfer syntax, JPEG Full Progression, .*, is not read: convert"),
+        (uid.UID("1.2.840.10008.1.2.4.94"), "its transfer syntax, JPIP Referenced, is not read: convert"),
+    ],
+)
+def test_an_unread_transfer_syntax_is_named_with_the_way_out(tmp_path, syntax, said):
+    path = write_dicom(tmp_path / "a.dcm", mammogram(64, 48))
+    header = pydicom.dcmread(path)
+    header.PixelData = pydicom.encaps.encapsulate([b"x" * 64])
+    header["PixelData"].VR = "OB"
+    header["PixelData"].is_undefined_length = True
+    header.file_meta.TransferSyntaxUID = syntax
+    header.save_as(path, enforce_file_format=False, implicit_vr=False, little_endian=True)
+    with pytest.raises(DataError, match=rf"^a\.dcm: {said}"):
+        read_dicom(tmp_path, "a.dcm")
+
+
+def test_a_torn_jpeg_is_told_in_our_words_alone(tmp_path, capfd):
+    """The decoder of GDCM writes to stderr itself."""
+    path = write_dicom(tmp_path / "a.dcm", mammogram(64, 48))
+    if shutil.which("dcmcjpeg") is None:
+        pytest.skip("needs dcmcjpeg of DCMTK")
+    subprocess.run(["dcmcjpeg", "+e1", path, path], check=True)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : -20] = bytes(255 * (n % 2) for n in range(len(content) - 20 - len(content) // 2))
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"^a\.dcm: its pixels are cut off or damaged .*JPEG Lossless"):
+        read_dicom(tmp_path, "a.dcm")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_row_45_cut_off_compressed_pixels(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", mammogram(64, 48), syntax=uid.JPEG2000Lossless)
     path.write_bytes(path.read_bytes()[:-400])
@@ -370,6 +406,19 @@ def test_one_patient_has_one_key_that_does_not_tell_the_id(tmp_path):
     c = read_header(tmp_path, write_dicom(tmp_path / "c.dcm", RAMP, PatientID="124").name)
     assert patient_key(a) == patient_key(b) != patient_key(c)
     assert "123" not in patient_key(a) or len(patient_key(a)) == 12
+
+
+@pytest.mark.parametrize("id", ["", " ", "Anonymous", "REMOVED", "N/A", None])
+def test_an_id_that_is_everybodys_is_nobodys(tmp_path, id):
+    def key(name, **tags):
+        left_out = ("PatientID",) if id is None else ()
+        return patient_key(
+            read_header(tmp_path, write_dicom(tmp_path / name, RAMP, PatientID=id, remove=left_out, **tags).name)
+        )
+
+    first, again = key("a.dcm", StudyInstanceUID="1.2.3"), key("b.dcm", StudyInstanceUID="1.2.3")
+    assert first == again != key("c.dcm", StudyInstanceUID="1.2.4")
+    assert key("d.dcm", StudyInstanceUID="") is None
 
 
 def test_dicom_is_known_by_its_content(tmp_path):

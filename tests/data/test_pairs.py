@@ -287,3 +287,18 @@ def test_row_50_links_out(root, tmp_path):
     (root / "masks/a.png").symlink_to(tmp_path / "out.png")
     assert "leads out of the source folder" in folder(root).faults["images/a.png"]
     assert folder(root, allow_outside_root=True).faults == {}
+
+
+@pytest.mark.parametrize("study", ["1.2.3", ""])
+def test_dicom_without_a_patient_is_not_one_patient(tmp_path, study):
+    for name in "ab":
+        (tmp_path / "images").mkdir(exist_ok=True)
+        tags = {"PatientID": "ANONYMOUS", "StudyInstanceUID": study and f"{study}.{ord(name)}"}
+        write_dicom(tmp_path / f"images/{name}.dcm", mammogram(60, 50), **tags)
+        save(tmp_path / f"masks/{name}.png", mask())
+    listing = folder(tmp_path)
+    assert len({item.patient for item in listing.items}) == 2
+    (remark,) = listing.remarks
+    assert "2 DICOM files have no PatientID that tells patients apart" in remark
+    (tmp_path / "samples.csv").write_text("id,patient\na,1\nb,2\n")
+    assert folder(tmp_path).remarks == []

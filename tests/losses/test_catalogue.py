@@ -104,7 +104,10 @@ def test_specifications_are_read_and_written(text, name, options):
     [
         (["soft-sm", "soft-sm:", "soft-sm:core=hybrid", "soft-sm:normalise=true,levels=1"], "soft-sm"),
         (["soft-sm:random_phase=TRUE,stray=0.50", "soft-sm:random_phase=true,"], "soft-sm:random_phase=true"),
-        (["focal:gamma=3,alpha=0.5", "focal:alpha=5e-1,gamma=3.0", "focal:gamma=3e0,alpha=.5"], "focal:alpha=0.5,gamma=3"),
+        (
+            ["focal:gamma=3,alpha=0.5", "focal:alpha=5e-1,gamma=3.0", "focal:gamma=3e0,alpha=.5"],
+            "focal:alpha=0.5,gamma=3",
+        ),
         (["sm-bce-s-a:matched_weight=null,cell_size=8x4"], "sm-bce-s-a:cell_size=8x4"),
         (["boundary:start=0.0", "boundary:start=-0.0", "boundary:start=0"], "boundary:start=0"),
         (["my_module:Mine:b=1,a=1.0"], "my_module:Mine:a=1.0,b=1"),  # one's own may tell 1 from 1.0

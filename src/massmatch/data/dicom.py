@@ -21,6 +21,7 @@ import numpy as np
 from massmatch.data.dicom_pixels import grey_pixels, photometric
 from massmatch.data.errors import DataError
 from massmatch.data.images import MAX_PIXELS
+from massmatch.data.table import GAPS
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
     from pydicom.dataset import Dataset
@@ -35,6 +36,21 @@ VIEWS = {
     **{"R-10242": "CC", "R-10226": "MLO", "R-10224": "ML", "R-10228": "LM", "R-10230": "LMO"},
     **{"399196006": "FB", "R-10244": "FB"},
 }
+# What programs that remove names write into every file as the patient's ID; INbreast's has "removed".
+NOBODY = {
+    *map(str.casefold, GAPS),
+    "anonymous",
+    "anonymized",
+    "anonymised",
+    "anon",
+    "unknown",
+    "removed",
+    "deidentified",
+}
+NAMELESS = (
+    "{} DICOM files have no PatientID that tells patients apart: the study counts as one, or the image where there is "
+    "no study, so that images of one woman may stand in training and test at once: give a patient to each"
+)
 # Without these nobody knows how the pixels are stored (PS3.3 C.7.6.3, of type 1).
 FORMAT = ("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored")
 
@@ -49,7 +65,7 @@ class Mammogram:
     side: str | None  # L or R
     chest: str | None  # left or right: on which side of the stored pixels the header puts the chest wall
     view: str | None  # CC, MLO, ...
-    patient: str  # 12 hex digits of a hash of the patient's ID (of the study, if there is none)
+    patient: str | None  # see `patient_key`
     instance: str  # SOP Instance UID
     series: str  # Series Instance UID
 
@@ -127,10 +143,22 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def patient_key(header: "Dataset") -> str:
-    """12 hex digits that stand for the patient, from the ID, since the ID itself must not leave the header."""
-    who = str(header.get("PatientID", "") or "").strip() or str(header.get("StudyInstanceUID", ""))
-    return hashlib.sha256(who.encode()).hexdigest()[:12]
+def patient_key(header: "Dataset") -> str | None:
+    """12 hex digits that stand for the patient, from the ID, since the ID itself must not leave the header.
+
+    Where the ID tells nobody apart, the study stands for the patient; None where the header names no study either.
+    """
+    who = str(header.get("StudyInstanceUID", "") or "").strip() if is_nameless(header) else _patient_id(header)
+    return hashlib.sha256(who.encode()).hexdigest()[:12] if who else None
+
+
+def is_nameless(header: "Dataset") -> bool:
+    """Whether the header has no patient's ID, or one that is written for many, such as Anonymous."""
+    return _patient_id(header).casefold() in NOBODY
+
+
+def _patient_id(header: "Dataset") -> str:
+    return str(header.get("PatientID", "") or "").strip()
 
 
 def names_patient(header: "Dataset", text: str) -> bool:

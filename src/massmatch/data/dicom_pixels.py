@@ -4,8 +4,12 @@ Stored bits, padding, modality LUT or rescale, then MONOCHROME1 inverted: the or
 `dicom`, nothing here formats a Dataset or repeats a library's message, since both may hold what stands in the header.
 """
 
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,19 +32,15 @@ def photometric(header: "Dataset") -> str:
     return str(header.get("PhotometricInterpretation", "")).strip().upper()
 
 
-def _decoded(header: "Dataset", path: str) -> np.ndarray:
-    from pydicom.pixels import get_decoder
+CONVERT = "convert the file to Explicit VR Little Endian (gdcmconv --raw, or dcmdjpeg of DCMTK), or export it so from its archive"
+MOVING = ("MPEG", "HEVC", "SMPTE")  # how the names of the syntaxes for video begin
 
+
+def _decoded(header: "Dataset", path: str) -> np.ndarray:
     syntax = header.file_meta.get("TransferSyntaxUID")
     if syntax is None:
         raise DataError(f"{path}: its header names no transfer syntax: replace the file")
-    try:
-        available = not syntax.is_compressed or get_decoder(syntax).is_available
-    except NotImplementedError:
-        raise DataError(f"{path}: holds no still image ({syntax.name}): give a 2-D mammogram") from None
-    if not available:
-        package = DECODERS.get(str(syntax), "pylibjpeg")
-        raise DataError(f"{path}: {syntax.name} needs a decoder: pip install {package}")
+    _refuse_unread(syntax, path)
     if str(syntax) == JPEG_EXTENDED and int(header.get("BitsStored", 8) or 8) > 8 and not _has_decoder_of_12_bits():
         raise DataError(
             f"{path}: JPEG Extended of 12 bits needs a decoder that is not installed with massmatch: convert the file "
@@ -48,7 +48,8 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
         )
     try:
         header.pixel_array_options(correct_unused_bits=False)
-        words = header.pixel_array
+        with _without_messages_of_c():
+            words = header.pixel_array
     except MemoryError:
         raise DataError(f"{path}: its pixels do not fit into memory: replace the file") from None
     except Exception as error:
@@ -58,6 +59,39 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
     if words.ndim != 2 or words.dtype.kind not in "iu":
         raise DataError(f"{path}: must hold one grey image of integers, but has {words.shape} of {words.dtype}")
     return words
+
+
+def _refuse_unread(syntax: Any, path: str) -> None:
+    """Raise DataError for a transfer syntax that is not read, or not with what is installed, with the way out."""
+    from pydicom.pixels import get_decoder
+
+    if not syntax.is_transfer_syntax:  # of one maker, or withdrawn from the standard
+        which = f" {syntax}" if re.fullmatch(r"[0-9.]{1,64}", syntax) else ""
+        raise DataError(f"{path}: its transfer syntax{which} is none of the standard: {CONVERT}")
+    if not syntax.is_compressed:
+        return
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        if syntax.name.startswith(MOVING):
+            raise DataError(f"{path}: holds no still image ({syntax.name}): give a 2-D mammogram") from None
+        raise DataError(f"{path}: its transfer syntax, {syntax.name}, is not read: {CONVERT}") from None
+    if not available:
+        package = DECODERS.get(str(syntax), "pylibjpeg")
+        raise DataError(f"{path}: {syntax.name} needs a decoder: pip install {package}")
+
+
+@contextmanager
+def _without_messages_of_c() -> Iterator[None]:
+    """What decoders write to stderr themselves, past Python, names no file: what is wrong is told in our words."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _has_decoder_of_12_bits() -> bool:

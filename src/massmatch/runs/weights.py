@@ -87,9 +87,7 @@ def load_weights(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict
     network, was not written by massmatch, or is of a network of one's own that `own` does not name.
     """
     facts, tensors = read_weights(path)
-    if LossSpec.parse(facts["model"]).is_own and in_one_spelling(facts["model"]) not in map(
-        in_one_spelling, own
-    ):
+    if LossSpec.parse(facts["model"]).is_own and in_one_spelling(facts["model"]) not in map(in_one_spelling, own):
         raise UsageError(
             f"{path} is of {facts['model']}, which is code of its author's own and is not run on a file's word: if you "
             f"trust it, give --own-network {facts['model']}, or in Python own=[{facts['model']!r}]"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from massmatch.data.cohort import COLUMNS
-from massmatch.data.dicom import names_patient, patient_key, read_dicom, read_header
+from massmatch.data.dicom import NAMELESS, is_nameless, names_patient, patient_key, read_dicom, read_header
 from massmatch.data.errors import DataError
 from massmatch.data.images import IMAGE_ENDINGS, misfit, read_grey, read_labels
 from massmatch.data.masks import merged, to_instances
@@ -73,14 +73,14 @@ def folder(
             f"{_endings(left_out)}: see docs/data.md"
         )
     table = _table(source, images)
-    items = []
+    items, nameless = [], list[str]()
     for id, path in sorted(images.items()):
         file = relative(source, path)
         try:
             _check_files(source, [path, *masks.get(id, [])], allow_outside_root)
             if id not in masks:
                 raise DataError(f"{file}: no mask of this name (one without mass is all black): add it")
-            items.append(_item(source, id, path, masks[id], table.get(id), how, keep_names))
+            items.append(_item(source, id, path, masks[id], table.get(id), how, keep_names, nameless))
         except DataError as error:
             faults[file] = str(error)
     for id in masks.keys() - images.keys():
@@ -95,7 +95,7 @@ def folder(
         faults=faults,
         skipped={file: f"{file}: {why}" for file, why in left_out.items() if why != NO_IMAGE},
         left_out={file: why for file, why in left_out.items() if why == NO_IMAGE},
-        remarks=[NO_PATIENTS] if pictures else [],
+        remarks=[*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])],
         summary=f"{len(items)} images with {sum(len(masks[id]) for id in images if id in masks)} mask files",
     )
 
@@ -213,12 +213,16 @@ def _item(
     row: dict[str, Any] | None,
     how: dict[str, Any],
     keep_names: bool,
+    nameless: list[str],
 ) -> Item:
+    """The item of an image; one whose patient nothing names is put on the list."""
     file = relative(source, image)
     known = dict(row or {})
     patient = known.pop("patient", None)
     if image.suffix.lower() in DICOM:
         header = read_header(source, file, pixels=False)
+        if patient is None and is_nameless(header):
+            nameless.append(file)
         patient = patient or patient_key(header)
         if names_patient(header, id) and not keep_names:
             id = hashlib.sha256(str(header.get("SOPInstanceUID", id)).encode()).hexdigest()[:12]

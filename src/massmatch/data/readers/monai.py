@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from massmatch.data.dicom import patient_key, read_header
+from massmatch.data.dicom import NAMELESS, is_nameless, patient_key, read_header
 from massmatch.data.errors import DataError
 from massmatch.data.masks import to_instances
 from massmatch.data.open import licence_of
@@ -48,7 +48,7 @@ def monai(
     listed = [(part, entry) for part in PARTS for entry in content.get(part, [])]
     has_test = any(part == "test" and isinstance(entry, dict) and entry.get("label") for part, entry in listed)
     how = {"allow_for_processing": allow_for_processing, "modality": modality}
-    items, faults, left_out = [], dict[str, str](), dict[str, str]()
+    items, faults, left_out, nameless = [], dict[str, str](), dict[str, str](), list[str]()
     for number, (part, entry) in enumerate(listed):
         name = entry if isinstance(entry, str) else entry.get("image") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name:
@@ -60,10 +60,11 @@ def monai(
             continue
         known = {"split": PARTS[part]} if has_test else {}
         try:
-            items.append(_item(root, entry, known, allow_outside_root, how, take))
+            items.append(_item(root, entry, known, allow_outside_root, how, take, nameless))
         except DataError as error:
             faults[name] = str(error)
-    remarks = [NO_PATIENTS] if any(item.patient == item.id for item in items) else []
+    pictures = [item for item in items if item.patient == item.id and not item.files[0].lower().endswith(DICOM)]
+    remarks = [*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])]
     summary = f"{len(items)} images with labels, {len(left_out)} without"
     licence = str(content.get("licence") or content.get("license") or licence_of(root))
     return Listing(root, items, licence, faults=faults, left_out=left_out, remarks=remarks, summary=summary)
@@ -108,8 +109,15 @@ def _take(content: dict[str, Any], label: str | None, file: str) -> Take:
 
 
 def _item(
-    root: Path, entry: dict[str, Any], known: dict[str, Any], allow_outside: bool, how: dict[str, Any], take: Take
+    root: Path,
+    entry: dict[str, Any],
+    known: dict[str, Any],
+    allow_outside: bool,
+    how: dict[str, Any],
+    take: Take,
+    nameless: list[str],
 ) -> Item:
+    """The item of an entry; one whose patient nothing names is put on the list."""
     if not isinstance(entry["label"], str) or not entry["label"]:
         raise DataError(f"{entry['image']}: label must be the path of a mask, but is {entry['label']!r}: mend it")
     image, mask = (
@@ -125,7 +133,10 @@ def _item(
         known = {**known, "monai_fold": _whole_number(fold, image)}
     patient = next((found for name in PATIENT if (found := _patient(entry.get(name), image)) is not None), None)
     if patient is None and image.lower().endswith(DICOM):
-        patient = patient_key(read_header(root, image, pixels=False))
+        header = read_header(root, image, pixels=False)
+        if is_nameless(header):
+            nameless.append(image)
+        patient = patient_key(header)
     read = partial(read_pair, root, id, patient or id, image, [mask], known, how, take)
     return Item(id, patient or id, (image, mask), read)
 
