@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def photometric(header: "Dataset") -> str:
     return str(header.get("PhotometricInterpretation", "")).strip().upper()
 
 
-CONVERT = "convert the file to Explicit VR Little Endian (gdcmconv --raw, or dcmdjpeg of DCMTK), or export it so from its archive"
+CONVERT = "convert the file to Explicit VR Little Endian (gdcmconv --raw, dcmdjpeg), or export it so from its archive"
 MOVING = ("MPEG", "HEVC", "SMPTE")  # how the names of the syntaxes for video begin
 
 
@@ -86,7 +87,7 @@ def _without_messages_of_c() -> Iterator[None]:
     """What decoders write to stderr themselves, past Python, names no file: what is wrong is told in our words."""
     kept = os.dup(2)
     try:
-        with open(os.devnull, "w") as nowhere:
+        with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:
