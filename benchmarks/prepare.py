@@ -15,7 +15,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 
 from massmatch.data import Sample
 from massmatch.data.dicom import read_dicom
-from massmatch.data.preparation.process import prepare
+from massmatch.data.preparation.process import prepare_listing
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.listing import Item, Listing
 from measuring import Goal, Section, seconds, table
@@ -73,7 +73,7 @@ def section(*, quick: bool = False) -> Section:
                 ends = [time.perf_counter()]
                 out = root / f"{syntax}{title}"
                 tick = lambda done, of, ends=ends: ends.append(time.perf_counter())  # noqa: E731
-                prepare(Listing(root, items, ""), out, how, reader="bench", options={}, workers=1, tick=tick)
+                prepare_listing(Listing(root, items, ""), out, how, reader="bench", options={}, workers=1, tick=tick)
                 took = float(np.median(np.diff(ends)))
                 rows.append((syntax.name, f"prepare: {title}", took, took / alone))
                 if "256, whole" in title:

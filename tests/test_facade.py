@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 import massmatch
 from conftest import tiny
-from massmatch import UsageError
+from massmatch import DataError, UsageError
 
 TOY = {"width": 2, "scheme": "split", "epochs": 1, "threads": 1, "precision": "float32", "memory": "contiguous"}
 
@@ -45,6 +46,56 @@ def test_an_unknown_name_is_an_attribute_error_and_rooms_can_still_be_imported()
         _ = massmatch.nothing
     code = "import massmatch.losses, massmatch.metrics, massmatch.data; massmatch.losses.LOSSES['bce']()"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.fixture
+def mammograms(cohort, tmp_path):
+    """A folder of images and masks with a table of patients, as a group would keep its own."""
+    for folder in ("images", "masks"):
+        shutil.copytree(cohort.root / folder, tmp_path / "mammograms" / folder)
+    rows = "".join(f"{id},{patient}\n" for id, patient in zip(cohort.ids, cohort.table["patient"], strict=True))
+    (tmp_path / "mammograms/patients.csv").write_text(f"id,patient\n{rows}")
+    return tmp_path / "mammograms"
+
+
+def test_prepare_gives_the_cohort_and_does_nothing_the_second_time(cohort, mammograms, tmp_path):
+    names = {"massmatch": SimpleNamespace(prepare=partial(massmatch.prepare, workers=1))}
+    with contextlib.chdir(tmp_path):
+        for kept in (False, True):
+            exec(example(massmatch.prepare), names)
+            prepared = names["prepared"]
+            assert (prepared.skipped, prepared.kept) == ({}, kept)
+        assert prepared.cohort.ids == cohort.ids
+        assert prepared.cohort.table["patient"].tolist() == cohort.table["patient"].tolist()
+        assert prepared.cohort.load(cohort.ids[0]).image.shape == (256, 256)
+
+
+def test_prepare_names_what_it_leaves_out(cohort, mammograms, tmp_path):
+    missing, strange = cohort.ids[0], "images/notes.bmp"
+    (mammograms / f"masks/{missing}.png").write_bytes(b"no picture")
+    (mammograms / strange).write_bytes(b"x")
+    with pytest.raises(DataError, match=f"masks/{missing}.png: cannot be read"):
+        massmatch.prepare("folder", mammograms, tmp_path / "out", size=32, workers=1)
+    found = massmatch.prepare("folder", mammograms, tmp_path / "out", size=32, workers=1, on_error="skip")
+    assert found.cohort.ids == cohort.ids[1:]
+    assert sorted(found.skipped) == [strange, f"images/{missing}.png"]
+
+
+@pytest.mark.parametrize(
+    ("reader", "options", "told"),
+    [
+        ("foldr", {}, "unknown reader 'foldr', did you mean folder"),
+        ("folder", {"sise": 32}, "unknown option 'sise'; did you mean 'size'"),
+        ("folder", {"masses_only": True}, "--masses-only: the reader folder has no such option"),
+        ("folder", {"crop": "brest"}, "crop: Input should be 'none' or 'breast', but is 'brest'"),
+        ("folder", {"on_error": "ignore"}, "on_error must be stop or skip, but is 'ignore'"),
+        ("inbreast", {}, "no such folder"),
+    ],
+)
+def test_what_prepare_does_not_know_is_a_usage_error(reader, options, told, mammograms, tmp_path):
+    source = mammograms if reader != "inbreast" else tmp_path / "nothing"
+    with pytest.raises(UsageError, match=told):
+        massmatch.prepare(reader, source, tmp_path / "out", **options)
 
 
 def test_train_gives_the_run_and_does_nothing_the_second_time(cohort, tmp_path):

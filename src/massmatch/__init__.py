@@ -2,9 +2,9 @@
 
 All that most users need can be imported from here; each name is loaded when it is first used.
 
-    from massmatch import SoftMatchingLoss, open_cohort, predict, report, sweep, train
+    from massmatch import SoftMatchingLoss, open_cohort, predict, prepare, report, sweep, train
 
-`train`, `sweep`, `report` and `predict` do what the commands of these names do.
+`prepare`, `train`, `sweep`, `report` and `predict` do what the commands of these names do.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from massmatch.data.cohort import Cohort
     from massmatch.data.open import open_cohort
     from massmatch.data.phantom import phantoms
+    from massmatch.data.preparation.entry import prepare
     from massmatch.errors import DataError, MassmatchError, RunError, UsageError
     from massmatch.inference.batch import predict
     from massmatch.inference.network import load_network
@@ -48,6 +49,7 @@ __all__ = [
     "open_cohort",
     "phantoms",
     "predict",
+    "prepare",
     "report",
     "sweep",
     "train",
@@ -59,6 +61,7 @@ __getattr__ = importer(
         "Cohort": "data.cohort",
         "open_cohort": "data.open",
         "phantoms": "data.phantom",
+        "prepare": "data.preparation.entry",
         "DataError": "errors",
         "MassmatchError": "errors",
         "RunError": "errors",

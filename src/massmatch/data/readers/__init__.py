@@ -33,6 +33,11 @@ def reader_named(name: str) -> Callable[..., Listing]:
     )
 
 
+def every_option() -> set[str]:
+    """The names of the options that some reader has."""
+    return {name for read in READERS.values() for name in [*signature(read).parameters][1:]}
+
+
 def accepted_options(reader: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options, each of which this reader has. Raises UsageError, which names it, for another."""
     for name in options:
