@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from massmatch.errors import UsageError
 
@@ -147,6 +146,8 @@ def _validation(table: pd.DataFrame, parts: int, seed: int) -> tuple[pd.DataFram
 
 def _draw(table: pd.DataFrame, parts: int, part: int, seed: int, what: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One of `parts` equal parts of the patients, and the others."""
+    from sklearn.model_selection import StratifiedGroupKFold  # loads for longer than all else here; few commands draw
+
     patients = table["patient"].nunique()
     if patients < parts:
         raise UsageError(f"{what}: {parts} parts need at least {parts} patients, but there are {patients}")

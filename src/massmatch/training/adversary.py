@@ -1,14 +1,16 @@
 """Training against critics (Chen et al. 2020), as an option of any run."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from massmatch.models.critics import MultiScaleCritics, adversarial_loss, critic_loss
 from massmatch.runs.experiment import Experiment
 from massmatch.training.distributed.collectives import averaged
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 RATE = 1e-4  # of the critics' Adam; ours, as its betas, which are those of Wasserstein critics (Gulrajani et al. 2017)
 BETAS = (0.0, 0.9)
@@ -27,7 +29,7 @@ class Adversary(NamedTuple):
         """The weighted adversarial loss of a prediction: high where the critics tell it from a true mask."""
         return self.weight * adversarial_loss(self.critics, images, logits.float().sigmoid())
 
-    def learn(self, fabric: Fabric, images: Tensor, logits: Tensor, target: Tensor, weight: float) -> None:
+    def learn(self, fabric: "Fabric", images: Tensor, logits: Tensor, target: Tensor, weight: float) -> None:
         """Let the critics take one step on a batch and its prediction. `weight` is the share of the whole batch that
         this process has.
         """

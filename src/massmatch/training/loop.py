@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
@@ -39,6 +38,9 @@ from massmatch.training.step import Step
 from massmatch.training.thresholds import THRESHOLDS, at_end, best_threshold
 from massmatch.training.tracking import Trackers
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 class Job(NamedTuple):
     """What every process of a run is handed: the experiment, its cohort and fold, the run's folder, and options of the
@@ -62,7 +64,7 @@ def seeded_model(experiment: Experiment) -> nn.Module:
         return make_model(experiment.model, experiment.width)
 
 
-def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
+def train(fabric: "Fabric", job: Job, watch: Watch, stop: Stop) -> None:
     """Train the epochs that are left, on every process of a run; the first one writes and reports progress.
 
     Raises DataError for a training part without a mass, RunError as `Step` does, StoppedError after the
@@ -107,7 +109,7 @@ def train(fabric: Fabric, job: Job, watch: Watch, stop: Stop) -> None:
         warn_of_end(out, next(row["val_threshold"] for row in reversed(history) if row["val_dsc_pooled"] == best))
 
 
-def moving(fabric: Fabric, job: Job, loss: ImageLoss, train: Samples, steps: int) -> tuple[Step, Progressed]:
+def moving(fabric: "Fabric", job: Job, loss: ImageLoss, train: Samples, steps: int) -> tuple[Step, Progressed]:
     """The step of a training, and the parts of it that a checkpoint holds."""
     experiment = job.experiment
     if not any(sample.mask.any() for sample in train.samples):
@@ -177,7 +179,7 @@ def worker_deaths(loader: Loader, stop: Stop) -> Iterator[None]:
         ) from None
 
 
-def validated(fabric: Fabric, network: Any, samples: Samples, threshold: float | str) -> dict[str, Any]:
+def validated(fabric: "Fabric", network: Any, samples: Samples, threshold: float | str) -> dict[str, Any]:
     """Pixels of all validation images added up, at the given threshold or at that of THRESHOLDS with the best DSC.
 
     Pooled, so that images without mass reward no empty prediction; of equally good thresholds the one nearest to 0.5.

@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from massmatch.data import Cohort, Split
@@ -34,6 +34,9 @@ from massmatch.training.loop import Job, seeded_model, train
 from massmatch.training.progress import Progress, Watch
 from massmatch.training.state import random_state, set_random_state
 from massmatch.training.tracking import check_trackers
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the number format at every start
 PATIENCE = 600  # seconds for the first process to time the network
@@ -98,7 +101,7 @@ def run(
     return out
 
 
-def work(fabric: Fabric, watch: Watch, stop: Stop, job: Job) -> None:
+def work(fabric: "Fabric", watch: Watch, stop: Stop, job: Job) -> None:
     """What every process of a run does: train, and measure its share of the test part."""
     with isolated(job.recorded.threads, job.experiment.seed):
         train(fabric, job, watch, stop)
@@ -111,7 +114,7 @@ def work(fabric: Fabric, watch: Watch, stop: Stop, job: Job) -> None:
         measure_together(fabric, job, watch_and_stop)
 
 
-def measure_together(fabric: Fabric, job: Job, watch: Watch) -> None:
+def measure_together(fabric: "Fabric", job: Job, watch: Watch) -> None:
     """Measure as `evaluate_run` does, each process its share: every image once, rows in the order of the test part."""
     if fabric.world_size == 1:
         evaluate_run(job.out, job.cohort, watch)

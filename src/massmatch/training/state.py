@@ -4,11 +4,10 @@ import random
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
@@ -18,13 +17,16 @@ from massmatch.runs.checkpoint import DamagedError, fit_into, load_checkpoint, p
 from massmatch.runs.history import Row
 from massmatch.training.distributed.collectives import gathered
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 class Progressed(NamedTuple):
     """The parts of a run that change while it trains, and that a checkpoint holds; `about` says which run they belong
     to.
     """
 
-    fabric: Fabric
+    fabric: "Fabric"
     about: Mapping[str, Any]
     model: nn.Module
     loss: nn.Module

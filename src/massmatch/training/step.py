@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
@@ -16,6 +15,9 @@ from massmatch.training.adversary import Adversary
 from massmatch.training.batches import Batch
 from massmatch.training.distributed.collectives import averaged, let_count
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 SMALLEST_SCALE, PATIENCE = 1.0, 20  # a float16 run whose gradients still overflow unscaled, for so many steps
 
 
@@ -24,7 +26,7 @@ class Step:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: "Fabric",
         network: Any,  # as Fabric wraps it
         loss: ImageLoss,
         optimizer: Any,

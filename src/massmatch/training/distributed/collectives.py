@@ -5,17 +5,19 @@ share it: so the number of processes changes the speed, and results only by the 
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed
-from lightning_fabric import Fabric
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 T = TypeVar("T")
 
 
-def averaged(fabric: Fabric, parameters: Iterable[nn.Parameter]) -> None:
+def averaged(fabric: "Fabric", parameters: Iterable[nn.Parameter]) -> None:
     """Replace the gradients of parameters that no DistributedDataParallel looks after by their means over the
     processes.
     """
@@ -26,7 +28,7 @@ def averaged(fabric: Fabric, parameters: Iterable[nn.Parameter]) -> None:
                 parameter.grad /= fabric.world_size
 
 
-def summed(fabric: Fabric, values: Iterable[float]) -> list[float]:
+def summed(fabric: "Fabric", values: Iterable[float]) -> list[float]:
     """The sums of numbers over all processes, exact up to 2^53."""
     if fabric.world_size == 1:
         return list(values)
@@ -36,7 +38,7 @@ def summed(fabric: Fabric, values: Iterable[float]) -> list[float]:
     return own.tolist()
 
 
-def gathered(fabric: Fabric, own: T) -> list[T]:
+def gathered(fabric: "Fabric", own: T) -> list[T]:
     """What each process hands in, as a list in the order of the ranks."""
     if fabric.world_size == 1:
         return [own]

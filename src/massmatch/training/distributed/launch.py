@@ -9,20 +9,20 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.context import SpawnContext
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import torch
 import torch.distributed
 import torch.multiprocessing as mp
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.precision import MixedPrecision
-from lightning_fabric.strategies import DDPStrategy
 
 from massmatch.errors import MassmatchError, RunError, UsageError
 from massmatch.losses.own import blamed
 from massmatch.runs.precision import FABRIC
 from massmatch.training.distributed.signals import Stop, StoppedError, gently
 from massmatch.training.progress import Progress, Watch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it tells of every process that it ends
 
@@ -71,8 +71,16 @@ class Processes(NamedTuple):
             )
 
 
-def make_fabric(precision: str, device: torch.device, processes: Processes) -> Fabric:
-    """Fabric for a number format; several processes exchange gradients by DistributedDataParallel."""
+def make_fabric(precision: str, device: torch.device, processes: Processes) -> "Fabric":
+    """Fabric for a number format; several processes exchange gradients by DistributedDataParallel.
+
+    Lightning is imported here, where the first network is about to be trained: it takes longer to load than PyTorch,
+    and a mistake in a command is told before.
+    """
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.precision import MixedPrecision
+    from lightning_fabric.strategies import DDPStrategy
+
     plugins: list[Any] = []
     if precision == "float16":  # Fabric alone would take bfloat16 on a CPU
         plugins = [MixedPrecision("16-mixed", device.type, torch.amp.GradScaler(device.type))]
@@ -89,7 +97,7 @@ def make_fabric(precision: str, device: torch.device, processes: Processes) -> F
     )
 
 
-def launch(fabric: Fabric, processes: Processes, work: Work, arguments: tuple[Any, ...], watch: Watch) -> None:
+def launch(fabric: "Fabric", processes: Processes, work: Work, arguments: tuple[Any, ...], watch: Watch) -> None:
     """`work(fabric, watch, stop, *arguments)` on every process, until all are at their end.
 
     An error or a signal in one ends all; it is raised here as it was raised there.
@@ -137,7 +145,7 @@ def raise_first(heard: list[BaseException], stop: Stop, error: Exception) -> NoR
     ) from None
 
 
-def _spawned(fabric: Fabric, work: Work, arguments: tuple[Any, ...], news: Any, asked: Any) -> None:
+def _spawned(fabric: "Fabric", work: Work, arguments: tuple[Any, ...], news: Any, asked: Any) -> None:
     """One of several processes: it tells what it sees and how it ends to the one that started it."""
     parent = os.getppid()
 
