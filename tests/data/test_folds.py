@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massmatch.data import split
@@ -41,6 +41,7 @@ def test_every_image_is_in_one_part_and_no_patient_in_two(scheme, count, seed, f
     assert_whole(table, split(table, sizes, scheme=scheme, fold=0 if scheme == "split" else fold, seed=seed))
 
 
+@settings(max_examples=30)
 @given(count=st.integers(5, 40), folds=st.integers(2, 5), seed=st.integers(0, 1000))
 def test_kfold_tests_every_image_once(count, folds, seed):
     table, sizes = cohort(count, seed)
@@ -48,6 +49,7 @@ def test_kfold_tests_every_image_once(count, folds, seed):
     assert sorted(tested) == sorted(table["id"])
 
 
+@settings(max_examples=30)
 @given(scheme=schemes, seed=st.integers(0, 1000), order=st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(scheme, seed, order):
     table, sizes = cohort(30, seed)

@@ -1,6 +1,7 @@
 """Exported files answer as the network does, in any batch, and run where massmatch is not."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,12 +74,16 @@ def test_the_example_runs_without_massmatch_and_without_pytorch(exported, traine
     assert 10 <= len(EXAMPLE.read_text().splitlines()) <= 30
 
 
-def test_a_program_of_torch_answers_as_the_network(weights, tmp_path):
-    done = export(weights, "torch", out=tmp_path / "deep/network.pt2")
-    assert done.images > 3
-    assert done.difference < 1e-5
+def test_a_program_of_torch_answers_as_the_network_and_the_command_prints_the_largest_difference(weights, tmp_path):
+    out = tmp_path / "deep/network.pt2"
+    done = CliRunner().invoke(app, ["export", str(weights), "--to", "torch", "--out", str(out)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    images, largest = re.search(r"network\.pt2: on (\d+) images no .* by more than (\S+)", done.output).groups()
+    assert int(images) > 3
+    assert float(largest) < 1e-5
+    assert "0 pixels cross the threshold" in done.output
     extra = {"massmatch.json": ""}
-    program = torch.export.load(done.path, extra_files=extra).module()
+    program = torch.export.load(out, extra_files=extra).module()
     assert json.loads(extra["massmatch.json"])["preprocessing"]["crop"] == "breast"
     assert program(torch.rand(5, 1, 64, 64)).shape == (5, 1, 64, 64)
 
@@ -113,14 +118,6 @@ def test_a_missing_package_and_an_unknown_kind_are_named(trained, monkeypatch):
     monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == "onnxscript" else 1)
     with pytest.raises(UsageError, match=r"needs onnxscript, .* pip install 'massmatch\[onnx\]'"):
         export(trained, "onnx")
-
-
-def test_the_command_prints_the_largest_difference(weights):
-    done = CliRunner().invoke(app, ["export", str(weights), "--to", "torch"], env={"COLUMNS": "200"})
-    assert done.exit_code == 0, done.output
-    assert weights.with_suffix(".pt2").is_file()
-    assert "w.pt2: on " in done.output
-    assert "0 pixels cross the threshold" in done.output
 
 
 def test_without_a_run_it_is_the_network_in_this_package(tmp_path, monkeypatch):

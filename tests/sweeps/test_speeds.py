@@ -20,7 +20,7 @@ from massmatch.sweeps.tables import Planned
 from sweeps.conftest import asked
 from sweeps.test_sweep import carried_out
 
-OPEN = ("--losses", "bce", "dice", "--width", 2, "--scheme", "split", "--threads", 1, "--epochs", 1)
+OPEN = ("--losses", "bce", "dice", "--width", 2, "--scheme", "split", "--threads", 1, "--epochs", 1, "--batch-size", 32)
 WAYS = [Speed(p, m) for p in ("float32", "bfloat16") for m in ("contiguous", "channels-last")]
 
 
@@ -121,7 +121,7 @@ def test_a_sweep_that_goes_on_keeps_its_decision_and_so_do_runs_that_are_added(m
 
 def test_runs_of_other_settings_decide_nothing(monkeypatch, cohort, tmp_path, timings):
     assert swept(monkeypatch, cohort, tmp_path).exit_code == 0
-    other = swept(monkeypatch, cohort, tmp_path, "--batch-size", 3)
+    other = swept(monkeypatch, cohort, tmp_path, "--batch-size", 31)
     assert other.exit_code == 0, other.output
     assert len(timings) == 2
 

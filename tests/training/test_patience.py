@@ -16,6 +16,7 @@ from massmatch.training import loop
 from massmatch.training import run as fit
 
 NAN = math.nan
+ONE_STEP = {"epochs": 8, "batch_size": 32}  # what an epoch learns is not looked at
 SCORES = [0.1, 0.3, 0.2, 0.29, 0.3, 0.1, 0.2, 0.9]  # the fifth is as good as the second, and counts as the best
 
 
@@ -50,14 +51,14 @@ def scripted(monkeypatch):
 @pytest.mark.parametrize(("patience", "epochs"), [(0, 8), (2, 4), (3, 8), (1, 3)])
 def test_a_training_ends_once_so_many_epochs_were_no_better(cohort, tmp_path, scripted, patience, epochs):
     scripted()
-    run = RunFolder(fit.run(tiny(cohort, epochs=8, patience=patience), cohort, 0, tmp_path))
+    run = RunFolder(fit.run(tiny(cohort, patience=patience, **ONE_STEP), cohort, 0, tmp_path))
     assert run.history()["val_dsc_pooled"].tolist() == SCORES[:epochs]
     assert run.state == "done"
     assert len(run.rows())
 
 
 def test_an_interruption_changes_neither_the_end_nor_a_bit(cohort, tmp_path, scripted):
-    experiment = tiny(cohort, epochs=8, patience=2)
+    experiment = tiny(cohort, patience=2, **ONE_STEP)
 
     def cut(now):
         if now.phase == "train" and now.epoch == 4:
@@ -81,7 +82,7 @@ def test_a_run_that_was_out_of_patience_when_it_was_killed_trains_no_further(coh
     def killed(*_):
         raise CutOffError
 
-    experiment = tiny(cohort, epochs=8, patience=2)
+    experiment = tiny(cohort, patience=2, **ONE_STEP)
     scripted()
     with monkeypatch.context() as patched:
         patched.setattr(fit, "measure_together", killed)

@@ -79,10 +79,10 @@ def test_row_10_so_is_a_folder_that_cannot_be_written(cohort, tmp_path, monkeypa
 
 @pytest.mark.parametrize("changes", [{"loss": "asp-l"}, {"adversarial": 0.1}], ids=str)
 def test_row_11_what_learns_besides_the_network_is_resumed_too(cohort, tmp_path, changes):
-    experiment = tiny(cohort, epochs=3, **changes)
+    experiment = tiny(cohort, **changes)
     whole = fit.run(experiment, cohort, 0, tmp_path / "whole")
     with pytest.raises(CutOffError):
-        fit.run(experiment, cohort, 0, tmp_path / "cut", cut_at(3, 1))
+        fit.run(experiment, cohort, 0, tmp_path / "cut", cut_at(2, 1))
     ends_alike(whole, fit.run(experiment, cohort, 0, tmp_path / "cut"))
 
 
@@ -92,11 +92,11 @@ def test_row_11_a_network_that_draws_random_numbers_is_resumed_to_the_bit(cohort
     monkeypatch.setattr(
         fit, "evaluate_run", lambda out, *_: (out / "rows.csv").touch()
     )  # it would make the usual network
-    whole = fit.run(tiny(cohort, epochs=3), cohort, 0, tmp_path / "whole")
+    whole = fit.run(tiny(cohort), cohort, 0, tmp_path / "whole")
     with pytest.raises(CutOffError):
-        fit.run(tiny(cohort, epochs=3), cohort, 0, tmp_path / "cut", cut_at(2, 3))
+        fit.run(tiny(cohort), cohort, 0, tmp_path / "cut", cut_at(2, 3))
     torch.rand(7)  # whatever else has happened
-    ends_alike(whole, fit.run(tiny(cohort, epochs=3), cohort, 0, tmp_path / "cut"))
+    ends_alike(whole, fit.run(tiny(cohort), cohort, 0, tmp_path / "cut"))
 
 
 def test_row_11_random_numbers_go_on_where_they_were():
@@ -114,7 +114,7 @@ def test_a_run_leaves_the_random_numbers_of_its_caller_alone(cohort, tmp_path):
 
 
 def test_row_12_an_epoch_that_was_cut_off_is_repeated_in_the_same_order(cohort, tmp_path):
-    experiment = tiny(cohort, epochs=3)
+    experiment = tiny(cohort)
     first, again = [], []
     for seen, batch in ((first, 3), (again, 4)):
         with pytest.raises(CutOffError):
@@ -122,9 +122,9 @@ def test_row_12_an_epoch_that_was_cut_off_is_repeated_in_the_same_order(cohort, 
     assert len(first) >= 3
     assert first == again[: len(first)]
     out = fit.run(experiment, cohort, 0, tmp_path)
-    assert pd.read_csv(out / "history.csv")["epoch"].tolist() == [1, 2, 3]
+    assert pd.read_csv(out / "history.csv")["epoch"].tolist() == [1, 2]
     lines = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert [line["epoch"] for line in lines] == [1, 2]
 
 
 def test_row_12_a_kill_between_checkpoint_and_history_loses_no_row(cohort, tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_row_13_the_first_signal_lets_the_step_end(cohort, tmp_path, signum):
             os.kill(os.getpid(), signum)
 
     before = signal.getsignal(signum)
-    experiment = tiny(cohort, epochs=3)
+    experiment = tiny(cohort)
     with pytest.raises(StoppedError) as stopped:
         fit.run(experiment, cohort, 0, tmp_path, send)
     assert stopped.value.signum == signum
