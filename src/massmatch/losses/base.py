@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 
+import torch
 from torch import Tensor
 
 from .call import CheckedLoss, Facts, check_axes, check_instances, check_truth
@@ -47,7 +48,9 @@ class ImageLoss(CheckedLoss):
         check_truth(target)
         if instances is not None:
             check_instances(instances, target)
-        return signed(self.make_facts(target, instances=instances, density=density), target, self.decides_facts)
+        with torch.autocast(target.device.type, enabled=False):  # as in `forward`
+            made = self.make_facts(target, instances=instances, density=density)
+        return signed(made, target, self.decides_facts)
 
     def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None

@@ -12,6 +12,7 @@ Spatial Matching loss. With p the probability, y the truth, and means over the p
     TopKBCE       mean of the hardest share of the pixels' cross-entropies                  Wu et al. 2016
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,10 +28,15 @@ LEAST = 1e-7  # below a root or a power smaller than 1, whose slope at 0 has no 
 
 
 def logarithms(logits: Tensor, from_logits: bool) -> tuple[Tensor, Tensor]:
-    """log p and log(1 - p); of given probabilities clamped at -100, as PyTorch does."""
+    """log p and log(1 - p); of given probabilities at least -100, as PyTorch has it, with gradient 0 where it is less.
+
+    A clamp behind the logarithm would hand 0 times infinity back, which is NaN, where p is 0 or 1.
+    """
     if from_logits:
         return F.logsigmoid(logits), F.logsigmoid(-logits)
-    return logits.log().clamp(min=-100), torch.log1p(-logits).clamp(min=-100)
+    some, rest = logits > math.exp(-100), logits < 1
+    log_p, log_q = torch.where(some, logits, 1.0).log(), torch.log1p(-torch.where(rest, logits, 0.0))
+    return torch.where(some, log_p, -100.0), torch.where(rest, log_q, -100.0)
 
 
 def entropy_sums(

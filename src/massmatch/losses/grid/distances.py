@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import array
 from .geometry import distance_to_mass
 
 
@@ -19,7 +20,7 @@ def distances(true: Tensor, step: Tensor | None = None) -> Tensor:
     if true.device.type != "cpu" or torch.compiler.is_compiling():
         return distances_beside(true, step)
     steps = [(1.0,) * (true.ndim - 1)] * len(true) if step is None else [tuple(row) for row in step.tolist()]
-    grids = [distance_to_mass(grid, tuple(map(float, of))) for grid, of in zip(true.numpy(), steps, strict=True)]
+    grids = [distance_to_mass(grid, tuple(map(float, of))) for grid, of in zip(array(true), steps, strict=True)]
     return torch.from_numpy(np.stack(grids))
 
 

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arrays import array
 from ..call import Facts
 from ..cores.sums import BACKGROUND, quickly_applied, summed
 from .rule import GridRule
@@ -37,8 +38,9 @@ class Layout(NamedTuple):
 
     def add_up(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """(N, R, C) maps of base cells added up to regions, (N, 1 + cells) each."""
-        written = any(each.requires_grad for each in maps) and not torch.compiler.is_compiling()
-        add = _AddUp.apply if written else _AddUp.forward  # a compiler writes the gradient by itself
+        if not any(each.requires_grad for each in maps):  # which a derivative taken forwards does not ask for either
+            return list(_AddUp.forward(self.region, math.prod(self.shape), *maps))
+        add = _AddUp.forward if torch.compiler.is_compiling() else _AddUp.apply  # a compiler writes the gradient
         found = add(self.region, math.prod(self.shape), *maps)
         return [sums if each.requires_grad else sums.detach() for sums, each in zip(found, maps, strict=True)]
 
@@ -156,7 +158,7 @@ def images_of(
     if rule.cell_size is not None and not moved:
         layout = arranged(spatial, rule.least(spatial))
     elif sizes.device.type == "cpu" and not torch.compiler.is_compiling():
-        layout = layout_of(sizes.numpy(), spatial, logits.device, moved=moved)
+        layout = layout_of(np.array(sizes.tolist()), spatial, logits.device, moved=moved)
     else:
         layout = layout_beside(sizes, spatial, rule.least(spatial), moved=moved)
     if facts is None or moved:
@@ -206,7 +208,7 @@ def layout_of(cells: np.ndarray, spatial: tuple[int, ...], device: torch.device,
         shape = [-(-side // min(column)) for column, side in columns]
         numbers = torch.from_numpy(region_numbers(begins, cells, shape)).to(device, non_blocking=True)
         return arranged(spatial, base, shape, numbers)
-    rest, *multiples = torch.randint(2**40, (len(cells) + 1, len(base))).numpy()
+    rest, *multiples = array(torch.randint(2**40, (len(cells) + 1, len(base))))
     whole, smaller = np.array(spatial), cells < spatial
     front = np.where(smaller.any(0), rest % base, 0)
     shift = np.where(smaller, np.stack(multiples) % np.maximum(cells // base, 1) * base, 0)

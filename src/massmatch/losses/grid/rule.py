@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import array
 from ..call import Facts
 from ..checks import one_of, require_whole
 from .geometry import ROUNDINGS, STATISTICS, cell_max, cell_size, cut, distance_to_mass, grid_shape, power_of_two
@@ -60,8 +61,8 @@ class GridRule:
 
     def measure(self, target: Tensor, instances: Tensor | None, with_distance: bool) -> Truth:
         """Label, measure and cut one (*spatial) truth."""
-        mass = (target.detach() > 0.5).cpu().numpy()  # compared first: NumPy has no bfloat16
-        labels = None if instances is None else instances.detach().cpu().numpy().astype(np.int64)
+        mass = array(target > 0.5)  # compared first: NumPy has no bfloat16
+        labels = None if instances is None else array(instances).astype(np.int64)
         if labels is not None and (mass & (labels == 0)).any():
             raise ValueError("instances must label every pixel of true mass, but some are 0 (background)")
         if self.cell_size:
@@ -71,7 +72,7 @@ class GridRule:
         true = cell_max(cut(torch.from_numpy(mass).to(torch.uint8)[None], cell), mass.ndim)[0] > 0
         if not with_distance:
             return Truth(cell, true, None)
-        return Truth(cell, true, torch.from_numpy(distance_to_mass(true.numpy(), self.step(cell, mass.shape))))
+        return Truth(cell, true, torch.from_numpy(distance_to_mass(array(true), self.step(cell, mass.shape))))
 
     def step(self, cell: tuple[int, ...], spatial: tuple[int, ...]) -> tuple[float, ...]:
         """Length of a step from one cell to the next along each axis."""

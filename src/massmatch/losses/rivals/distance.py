@@ -16,6 +16,7 @@ import scipy  # loads its parts when they are used
 import torch
 from torch import Tensor
 
+from ..arrays import array
 from ..base import ImageLoss
 from ..call import Facts
 from ..checks import require_epoch, require_number
@@ -61,7 +62,7 @@ def region_map(mask: np.ndarray) -> np.ndarray:
 
 def measured(target: Tensor, measure: Measure) -> Tensor:
     """(B, C, *spatial) with each channel of each image measured on the CPU, in the target's type and place."""
-    masks = (target.detach() > 0.5).cpu().numpy()
+    masks = array(target > 0.5)
     maps = np.stack([np.stack([measure(channel) for channel in image]) for image in masks])
     return torch.from_numpy(maps).to(target.device)
 

@@ -12,6 +12,7 @@ import scipy  # loads its parts when they are used
 import torch
 from torch import Tensor
 
+from ..arrays import array
 from ..base import ImageLoss
 from ..call import Facts
 from ..checks import require_number
@@ -28,9 +29,9 @@ def components(mask: np.ndarray) -> np.ndarray:
 
 def instance_labels(target: Tensor, instances: Tensor | None) -> Tensor:
     """(B, C, *spatial) int64 labels, on the CPU: the instances given, or the components of the truth."""
-    masks = (target.detach() > 0.5).cpu().numpy()
+    masks = array(target > 0.5)
     if instances is not None:
-        return torch.from_numpy(instances.detach().cpu().numpy().astype(np.int64) * masks)
+        return torch.from_numpy(array(instances).astype(np.int64) * masks)
     return torch.from_numpy(np.stack([np.stack([components(channel) for channel in image]) for image in masks]))
 
 
@@ -115,7 +116,7 @@ class InstanceWise(ImageLoss):
 
     def measured(self, target: Tensor, instances: Tensor | None) -> Tensor:
         """(B, C, *spatial) int64: labels 1 to n of each image and channel, on the CPU."""
-        labels = instance_labels(target, instances).numpy()
+        labels = array(instance_labels(target, instances))
         return torch.from_numpy(np.stack([np.stack([numbered(channel) for channel in image]) for image in labels]))
 
     def labels(self, target: Tensor, instances: Tensor | None, facts: Sequence[Facts] | None) -> Labels:
@@ -191,7 +192,7 @@ class CCDiceBCE(InstanceWise):
 
     def measured(self, target: Tensor, instances: Tensor | None) -> Tensor:
         """(B, C, *spatial) int64: the nearest mass of each pixel, from 1; 0 without masses."""
-        labels = super().measured(target, instances).numpy()
+        labels = array(super().measured(target, instances))
         return torch.from_numpy(np.stack([np.stack([territories(channel) for channel in image]) for image in labels]))
 
     def per_image(
@@ -274,7 +275,7 @@ class InstanceLoss(InstanceWise):
 @outside_graphs
 def pieces_of(p: Tensor) -> Labels:
     """The predicted pieces of each image, the components of p > 0.5, labelled on the CPU."""
-    masks = (p.detach().flatten(0, 1) > 0.5).cpu().numpy()
+    masks = array(p.flatten(0, 1) > 0.5)
     found = torch.from_numpy(np.stack([components(mask) for mask in masks]))
     return Labels.of(found.to(p.device), int(found.max()) + 1, p.dtype)
 

@@ -139,6 +139,7 @@ class SSL(ImageLoss):
 
 def structural_loss(p: Tensor, structure: Tensor, entropy: Tensor, beta: float | int = 0.1) -> Tensor:
     """(B, C): SSL alone, from probabilities, the standardised truth, and the cross-entropy of each pixel."""
+    p = p.detach()  # no_grad alone would leave the derivative that torch.func.jvp takes
     with torch.no_grad():
         error = standardised(p).sub_(structure).abs_()
         hard = error > beta * error.flatten(2).amax(-1)[(...,) + (None,) * (p.ndim - 2)]
