@@ -1,4 +1,7 @@
-"""The Spatial Matching loss equals Algorithm 1 for every variant times every reading, in legal combinations of all."""
+"""The Spatial Matching loss equals Algorithm 1 for every variant times every reading, in legal combinations of all.
+
+What holds of every variant already in a second or two stands in test_spatial_matching.py, and is not said here again.
+"""
 
 import copy
 import inspect
@@ -8,7 +11,6 @@ import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -81,19 +83,6 @@ def test_equals_algorithm_1(name, reading):
 
 
 @every_variant
-def test_equals_algorithm_1_over_random_images(name):
-    for seed in range(6):
-        logits, target = made_up(seed, (1, 1, 16, 16), masses=seed % 4)
-        assert_equals_algorithm_1(name, logits, target)
-
-
-@every_variant
-def test_equals_algorithm_1_in_32_bits(name):
-    logits, target = made_up(12, (2, 1, 16, 24), masses=3, dtype=torch.float32)
-    assert_equals_algorithm_1(name, logits, target, within=1e-5)
-
-
-@every_variant
 @pytest.mark.parametrize("shape", [(1, 13), (64, 1), (1, 9), (11, 7), (17, 30), (5, 6, 7), (8, 4, 8)], ids=str)
 def test_equals_algorithm_1_in_every_shape(name, shape):
     logits, target = made_up(13, (1, 1, *shape), masses=2)
@@ -108,48 +97,12 @@ def test_equals_algorithm_1_with_several_channels(name):
 
 
 @every_variant
-def test_equals_algorithm_1_with_a_soft_target(name):
-    logits, target = made_up(15, (2, 1, 9, 12), soft=True)
-    assert_equals_algorithm_1(name, logits, target, min_cell=2)
-
-
-@every_variant
-@pytest.mark.parametrize("options", [{}, {"cell_size": (4, 4)}, {"rescale": "direct"}, {"numerator": "all"}], ids=str)
-def test_equals_algorithm_1_without_a_mass(name, options):
-    logits, _ = made_up(16, (1, 1, 8, 12))
-    assert_equals_algorithm_1(name, logits, torch.zeros_like(logits), **options)
-
-
-@every_variant
-@pytest.mark.parametrize("seed", [17, 18, 19])
-def test_equals_algorithm_1_with_a_mask(name, seed):
-    logits, target = made_up(seed, (2, 1, 12, 14), masses=3)
-    _, mask = made_up(seed + 100, (2, 1, 12, 14), masses=3)
-    assert_equals_algorithm_1(name, logits, target, mask=mask, min_cell=2)
-    assert_equals_algorithm_1(name, logits, target, mask=mask.bool(), min_cell=2)
-
-
-@every_variant
 def test_equals_algorithm_1_where_the_mask_hides_every_mass(name):
     logits, _ = made_up(20, (1, 1, 10, 12))
     target = box((10, 12), ((1, 1), (4, 3))).double()
     mask = torch.ones_like(target)
     mask[..., :6] = 0
     assert_equals_algorithm_1(name, logits, target, mask=mask)
-
-
-@every_variant
-def test_equals_algorithm_1_with_instances(name):
-    logits, _ = made_up(21, (1, 1, 4, 16))
-    instances = draw_instances("""
-        . 1 1 2 2 2 . . . . . . . 3 . .
-        . 1 1 2 2 2 . . . . . . . 3 3 3
-        . . . 2 2 2 . . . . . . . . . .
-        . . . . . . . . . . . . . . . .
-        """)
-    target = (instances > 0).double()
-    assert_equals_algorithm_1(name, logits, target, instances=instances, min_cell=1)
-    assert_equals_algorithm_1(name, logits, target, instances=instances, min_cell=1, cell_statistic="mean")
 
 
 @pytest.mark.parametrize("options", [{"fn_weight": 0.1}, {"fp_weight": 1.5, "smooth": 0.01}, {"smooth": 50.0}], ids=str)
@@ -182,13 +135,6 @@ def test_probabilities_equal_algorithm_1(name, threshold):
     value = LOSSES[name](from_logits=False, threshold=threshold)(p, target)
     expected = algorithm_1_of_batch(p, target, from_logits=False, threshold=threshold, **VARIANTS[name])
     assert value.item() == pytest.approx(expected.mean(), rel=1e-7)
-
-
-@every_variant
-def test_probabilities_give_the_value_of_their_logits(name):
-    logits, target = made_up(26)
-    value = LOSSES[name](from_logits=False)(torch.sigmoid(logits), target)
-    torch.testing.assert_close(value, LOSSES[name]()(logits, target), rtol=1e-7, atol=1e-7)
 
 
 SHAPES = st.one_of(
@@ -245,15 +191,6 @@ def test_facts_change_nothing_whatever_the_case(case):
 
 
 # --- facts ----------------------------------------------------------------------------------------------------
-
-
-@every_variant
-@pytest.mark.parametrize("shape", [(2, 2, 1, 30), (3, 1, 14, 17), (1, 2, 6, 8, 5)], ids=str)
-def test_facts_change_nothing(name, shape):
-    logits, target = made_up(27, shape)
-    target[0, -1] = 0
-    loss = LOSSES[name](min_cell=2)
-    assert loss(logits, target, facts=loss.facts(target)) == loss(logits, target)
 
 
 @every_variant
@@ -342,24 +279,6 @@ def test_explain_tells_what_algorithm_1_did(name, options):
             close(m.S, expected.S)
 
 
-@every_variant
-@pytest.mark.parametrize("options", LEDGERS, ids=str)
-def test_the_ledger_adds_up(name, options):
-    logits, target = made_up(35, (1, 1, 11, 18))
-    loss = LOSSES[name](**options)
-    m = loss.explain(logits, target)
-    torch.testing.assert_close(m.image + m.contributions.sum(), loss(logits, target))
-    torch.testing.assert_close(torch.as_tensor(m.loss), loss(logits, target))
-
-
-@every_variant
-def test_the_columns_of_the_ledger_multiply_to_the_contributions(name):
-    logits, target = made_up(36, (1, 1, 11, 18))
-    m = LOSSES[name](grid_weight=0.7).explain(logits, target)
-    shares = 0.7 * m.ratio * m.kept * m.weight * m.cells / m.kept.sum()
-    torch.testing.assert_close(m.contributions, shares)
-
-
 def test_explain_of_a_drawn_image_by_hand():
     truth = draw("# # . . . . . .")
     prediction = draw(". . . . # # . .")
@@ -383,72 +302,11 @@ def tiled(seed, masses=2):
     return made_up(seed, (1, 1, 16, 32), masses=masses)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_basic_average_bce_is_twice_bce(seed):
-    logits, target = tiled(seed)
-    value = LOSSES["sm-bce-b-a"]()(logits, target)
-    torch.testing.assert_close(value, 2 * F.binary_cross_entropy_with_logits(logits, target))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_scale_average_bce_is_bce_weighted_by_the_image(seed):
-    logits, target = tiled(seed)
-    loss = LOSSES["sm-bce-s-a"]()
-    factor = 1 + torch.sigmoid(torch.as_tensor(loss.explain(logits, target).S, dtype=torch.float64))
-    torch.testing.assert_close(loss(logits, target), factor * F.binary_cross_entropy_with_logits(logits, target))
-
-
-@every_core
-@every_strategy
-def test_one_cell_that_is_the_image(core, switches):
-    logits, target = made_up(37, (1, 1, 8, 8))
-    loss = SpatialMatchingLoss(core=core, cell_size=(8, 8), **switches)
-    m = loss.explain(logits, target)
-    image = core(logits, target, axes=(-2, -1)).squeeze()
-    torch.testing.assert_close(loss(logits, target), (1 + m.ratio * m.weight.squeeze()) * image)
-
-
-@every_core
-@every_strategy
-def test_one_cell_that_is_not_kept_leaves_the_core_loss(core, switches):
-    logits, target = torch.full((1, 1, 8, 8), -2.0), torch.zeros(1, 1, 8, 8)
-    value = SpatialMatchingLoss(core=core, **switches)(logits, target)
-    image = core(logits, target, axes=(-2, -1)).squeeze()
-    if switches["nonzero"]:
-        torch.testing.assert_close(value, image)
-    else:
-        assert value > image
-
-
-@every_variant
-def test_flipping_image_and_mask_together_changes_nothing(name):
-    logits, target = tiled(39)
-    loss = LOSSES[name]()
-    for axes in ((-1,), (-2,), (-2, -1)):
-        torch.testing.assert_close(loss(logits.flip(axes), target.flip(axes)), loss(logits, target))
-
-
 @every_variant
 def test_transposing_image_and_mask_together_changes_nothing(name):
     logits, target = tiled(40)
     loss = LOSSES[name]()
     torch.testing.assert_close(loss(logits.mT, target.mT), loss(logits, target))
-
-
-@every_variant
-def test_a_batch_is_the_mean_of_its_images(name):
-    logits, target = made_up(41, (3, 2, 12, 16))
-    loss = LOSSES[name]()
-    images = [loss(logits[b : b + 1], target[b : b + 1]) for b in range(3)]
-    torch.testing.assert_close(loss(logits, target), torch.stack(images).mean())
-
-
-@every_variant
-def test_channels_do_not_know_each_other(name):
-    logits, target = made_up(42, (2, 3, 12, 16))
-    loss = LOSSES[name](reduction="none")
-    alone = [loss(logits[:, c : c + 1], target[:, c : c + 1]) for c in range(3)]
-    torch.testing.assert_close(loss(logits, target), torch.cat(alone, dim=1))
 
 
 @every_variant
@@ -547,13 +405,6 @@ def test_kept_weight_and_ratio_carry_no_gradient(core, switches):
 
 
 @every_variant
-def test_explain_gives_no_gradient_to_kept_weight_and_ratio(name):
-    logits, target = made_up(51)
-    m = LOSSES[name]().explain(logits.requires_grad_(), target)
-    assert not any(getattr(value, "requires_grad", False) for value in (m.kept, m.weight, m.ratio))
-
-
-@every_variant
 def test_facts_do_not_change_the_gradient(name):
     logits, target = made_up(52)
     logits.requires_grad_()
@@ -582,21 +433,6 @@ def test_logits_outside_the_mask_have_no_influence(name, given):
 
 
 @every_variant
-@pytest.mark.parametrize("given", ["facts", "no facts"])
-def test_truth_outside_the_mask_has_no_influence(name, given):
-    logits, _ = made_up(54)
-    inside = box((16, 16), ((3, 2), (4, 4)))
-    loss = LOSSES[name](min_cell=1)
-    values = []
-    for outside in (box((16, 16)), box((16, 16), ((2, 10), (1, 2))), box((16, 16), ((0, 8), (16, 8)))):
-        target = (inside + outside).double()
-        facts = loss.facts(target) if given == "facts" else None
-        values.append(loss(logits, target, mask=LEFT_HALF, facts=facts))
-    torch.testing.assert_close(values[1], values[0])
-    torch.testing.assert_close(values[2], values[0])
-
-
-@every_variant
 def test_pixels_outside_the_mask_have_no_gradient(name):
     logits, target = made_up(55)
     LOSSES[name]()(logits.requires_grad_(), target, mask=LEFT_HALF).backward()
@@ -618,41 +454,6 @@ def test_a_mask_that_ends_between_cells_is_a_smaller_image(name):
     loss = LOSSES[name](cell_size=(4, 4), distance_unit="cell")
     smaller = loss(logits[..., :8], target[..., :8])
     torch.testing.assert_close(loss(logits, target, mask=LEFT_HALF), smaller)
-
-
-# --- reduction and weights --------------------------------------------------------------------------------------
-
-
-def test_without_reduction_there_is_a_value_per_image_and_channel():
-    logits, target = made_up(58, (3, 2, 8, 8))
-    assert LOSSES["sm-tversky-s-a"](reduction="none")(logits, target).shape == (3, 2)
-
-
-@every_variant
-def test_mean_and_sum_are_those_of_the_values(name):
-    logits, target = made_up(59, (3, 2, 8, 8))
-    values = LOSSES[name](reduction="none")(logits, target)
-    torch.testing.assert_close(LOSSES[name](reduction="mean")(logits, target), values.mean())
-    torch.testing.assert_close(LOSSES[name](reduction="sum")(logits, target), values.sum())
-
-
-@every_variant
-def test_sample_weights_weigh_the_images(name):
-    logits, target = made_up(60, (3, 2, 8, 8))
-    weights = torch.tensor([0.5, 0.0, 3.0], dtype=torch.float64)
-    weighted = weights[:, None] * LOSSES[name](reduction="none")(logits, target)
-    mean = LOSSES[name](reduction="mean")(logits, target, sample_weight=weights)
-    torch.testing.assert_close(mean, weighted.sum() / 6)
-    summed = LOSSES[name](reduction="sum")(logits, target, sample_weight=weights)
-    torch.testing.assert_close(summed, weighted.sum())
-    each = LOSSES[name](reduction="none")(logits, target, sample_weight=weights)
-    torch.testing.assert_close(each, weighted)
-
-
-def test_sample_weights_of_one_change_nothing():
-    logits, target = made_up(61, (3, 2, 8, 8))
-    loss = LOSSES["sm-bce-sd-a"]()
-    assert loss(logits, target, sample_weight=torch.ones(3)) == loss(logits, target)
 
 
 # --- a core of one's own ----------------------------------------------------------------------------------------
@@ -702,35 +503,10 @@ def test_a_core_of_ones_own_with_a_mask(switches):
     equals_algorithm_1_with_brier(brier_of_valid_pixels, logits, target, switches, mask=mask)
 
 
-@every_strategy
-def test_the_general_path_gives_what_the_fast_path_gives(switches):
-    """A built-in core behind a plain function cannot be recognised, so that no short cut is taken."""
-    logits, target = made_up(65, (2, 2, 11, 14))
-    for core in (BCE(), Tversky(), Dice(), Dice(squared=True)):
-
-        def plain(logits, target, *, axes, valid=None, from_logits=True, core=core):
-            return core(logits, target, axes=axes, valid=valid, from_logits=from_logits)
-
-        general = SpatialMatchingLoss(core=plain, **switches)(logits, target)
-        torch.testing.assert_close(SpatialMatchingLoss(core=core, **switches)(logits, target), general)
-
-
 def test_the_gradient_of_a_core_of_ones_own():
     logits, target = made_up(66, (1, 1, 5, 6))
     loss = SpatialMatchingLoss(core=brier_of_valid_pixels, scale=True, distance=True, nonzero=True, min_cell=2)
     assert gradcheck(lambda x: loss(x, target), logits.requires_grad_())
-
-
-def test_a_core_without_valid_is_refused_by_name_where_a_mask_is_given():
-    logits, target = tiled(67)
-    with pytest.raises((ValueError, TypeError), match=r"(?s)brier.*valid|valid.*brier"):
-        SpatialMatchingLoss(core=brier)(logits, target, mask=torch.ones_like(target))
-
-
-def test_a_core_without_valid_is_refused_by_name_where_cells_are_cut_off():
-    logits, target = tiled(68)
-    with pytest.raises((ValueError, TypeError), match=r"(?s)brier.*valid|valid.*brier"):
-        SpatialMatchingLoss(core=brier, cell_size=(5, 5))(logits, target)
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------

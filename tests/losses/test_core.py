@@ -10,6 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from drawing import made_up
 from massmatch.losses import BCE, Dice, Tversky
+from massmatch.losses.cores import sums
 
 CORES = {
     "bce": BCE(),
@@ -255,3 +256,18 @@ def test_a_hessian_is_that_of_plain_formulas(core):
     expected = torch.autograd.functional.hessian(value, logits)
     torch.testing.assert_close(torch.func.hessian(value)(logits), expected)
     torch.testing.assert_close(torch.func.grad(value)(logits), torch.autograd.functional.jacobian(value, logits))
+
+
+@every_core
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_what_a_compiler_sees_has_the_same_value_and_gradient(core, from_logits, monkeypatch):
+    """Eagerly the sums have gradients of their own, in a compiled graph those of PyTorch: the suite compiles little."""
+    logits, target = made_up(9)
+    x = logits if from_logits else logits.sigmoid()
+    found = []
+    for compiling in (False, True):
+        monkeypatch.setattr(sums.torch.compiler, "is_compiling", lambda compiling=compiling: compiling)
+        given = x.clone().requires_grad_()
+        value = core(given, target, axes=AXES, from_logits=from_logits).sum()
+        found.append((value.detach(), *torch.autograd.grad(value, given)))
+    torch.testing.assert_close(*found)

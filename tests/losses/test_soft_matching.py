@@ -275,13 +275,15 @@ def test_a_phase_is_a_grid_that_begins_earlier(seed):
         torch.testing.assert_close(found[n], alone(x, y, mask=inside))
 
 
-@pytest.mark.parametrize("step", [None, (1.0, 1.0), (3.0, 0.5)], ids=str)
-def test_distances_are_those_of_scipy(step):
-    true = torch.rand(6, 9, 13, generator=torch.Generator().manual_seed(1)) < 0.03
+@pytest.mark.parametrize("shape", [(40,), (9, 13), (5, 4, 7)], ids=str)
+@pytest.mark.parametrize("step", [None, (1.0, 1.0, 1.0), (3.0, 0.5, 2.0)], ids=str)
+def test_distances_are_those_of_scipy(step, shape):
+    true = torch.rand(6, *shape, generator=torch.Generator().manual_seed(1)) < 0.03
     true[0] = False
-    expected = np.stack([distance_to_mass(grid.numpy(), step or (1.0, 1.0)) for grid in true])
+    steps = None if step is None else step[: len(shape)]
+    expected = np.stack([distance_to_mass(grid.numpy(), steps or (1.0,) * len(shape)) for grid in true])
     for measure in (distances, distances_beside):
-        found = measure(true, None if step is None else torch.tensor([step]).expand(6, 2))
+        found = measure(true, None if steps is None else torch.tensor([steps]).expand(6, -1))
         torch.testing.assert_close(found.double(), torch.from_numpy(expected), rtol=1e-6, atol=1e-6)
 
 

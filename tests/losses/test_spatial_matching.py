@@ -83,8 +83,8 @@ def test_equals_algorithm_1_in_every_number_of_axes_and_for_any_size(name, shape
 @pytest.mark.parametrize("name", VARIANTS)
 def test_equals_algorithm_1_without_mass(name):
     logits, target = made_up(4)
-    assert_equals_reference(name, logits, torch.zeros_like(target))
-    assert_equals_reference(name, logits, torch.zeros_like(target), cell_size=(4, 8))
+    for reading in ({}, {"cell_size": (4, 8)}, {"rescale": "direct"}, {"numerator": "all"}):
+        assert_equals_reference(name, logits, torch.zeros_like(target), **reading)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -183,6 +183,28 @@ def test_explain_has_the_terms_of_algorithm_1():
     assert float(terms.image) == pytest.approx(expected.L_I)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_explain_tells_the_loss_of_the_call_with_masses_and_mask(masked, labelled):
+    """Two masses that touch, 3 and 5 pixels wide; the mask hides part of the wider one, or nothing."""
+    instances = draw_instances("""
+        . . . . . . . . . . . . . . . .
+        . . 1 1 1 2 2 2 2 2 . . . . . .
+        . . 1 1 1 2 2 2 2 2 . . . . . .
+        . . 1 1 1 2 2 2 2 2 . . . . . .
+    """)
+    logits, target = made_up(8, (1, 1, 4, 16))[0], (instances > 0).double()
+    mask = torch.ones_like(target)
+    mask[..., 6:] = 0
+    given = {"mask": mask if masked else None, "instances": instances if labelled else None}
+    loss = LOSSES["sm-tversky-sd-nz"](min_cell=1)
+    terms = loss.explain(logits, target, **given)
+    torch.testing.assert_close(terms.loss, loss(logits, target, **given))
+    of = {word: None if value is None else value[0, 0] for word, value in given.items()}
+    expected = algorithm_1(logits.sigmoid()[0, 0], target[0, 0], **VARIANTS["sm-tversky-sd-nz"], min_cell=1, **of)
+    assert terms.cell_size == expected.cell_size
+
+
 def test_explain_knows_distances_even_if_the_loss_does_not_weigh_by_them():
     target = box((16, 16), ((0, 0), (4, 4)))
     prediction = box((16, 16), ((12, 0), (4, 4)))
@@ -210,13 +232,15 @@ def test_reductions_and_weights():
     logits, target = made_up(18, (3, 2, 16, 16))
     values = SpatialMatchingLoss(scale=True, reduction="none")(logits, target)
     weight, both = torch.tensor([1.0, 0.0, 2.5]), torch.rand(3, 2)
-    mean, total = (SpatialMatchingLoss(scale=True, reduction=name) for name in ("mean", "sum"))
+    mean, total, none = (SpatialMatchingLoss(scale=True, reduction=name) for name in ("mean", "sum", "none"))
     assert values.shape == (3, 2)
     torch.testing.assert_close(mean(logits, target), values.mean())
     torch.testing.assert_close(total(logits, target), values.sum())
     torch.testing.assert_close(mean(logits, target, sample_weight=weight), (values * weight[:, None]).sum() / 6)
     torch.testing.assert_close(mean(logits, target, sample_weight=both), (values * both).sum() / 6)
     torch.testing.assert_close(total(logits, target, sample_weight=weight), (values * weight[:, None]).sum())
+    torch.testing.assert_close(none(logits, target, sample_weight=weight), values * weight[:, None])
+    assert total(logits, target, sample_weight=torch.ones(3)) == total(logits, target)
 
 
 # --- laws -------------------------------------------------------------------------------------------------------
