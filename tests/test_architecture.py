@@ -20,6 +20,7 @@ FLOORS = [
     {"training"},
     {"runs", "statistics"},
     {"losses", "metrics", "models", "data", "pictures"},
+    {"machine"},
     {"errors", "lazy"},
 ]
 

@@ -207,3 +207,47 @@ def test_phantom_makes_a_cohort_once(tmp_path):
     other = asked("phantom", tmp_path / "p", "--patients", 3, "--size", 64)
     assert other.exit_code == 2
     assert "of other patients (there 2, asked for 3)" in other.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "CoHoRt", "--threads", "0"], "--threads: must be greater than or equal to 1; see root train --help"),
+        (
+            ["train", "CoHoRt", "--scheme", "random"],
+            "--scheme: 'random' is not one of 'kfold', 'paper', 'split', 'official'",
+        ),
+        (["check"], "Missing argument 'cohort'"),
+        (["chek"], "No such command 'chek'"),
+        (["phantom", "x", "--sise", "64"], "No such option: --sise"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(tmp_path, arguments, told):
+    result = CliRunner().invoke(app, [str(tmp_path) if each == "CoHoRt" else each for each in arguments])
+    assert result.exit_code == 2
+    assert len(result.output.splitlines()) == 1
+    assert f"massmatch: {told}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["check", "COHORT", "--folds", "0"], "folds must be at least 2, but is 0"),
+        (["export-nnunet", "COHORT", "Dataset101_Mass", "--folds", "1"], "folds must be at least 2, but is 1"),
+        (
+            ["export-nnunet", "COHORT", "Dataset101_Mass", "--seed", "-1"],
+            "seed must be from 0 to 4294967295, but is -1",
+        ),
+        (["phantom", "made", "--patients", str(10**24)], "patients must be at most 1000000"),
+        (["phantom", "made", "--size", str(10**24)], "size must be at most 8192"),
+        (["phantom", "made", "--normal-fraction", "nan"], "normal_fraction must be from 0 to 1, but is nan"),
+        (["train", "COHORT", "--ema", "nan"], "--ema: must be greater"),
+        (["train", "COHORT", "--width", str(10**24)], "width: "),
+    ],
+)
+def test_numbers_that_cannot_be_are_told_in_one_line(cohort, tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [str(cohort.root) if each == "COHORT" else each for each in arguments])
+    assert result.exit_code == 2
+    assert len(result.output.splitlines()) == 1
+    assert f"massmatch: {told}" in result.output

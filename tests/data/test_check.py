@@ -235,3 +235,12 @@ def test_the_real_cohorts_known_oddities():
     assert findings["no-spacing"].count == 1231
     assert findings["bright-edge"].count > 50
     assert not [f for f in findings.values() if f.severity == "error"]
+
+
+@pytest.mark.parametrize(("side", "specks"), [(64, 0), (256, 1)])
+def test_a_small_mass_of_a_small_image_is_no_speck(tmp_path, side, specks):
+    one, two, *_ = phantoms(1, seed=3, size=side, normal_fraction=0.0)
+    piece = np.zeros_like(one.instances)
+    piece[side // 2, side // 2 : side // 2 + 4] = 1  # of 64 rows a sixteenth, as wide as a mass of 15 mm
+    findings = found([changed(one, instances=piece), two], tmp_path)
+    assert ("specks" in findings) == bool(specks)

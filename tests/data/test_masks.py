@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from massmatch.data import DataError, DataWarning
-from massmatch.data.masks import merged, to_instances, without_specks
+from massmatch.data.masks import merged, speck_limit, to_instances, without_specks
 
 
 def two(top=1, kind=np.uint8):
@@ -76,6 +76,13 @@ def test_several_masks_of_an_image_count_on():
     labels = merged([to_instances(first, "a"), second])
     assert labels.max() == 3
     assert labels[0, 0] == 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "limit"), [((256, 256), 10), ((128, 128), 2), ((64, 64), 1), ((8, 8), 1), ((3328, 2560), 1300)]
+)
+def test_what_is_a_speck_follows_from_the_size_of_the_image(shape, limit):
+    assert speck_limit(shape) == limit
 
 
 def test_specks_are_dropped_by_their_area():

@@ -237,7 +237,7 @@ def test_what_is_not_known_is_refused(wrong):
 def test_specks_beside_a_mass_are_told_and_dropped_when_it_is_asked_for():
     spoilt = sample()
     spoilt.instances[20, 20:23] = 1
-    with pytest.warns(DataWarning, match=r"a: the mask has pieces of 3 pixels .*--min-mass 10 drops them"):
+    with pytest.warns(DataWarning, match=r"a: the mask has pieces of 3 pixels .*--min-mass 5 drops them"):
         kept, _ = preprocess(spoilt, Preprocessing(size="native"))
     assert kept.mask[20, 20]
     with pytest.warns(DataWarning, match=r"a: pieces of 3 pixels of the mask are dropped \(--min-mass\)"):

@@ -285,3 +285,39 @@ def test_repr_makes_the_same_loss_again_with_every_option_changed(name):
         values.append(each(p, truth, facts=each.facts(truth, density=[1, 2, 3, 4] * 2)))
     assert values[0].shape == (8, 1)
     assert torch.equal(*values)
+
+
+def odd_tensors():
+    y = torch.zeros(2, 1, 8, 8)
+    return {
+        "sparse": (y.to_sparse(), r"of the layout torch.sparse_coo: {}.to_dense\(\)"),
+        "mkldnn": (y.to_mkldnn(), r"of the layout torch._mkldnn: {}.to_dense\(\)"),
+        "meta": (y.to("meta"), "on the meta device, which keeps shapes alone"),
+        "quantised": (
+            torch.quantize_per_tensor(y, 1.0, 0, torch.quint8),
+            r"quantised \(torch.quint8\): {}.dequantize\(\)",
+        ),
+        "nested": (torch.nested.nested_tensor([y[0], y[1]]), r"nested: {}.to_padded_tensor\(0\)"),
+        "complex": (y.to(torch.complex64), "of torch.complex64: {}.real"),
+        "uint16": (y.to(torch.uint16), r"of torch.uint16: {}.float\(\)"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["sparse", "mkldnn", "meta", "quantised", "nested", "complex", "uint16"])
+@pytest.mark.parametrize("name", ["logits", "target", "mask", "instances", "sample_weight"])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_tensors_that_hold_no_plain_numbers_are_named_with_the_way_out(name, kind):
+    tensor, said = odd_tensors()[kind]
+    y = torch.zeros(2, 1, 8, 8)
+    given = {
+        "logits": y,
+        "target": y,
+        name: tensor[:, 0, 0, 0] if name == "sample_weight" and kind == "uint16" else tensor,
+    }
+    said = said.format(name) if (name, kind) != ("logits", "uint16") else "must be floating point numbers"
+    with pytest.raises(TypeError, match=rf"^{name} .*{said}"):
+        make_loss("soft-sm")(**given)
+    if name == "target":
+        with pytest.raises(TypeError, match=rf"^target .*{said}"):
+            make_loss("soft-sm").facts(tensor)

@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 
 from conftest import tiny
+from massmatch.machine import cores
 from massmatch.runs.failure import Outcome
 from massmatch.runs.folder import FAILED, RunFolder
 from massmatch.runs.lock import holder, locked
 from massmatch.sweeps.engines import process as launch
 from massmatch.sweeps.engines import worker
-from massmatch.sweeps.engines.local import Local, cores
+from massmatch.sweeps.engines.local import Local
 from massmatch.sweeps.job import Job
 from massmatch.sweeps.tables import Planned
 from massmatch.training import run as fit

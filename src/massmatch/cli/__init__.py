@@ -18,12 +18,14 @@ from massmatch.cli.losses import losses
 from massmatch.cli.models import models
 from massmatch.cli.nnunet import nnunet
 from massmatch.cli.predict import predict
+from massmatch.cli.program import Program
 from massmatch.cli.report import report
 from massmatch.cli.screen import DEBUG, screen
 from massmatch.cli.sweep import ManyValues, status, sweep
 from massmatch.cli.train import train
 
 app = typer.Typer(
+    cls=Program,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

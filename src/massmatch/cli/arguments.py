@@ -8,6 +8,7 @@ import typer
 
 from massmatch.cli.screen import told
 from massmatch.errors import UsageError
+from massmatch.machine import require_processes
 
 Given = TypeVar("Given", Path, list[Path], Path | None)
 
@@ -28,12 +29,23 @@ def present(what: str) -> Callable[[Given], Given]:
     return checked
 
 
+def few_enough(workers: int | None) -> int | None:
+    """A callback for a number of processes: more than this machine can bear are refused before anything is loaded."""
+    with told():
+        if workers is not None:
+            require_processes("--workers", workers, least=0)
+    return workers
+
+
 CohortArgument = Annotated[
     Path,
     typer.Argument(help="A prepared cohort, or a folder with images/ and masks/.", callback=present("folder")),
 ]
 Runs = Annotated[Path, typer.Option("--out", help="Where the folders of runs are.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that load images for each device. Changes no result.")]
+Workers = Annotated[
+    int,
+    typer.Option(min=0, help="Processes that load images for each device. Changes no result.", callback=few_enough),
+]
 Track = Annotated[
     list[str] | None, typer.Option(help="tensorboard or mlflow, besides history.csv; may be given twice.")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from massmatch.cli.arguments import CohortArgument, present
+from massmatch.cli.arguments import CohortArgument, few_enough, present
 from massmatch.cli.options import given, options_of
 from massmatch.cli.screen import DATA, counting, errors, screen, told
 from massmatch.data.preprocessing.options import PreprocessingOptions
@@ -22,7 +22,9 @@ def prepare(
     reader: Annotated[str, typer.Argument(help="inbreast, cbis-ddsm, folder, nnunet or monai (docs/data.md).")],
     source: Annotated[Path, typer.Argument(help="The dataset as it was released.", callback=present("file or folder"))],
     out: Annotated[Path, typer.Argument(help="The cohort's folder.")],
-    workers: Annotated[int | None, typer.Option(help="Processes; by default one per core.", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; by default one per core.", min=1, callback=few_enough)
+    ] = None,
     on_error: Annotated[
         Literal["stop", "skip"], typer.Option(help="skip: leave faulty images out, exit with 3.")
     ] = "stop",

@@ -24,7 +24,7 @@ def report(
         str | None, typer.Option(help="The loss that all are compared with; by default hybrid, or a plain one.")
     ] = None,
     pictures: Annotated[int, typer.Option(min=0, help="Images of each kind: best, median, worst, ...")] = 2,
-    draws: Annotated[int, typer.Option(min=100, help="Of the bootstrap over patients.")] = 10_000,
+    draws: Annotated[int, typer.Option(min=100, max=1_000_000, help="Of the bootstrap over patients.")] = 10_000,
 ) -> None:
     """Write a page about runs, with statistics, charts and contours, and its tables as Markdown, LaTeX and CSV."""
     with told():

@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from massmatch.data.cohort import Cohort
-from massmatch.data.folds import split
+from massmatch.data.folds import require_folds, split
 from massmatch.data.readers.nnunet import KNOWN, PATIENTS
 from massmatch.errors import UsageError
 
@@ -28,8 +28,9 @@ def export_nnunet(cohort: Cohort, out: Path, *, folds: int = 5, seed: int = 0) -
     Masks hold 0 and 1. `patients.csv` keeps ids, patients and facts; `splits_final.json` has `folds` folds by patient,
     to be copied into nnUNet_preprocessed/DatasetXXX_Name after planning.
 
-    Raises ValueError for a folder that nnU-Net would not find, FileExistsError for one that is not empty.
+    Raises UsageError for a folder that nnU-Net would not find, or that is not empty, and for fewer than two folds.
     """
+    require_folds(folds, seed)
     if not NAME.fullmatch(out.name):
         raise UsageError(f"{out.name}: nnU-Net wants a folder named like Dataset101_Mass: choose such a name")
     if out.exists() and any(out.iterdir()):

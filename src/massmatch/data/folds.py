@@ -54,8 +54,7 @@ def split(
     if scheme not in SCHEMES:
         raise UsageError(f"scheme must be one of {', '.join(SCHEMES)}, but is {scheme!r}")
     folds = 1 if scheme in ("split", "official") else folds
-    if folds < 2 and scheme in ("kfold", "paper"):
-        raise UsageError(f"folds must be at least 2, but is {folds}")
+    require_folds(folds if scheme in ("kfold", "paper") else 2, seed)
     if not 0 <= fold < folds:
         raise UsageError(f"fold must be from 0 to {folds - 1} with scheme {scheme!r}, but is {fold}")
     _check(table, mass_fraction)
@@ -65,6 +64,14 @@ def split(
         if part.empty:
             raise UsageError(f"the {name} part is empty: {len(table)} images are too few for scheme {scheme!r}")
     return Split(*(part["id"].tolist() for part in parts))
+
+
+def require_folds(folds: int, seed: int) -> None:
+    """Raise UsageError for fewer than two folds, and for a seed that scikit-learn does not take."""
+    if folds < 2:
+        raise UsageError(f"folds must be at least 2, but is {folds}")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed must be from 0 to {2**32 - 1}, but is {seed}")
 
 
 def _check(table: pd.DataFrame, mass_fraction: pd.Series) -> None:

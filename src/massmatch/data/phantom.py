@@ -18,6 +18,7 @@ from massmatch.data.sample import Sample
 from massmatch.errors import UsageError
 
 DENSITY_SHARES = (0.20, 0.45, 0.26, 0.09)  # of ACR 1 to 4 in CBIS-DDSM
+MOST_PATIENTS, LARGEST = 1_000_000, 8192  # far above any use; beyond, memory ends before the images are drawn
 SEVERAL = 0.06  # share of images with mass that hold more than one (CBIS-DDSM: 5 %)
 SIDES, VIEWS = ("L", "R"), ("CC", "MLO")
 
@@ -46,6 +47,9 @@ def phantoms(patients: int, *, seed: int = 0, size: int = 256, normal_fraction: 
         if not least <= value <= most:
             bounds = f"at least {least}" if most == np.inf else f"from {least} to {most}"
             raise UsageError(f"{name} must be {bounds}, but is {value}")
+    for name, value, most in (("patients", patients, MOST_PATIENTS), ("size", size, LARGEST)):
+        if value > most:
+            raise UsageError(f"{name} must be at most {most}, but is {value}")
     for patient in range(patients):
         yield from _patient(patient, seed, size, normal_fraction)
 

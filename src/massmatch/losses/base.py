@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from .call import CheckedLoss, Facts, check_axes, check_instances, check_truth
+from .call import CheckedLoss, Facts, check_instances, check_truth, require_plain
 from .checks import accepts, article, require_tensor
 from .facts import signed
 
@@ -44,7 +44,7 @@ class ImageLoss(CheckedLoss):
             ValueError: a target that `forward` would refuse too, or what this loss needs and does not find.
         """
         require_tensor("target", target)
-        check_axes("target", target)
+        require_plain(target, batch=True, target=target)
         check_truth(target)
         if instances is not None:
             check_instances(instances, target)

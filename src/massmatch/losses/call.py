@@ -18,18 +18,23 @@ from torch.nn.modules.loss import _Loss
 from .arrays import refuse_mapped
 from .checks import (
     advice_on_axes,
+    advice_on_kind,
     advice_on_shape,
     advice_on_truth,
     article,
     ends,
+    one_by_one,
     one_of,
     require_switch,
     require_tensor,
+    require_tensors,
 )
 
 Facts = dict[str, Tensor]
 SIGNED = {"made_for": (torch.int64,), "checksum": (torch.float32, torch.float64)}  # what facts() gives
 REDUCTIONS = ("mean", "sum", "none")
+# What PyTorch itself has no smallest and largest value of, or no arithmetic at all.
+UNREAD = {torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2}
 PASSING = ("Clamp", "Slice", "Select", "View", "Unsafe", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Permute", "Expand")
 
 
@@ -86,8 +91,9 @@ class CheckedLoss(_Loss, ABC):
             A scalar, or (B, C) with reduction "none".
 
         Raises:
-            ValueError: a wrong shape, a target outside [0, 1] or NaN, facts of other options or images.
-            TypeError: something that is no tensor, logits that are no floating point numbers, `vmap` over the truth.
+            ValueError: a wrong shape or device, a target outside [0, 1] or NaN, facts of other options or images.
+            TypeError: something that is no dense tensor of numbers, logits that are no floating point numbers, `vmap`
+                over the truth.
 
         `torch.func.grad`, `jvp` and `hessian` work; `vmap` runs over logits, except with `hausdorff-dt` and `instance`.
         Checks that look at values are skipped while a graph is being compiled, and on a GPU with facts, which were
@@ -126,9 +132,9 @@ def checked(
     if not isinstance(logits, Tensor) or not isinstance(target, Tensor):
         require_tensor("logits", logits)
         require_tensor("target", target)
+    require_plain(logits, batch=True, logits=logits, target=target)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating point numbers, but are {logits.dtype}")
-    check_axes("logits", logits)
     if target.shape != logits.shape:
         raise ValueError(advice_on_shape("target", target, logits))
     valid = None
@@ -145,13 +151,28 @@ def checked(
     return logits.to(dtype), target.detach().to(dtype), None if valid is None else valid.to(dtype)
 
 
-def check_axes(name: str, value: Tensor) -> None:
-    """Raise ValueError unless `value` is (B, C, H, W) or (B, C, D, H, W).
+def require_plain(like: Tensor, *, batch: bool = False, **tensors: Tensor) -> None:
+    """Raise unless tensors hold plain numbers that lie where those of `like` do, with what to call on them.
 
-    Three axes are refused: they may be (B, H, W) images, (C, H, W) of one image, or signals (B, C, L).
+    TypeError for sparse, quantised, nested and complex ones, for those of a kind that PyTorch can hardly read, and for
+    those of the meta device, which hold no numbers; ValueError for another device, and with `batch` unless the first
+    is (B, C, H, W) or (B, C, D, H, W). Three axes are refused: they may be (B, H, W) images, (C, H, W) of one image,
+    or signals (B, C, L).
     """
-    if not 4 <= value.ndim <= 5 or value.numel() == 0:
-        raise ValueError(advice_on_axes(name, value))
+    for name, value in tensors.items():
+        if value.layout is not torch.strided or value.is_quantized or value.is_nested or value.device.type == "meta":
+            raise TypeError(f"{name} must be a dense tensor of numbers, but {advice_on_kind(name, value)}")
+        if value.is_complex() or (value.dtype in UNREAD and name != "logits"):
+            raise TypeError(
+                f"{name} must be of bool, whole or floating point numbers that PyTorch computes with, but "
+                f"is of {value.dtype}: {name}.{'real' if value.is_complex() else 'float()'}"
+            )
+        if value.device != like.device:
+            raise ValueError(
+                f"{name} is on {value.device}, but must be where the logits are: {name}.to({str(like.device)!r})"
+            )
+        if batch and value is like and (not 4 <= value.ndim <= 5 or value.numel() == 0):
+            raise ValueError(advice_on_axes(name, value))
 
 
 def check_truth(target: Tensor, logits: Tensor | None = None) -> None:
@@ -196,6 +217,7 @@ def check_prediction(logits: Tensor, from_logits: bool) -> None:
 def expanded_mask(mask: Tensor, logits: Tensor, values: bool = True) -> Tensor:
     """`mask` as bool in the shape of `logits`, or an error if it does not broadcast or holds anything but 0 and 1."""
     require_tensor("mask", mask)
+    require_plain(logits, mask=mask)
     if mask.ndim != logits.ndim or any(m not in (1, s) for m, s in zip(mask.shape, logits.shape, strict=True)):
         advice = "; one image for the whole batch is mask[None, None]" if mask.ndim == logits.ndim - 2 else ""
         advice = "; a mask without channel axis wants mask.unsqueeze(1)" if mask.ndim == logits.ndim - 1 else advice
@@ -214,6 +236,7 @@ def expanded_mask(mask: Tensor, logits: Tensor, values: bool = True) -> Tensor:
 def check_instances(instances: Tensor, like: Tensor, values: bool = True) -> None:
     """Raise unless `instances` has the shape of `like` and holds whole numbers."""
     require_tensor("instances", instances)
+    require_plain(like, instances=instances)
     if instances.shape != like.shape:
         raise ValueError(advice_on_shape("instances", instances, like))
     if not values or instances.dtype == torch.bool:
@@ -267,32 +290,6 @@ def compared(
     return None
 
 
-def one_by_one(facts: Facts, images: int) -> list[Facts]:
-    """One dict per image, from what a loader has put together, (B, ...) each. ValueError for the facts of one image.
-
-    A loss that needs no facts makes empty dicts, which a loader puts together as one.
-    """
-    require_tensors(facts, "facts")
-    found = {len(value) if value.ndim else 0 for value in facts.values()}
-    if len(found) > 1 or 0 in found:
-        raise ValueError(
-            "facts must hold (B, ...) tensors or one dict per image, but is the dict of one image: give [facts]"
-        )
-    return [{name: value[i] for name, value in facts.items()} for i in range(max(found, default=images))]
-
-
-def require_tensors(facts: Facts, name: str) -> None:
-    """Raise TypeError for anything but a dict of tensors."""
-    if not isinstance(facts, dict):
-        raise TypeError(f"{name} must be a dict of tensors, as facts() gives it, but is {article(facts)}")
-    for key, value in facts.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"{name}[{key!r}] must be a torch.Tensor, but is a {type(value).__name__}: hand over what facts() "
-                "gave, or turn it back with torch.as_tensor"
-            )
-
-
 def of_other_images(facts: Sequence[Facts], target: Tensor) -> list[int]:
     """The numbers of the images whose truth is not the one that the facts were made of."""
     made_of: list[Any] = [fact["checksum"].tolist() for fact in facts]
@@ -331,6 +328,7 @@ def reduced(loss: Tensor, sample_weight: Tensor | None, reduction: str, values: 
     if sample_weight is not None:
         allowed = (loss.shape[:1], loss.shape, (loss.shape[0], 1))
         require_tensor("sample_weight", sample_weight)
+        require_plain(sample_weight, sample_weight=sample_weight)
         if sample_weight.shape not in allowed:
             raise ValueError(
                 f"sample_weight must have the shape (B,) or (B, C), {tuple(loss.shape)} here, "

@@ -69,6 +69,43 @@ def require_tensor(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a torch.Tensor, but is {article(value)}{advice}")
 
 
+def advice_on_kind(name: str, value: Tensor) -> str:
+    """What a tensor is that is not dense, and what makes it so."""
+    if value.device.type == "meta":
+        return "is on the meta device, which keeps shapes alone: move its module or data to a real one (to_empty, cpu)"
+    if value.is_quantized:
+        return f"is quantised ({value.dtype}): {name}.dequantize()"
+    if value.is_nested:
+        return f"is nested: {name}.to_padded_tensor(0), with a mask for the padding"
+    return f"is of the layout {value.layout}: {name}.to_dense()"
+
+
+def one_by_one(facts: dict[str, Tensor], images: int) -> list[dict[str, Tensor]]:
+    """One dict per image, from what a loader has put together, (B, ...) each. ValueError for the facts of one image.
+
+    A loss that needs no facts makes empty dicts, which a loader puts together as one.
+    """
+    require_tensors(facts, "facts")
+    found = {len(value) if value.ndim else 0 for value in facts.values()}
+    if len(found) > 1 or 0 in found:
+        raise ValueError(
+            "facts must hold (B, ...) tensors or one dict per image, but is the dict of one image: give [facts]"
+        )
+    return [{name: value[i] for name, value in facts.items()} for i in range(max(found, default=images))]
+
+
+def require_tensors(facts: dict[str, Tensor], name: str) -> None:
+    """Raise TypeError for anything but a dict of tensors."""
+    if not isinstance(facts, dict):
+        raise TypeError(f"{name} must be a dict of tensors, as facts() gives it, but is {article(facts)}")
+    for key, value in facts.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name}[{key!r}] must be a torch.Tensor, but is a {type(value).__name__}: hand over what facts() "
+                "gave, or turn it back with torch.as_tensor"
+            )
+
+
 def article(value: object) -> str:
     """The type of a value as a sentence has it: "None", "a list", "an int"."""
     name = type(value).__name__

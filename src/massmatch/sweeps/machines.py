@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from massmatch.errors import UsageError
+from massmatch.machine import cores, require_processes
 from massmatch.sweeps.engines.drive import Engine
-from massmatch.sweeps.engines.local import Local, cores, visible_gpus
+from massmatch.sweeps.engines.local import Local, visible_gpus
 
 
 class Machines(NamedTuple):
@@ -23,6 +25,14 @@ class Machines(NamedTuple):
     address: str = "auto"
     cpus: int = 1
     gpus: float = 0
+
+    def check(self, workers: int = 0) -> None:
+        """Raise UsageError for more processes than this machine can bear, with `workers` for each run."""
+        if self.engine == "local":
+            require_processes("--jobs", self.jobs)
+            require_processes("--workers of all --jobs", workers * self.jobs, least=0)
+        if not 0 <= self.gpus < float("inf"):
+            raise UsageError(f"--gpus-per-run: must be a finite number of at least 0, but is {self.gpus}")
 
     @property
     def threads(self) -> int:

@@ -102,6 +102,7 @@ class Sweep:
         cls, cohort: Cohort, plan: Plan, out: Path, machines: Machines, options: dict[str, Any] | None = None
     ) -> "Sweep":
         """The sweep of a plan on a cohort. Writes nothing; raises UsageError or DataError for what cannot be."""
+        machines.check((options or {}).get("workers", 0))
         systems, left_out = systems_of(plan, cohort)
         planned = runs_of(plan, systems, cohort, machines.threads)
         states = statuses(out, planned)

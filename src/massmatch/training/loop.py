@@ -58,10 +58,17 @@ class Job(NamedTuple):
 
 
 def seeded_model(experiment: Experiment) -> nn.Module:
-    """A new network, whose first weights follow from the seed alone."""
+    """A new network, whose first weights follow from the seed alone. RunError where it does not fit into memory."""
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
-        return make_model(experiment.model, experiment.width)
+        try:
+            return make_model(experiment.model, experiment.width)
+        except RuntimeError as error:  # PyTorch has no kind of its own for it
+            if "can't allocate memory" not in str(error):
+                raise
+            raise RunError(
+                f"{experiment.model} of width {experiment.width} does not fit into memory: take a smaller --width"
+            ) from None
 
 
 def train(fabric: "Fabric", job: Job, watch: Watch, stop: Stop) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from massmatch.data import Cohort, Split
 from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import make_loss
+from massmatch.machine import require_processes
 from massmatch.runs.atomic import need_space, remove_leftovers
 from massmatch.runs.experiment import Experiment, own_code, parts_of
 from massmatch.runs.failure import failures_written
@@ -86,6 +87,7 @@ def run(
     check(experiment, cohort, speed)
     check_trackers(track)
     processes.check(experiment.batch_size, device)
+    require_processes("--workers of all --devices", workers * devices, least=0)
     parts = parts_of(experiment, cohort, fold)
     with prepared(out) if processes.leads else awaited(out):
         model = seeded_model(experiment)

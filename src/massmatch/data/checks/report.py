@@ -18,8 +18,8 @@ from massmatch.data.checks.appearance import Look, look
 from massmatch.data.checks.counts import counted
 from massmatch.data.cohort import Cohort
 from massmatch.data.errors import DataError
-from massmatch.data.folds import SCHEMES, split
-from massmatch.data.masks import SPECK
+from massmatch.data.folds import SCHEMES, require_folds, split
+from massmatch.data.masks import speck_limit
 
 SEVERITIES = ("error", "warning", "note")
 ALIKE = 0.998  # correlation of thumbnails; the most alike of 1231 real images of other women reach 0.992
@@ -55,7 +55,11 @@ class Report:
 
 
 def check(cohort: Cohort, *, folds: int = 5, seed: int = 0, tick: Callable[[], None] = lambda: None) -> Report:
-    """Look at every image of a cohort, and at what its table says. `tick` is called after each image."""
+    """Look at every image of a cohort, and at what its table says. `tick` is called after each image.
+
+    Raises UsageError for fewer than two folds.
+    """
+    require_folds(folds, seed)
     looks, unreadable = [], {}
     for id in cohort.ids:
         try:
@@ -101,8 +105,10 @@ def _masks(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
         yield Finding("no-mass", "error", "no mask holds a mass: nothing can be learned", none)
     else:
         yield Finding("without-mass", "note", "images without a mass", none)
-    text = f"masks with a piece of fewer than {SPECK} pixels: slips of the hand? They size the grid of the SM loss"
-    yield _if("specks", "warning", text, looks, lambda x: any(area < SPECK for area in x.pieces))
+    limits = sorted({speck_limit(x.shape) for x in looks})
+    pixels = " to ".join(map(str, [*limits[:1], *limits[1:][-1:]]))
+    text = f"masks with a piece of fewer than {pixels} pixels: slips of the hand? They size the grid of the SM loss"
+    yield _if("specks", "warning", text, looks, lambda x: any(area < speck_limit(x.shape) for area in x.pieces))
     text = "a mass lies for the most part on air: another image's mask, or a flipped one?"
     yield _if("off-breast", "warning", text, looks, lambda x: any(share > OFF for share in x.off_breast))
     text = "masses cover more than half of the image: an inverted mask?"

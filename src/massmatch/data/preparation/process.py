@@ -6,7 +6,6 @@ of the files written. The same command goes on from there; what does not match i
 
 import hashlib
 import json
-import os
 import shutil
 import signal
 import time
@@ -37,6 +36,7 @@ from massmatch.data.preprocessing.frame import Frame, Preprocessing, preprocess
 from massmatch.data.readers.listing import NAMED, Item, Listing
 from massmatch.data.sample import Sample
 from massmatch.errors import RunError, UsageError
+from massmatch.machine import cores, require_processes
 
 FORMAT = 1  # to be raised when the same options come to give other pixels
 DONE = "done"
@@ -77,6 +77,8 @@ def prepare_listing(
     """
     if on_error not in ("stop", "skip"):
         raise UsageError(f"on_error must be stop or skip, but is {on_error!r}")
+    if workers is not None:
+        require_processes("--workers", workers)
     out, items = Path(out), listing.items
     _check_ids(items)
     if listing.faults and on_error == "stop":
@@ -110,11 +112,6 @@ def prepare_listing(
         told = {"left_out": listing.left_out, "skipped": result.skipped, "remarks": listing.remarks}
         finish(part, out, rows, {**facts, **told, "warnings": result.told})
     return result
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_ids(items: list[Item]) -> None:
@@ -226,11 +223,12 @@ def _sum(path: Path) -> str:
 
 def _all_done(jobs: Iterator[Job], count: int, workers: int) -> Iterator[dict[str, Any]]:
     """What became of each job, in their order, so that the first fault named is the first of the listing."""
-    if min(workers, count) <= 1:
+    workers = min(workers, count)
+    if workers <= 1:
         yield from (job.run() for job in jobs)
         return
     # spawn: a forked child would inherit threads that hold locks
-    pool = ProcessPoolExecutor(min(workers, count), get_context("spawn"), initializer=_worker)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_worker)
     try:
         waiting = deque(pool.submit(Job.run, job) for job in islice(jobs, workers * AHEAD))
         while waiting:

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from massmatch.data.errors import DataWarning
-from massmatch.data.masks import SPECK, without_specks
+from massmatch.data.masks import speck_limit, without_specks
 from massmatch.data.preprocessing.breast import breast_range, breast_window, chest_side, pectoral
 from massmatch.data.preprocessing.options import PreprocessingOptions
 from massmatch.data.preprocessing.resize import resized, resized_labels
@@ -195,11 +195,12 @@ def _specks(sample: Sample, dropped: list[int]) -> list[str]:
     if dropped:
         left = "" if sample.instances.any() else ": no mass is left"
         return [f"pieces of {', '.join(map(str, dropped[:NAMED]))} pixels of the mask are dropped (--min-mass){left}"]
-    _, specks = without_specks(sample.instances, SPECK)
+    limit = speck_limit(sample.instances.shape)
+    _, specks = without_specks(sample.instances, limit)
     if not specks:
         return []
     sizes = ", ".join(map(str, specks[:NAMED]))
-    return [f"the mask has pieces of {sizes} pixels (slips of the hand?); --min-mass {SPECK} drops them"]
+    return [f"the mask has pieces of {sizes} pixels (slips of the hand?); --min-mass {limit} drops them"]
 
 
 def _tell(

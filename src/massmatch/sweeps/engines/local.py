@@ -15,11 +15,6 @@ from massmatch.sweeps.speeds import measured
 TICK = 0.5  # seconds between two looks
 
 
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Local:
     """So many runs at a time. On a machine with several GPUs each place has one, in turn."""
 

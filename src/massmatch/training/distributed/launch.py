@@ -17,6 +17,7 @@ import torch.multiprocessing as mp
 
 from massmatch.errors import MassmatchError, RunError, UsageError
 from massmatch.losses.own import blamed
+from massmatch.machine import require_processes
 from massmatch.runs.precision import FABRIC
 from massmatch.training.distributed.signals import Stop, StoppedError, gently
 from massmatch.training.progress import Progress, Watch
@@ -60,6 +61,8 @@ class Processes(NamedTuple):
                 f"--batch-size {batch_size} is shared by all processes, of which there are {self.total}: "
                 "take a larger batch, or fewer --devices or --nodes"
             )
+        if device.type == "cpu" and not self.started_by_others:
+            require_processes("--devices", self.devices)
         if device.type == "mps" and self.total > 1:
             raise UsageError("--devices: an Apple GPU trains alone")
         if device.type not in ("cpu", "mps") and (there := torch.accelerator.device_count()) < self.devices:
