@@ -43,9 +43,9 @@ def test_losses_and_models_are_listed():
 
 
 def test_train_evaluate_predict_compare(cohort, tmp_path):
-    trained = massmatch("train", cohort.root, "--loss", "tversky", *TINY, "--threads", 1, "--out", tmp_path / "runs")
-    assert trained.returncode == 0, trained.stderr
-    assert "DSC pooled" in trained.stdout
+    trained = asked("train", cohort.root, "--loss", "tversky", *TINY, "--threads", 1, "--out", tmp_path / "runs")
+    assert trained.exit_code == 0, trained.output
+    assert "DSC pooled" in trained.output
     (run,) = (tmp_path / "runs").glob("*/fold0")
     before = (run / "rows.csv").read_bytes()
     (run / "rows.csv").unlink()

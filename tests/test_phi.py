@@ -1,6 +1,7 @@
 """Rows 51 to 53: what names a patient stays in the header, whatever is run and whatever breaks."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -14,13 +15,29 @@ from twins import cbis_ddsm, inbreast
 SENTINELS = ("SENTINEL", "19500101")
 
 
-def massmatch(*arguments, code=0):
-    """A real process, as loud as Python can be; its whole output."""
+IN_TURN = """
+import sys
+from massmatch.cli import main
+for line in sys.argv[1].splitlines():
+    sys.argv[1:] = line.split("\t")
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    print(f"ended with {code}")
+"""
+
+
+def massmatch(*commands):
+    """Commands, each with its exit code, in a real process as loud as Python can be; all that it said."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONWARNINGS": "default"}
-    command = [sys.executable, "-X", "dev", "-m", "massmatch", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    lines = "\n".join("\t".join(map(str, arguments)) for arguments, _ in commands)
+    line = [sys.executable, "-X", "dev", "-c", IN_TURN, lines]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    said = done.stdout + done.stderr
+    assert re.findall(r"^ended with (\d+)$", done.stdout, re.M) == [str(code) for _, code in commands], said
+    return said
 
 
 def everything_in(folder):
@@ -34,18 +51,17 @@ def prepared(tmp_path_factory):
     root = tmp_path_factory.mktemp("phi")
     inbreast.write(root / "in")
     cbis_ddsm.write(root / "ddsm")
-    said = massmatch("prepare", "inbreast", root / "in", root / "out/inbreast", "--size", "64", "--crop", "breast")
-    said += massmatch("prepare", "cbis-ddsm", root / "ddsm", root / "out/cbis", "--size", "64", "--workers", 2, code=3)
-    return root, said
+    one = ("prepare", "inbreast", root / "in", root / "out/inbreast", "--size", "64", "--crop", "breast")
+    other = ("prepare", "cbis-ddsm", root / "ddsm", root / "out/cbis", "--size", "64", "--workers", 2)
+    return root, massmatch((one, 0), (other, 3))
 
 
 def test_row_51_no_name_in_any_output(prepared, trained):
     root, said = prepared
     out = root / "out"
-    for name in ("inbreast", "cbis"):
-        said += massmatch("check", out / name, code=3)  # five patients are too few for five folds
-        said += massmatch("check", out / name, "--json", code=3)
-    said += massmatch("predict", root / "in/AllDICOMs", "--run", trained, "--out", out / "predicted")
+    checks = [("check", out / name, *how) for name in ("inbreast", "cbis") for how in ((), ("--json",))]
+    predict = ("predict", root / "in/AllDICOMs", "--run", trained, "--out", out / "predicted")
+    said += massmatch(*((check, 3) for check in checks), (predict, 0))  # five patients are too few for five folds
     assert "12 of 12 images segmented" in said
     assert len(list((out / "predicted").iterdir())) == 12 * 3 + 2  # findings.csv and index.csv
     for text in (said, everything_in(out)):
@@ -57,9 +73,9 @@ def test_row_51_nor_when_things_go_wrong(tmp_path):
     broken = sorted((tmp_path / "in/AllDICOMs").iterdir())
     broken[0].write_bytes(broken[0].read_bytes()[:-3000])
     broken[1].write_bytes(broken[1].read_bytes()[:700])
-    said = massmatch("prepare", "inbreast", tmp_path / "in", tmp_path / "out", code=3)
+    prepare = ("prepare", "inbreast", tmp_path / "in", tmp_path / "out")
+    said = massmatch((prepare, 3), ((*prepare, "--on-error", "skip"), 3))
     assert "AllDICOMs/20000001" in said
-    said += massmatch("prepare", "inbreast", tmp_path / "in", tmp_path / "out", "--on-error", "skip", code=3)
     assert "skipped: AllDICOMs/20000002" in said
     assert "Traceback" not in said
     for text in (said, everything_in(tmp_path / "out")):

@@ -17,6 +17,12 @@ from massmatch.explanations.subject import from_files, read_prediction
 from massmatch.losses import make_loss
 
 
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """All is drawn, on fewer pixels."""
+    monkeypatch.setattr("massmatch.explanations.figure.SHARPNESS", 40)
+
+
 def asked(*arguments):
     result = CliRunner().invoke(app, ["explain", *map(str, arguments)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 from made_up_reports import HISTORY, write_drawn_run, write_drawn_runs
 from made_up_runs import fail, write_run
 from massmatch.cli import app
+from massmatch.reports import page
+from massmatch.reports.blocks import Section
 from massmatch.reports.page import write_report
+from massmatch.reports.summary import summary
 from massmatch.runs.collection import collect
 from massmatch.training.thresholds import THRESHOLDS
 
@@ -36,6 +39,14 @@ def small(cohort, tmp_path_factory):
 def report(runs, out, cohort=None, **options):
     write_report(out / "report.html", collect(runs), cohort, draws=DRAWS, tables_in=out / "tables", **options)
     return (out / "report.html").read_text()
+
+
+@pytest.fixture
+def summary_only(monkeypatch):
+    """Pages with no other section than the summary, for what is said there: they take a fifth of the time."""
+    monkeypatch.setattr(
+        page, "_sections", lambda of, pictured, draws: [Section("summary", "Summary", summary(of, draws))]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +175,7 @@ def test_figure_3a_sets_the_default_beside_the_option(reported):
     assert found["p_holm"].tolist() == found["p"].tolist()  # a family of one
 
 
+@pytest.mark.usefixtures("summary_only")
 def test_runs_that_computed_in_different_ways_are_named(small, tmp_path):
     shutil.copytree(small, tmp_path / "runs")
     assert "Not all runs computed" not in words(report(small, tmp_path / "same"))
@@ -178,6 +190,7 @@ def test_runs_that_computed_in_different_ways_are_named(small, tmp_path):
     assert "the same memory" not in page
 
 
+@pytest.mark.usefixtures("summary_only")
 def test_runs_whose_threshold_stands_at_an_end_of_the_search_are_named(cohort, tmp_path):
     for loss, by, threshold in (("hybrid", 1, 0.4), ("tversky", 2, 0.95), ("dice", 3, THRESHOLDS[-1])):
         folder = write_drawn_run(tmp_path / "runs", cohort, loss, by=by, threshold="validation")
@@ -187,6 +200,7 @@ def test_runs_whose_threshold_stands_at_an_end_of_the_search_are_named(cohort, t
     assert f"{said} (dice seed 0 fold 0: 0.99999231; tversky seed 0 fold 0: 0.95)" in words(page)
 
 
+@pytest.mark.usefixtures("summary_only")
 @pytest.mark.parametrize(("hybrid", "dice", "said"), [(0.35, 0.3512, True), (0.35, 0.95, False), (0.3512, 0.7, True)])
 def test_runs_that_searched_the_threshold_in_two_ranges_are_told_apart(cohort, tmp_path, hybrid, dice, said):
     for loss, by, chosen in (("hybrid", 1, hybrid), ("dice", 3, dice)):
@@ -197,6 +211,7 @@ def test_runs_that_searched_the_threshold_in_two_ranges_are_told_apart(cohort, t
     assert (f"1 run of {older} searched the threshold from 0.05 to 0.95" in page) == said
 
 
+@pytest.mark.usefixtures("summary_only")
 def test_a_fixed_threshold_stands_at_no_end(cohort, tmp_path):
     folder = write_drawn_run(tmp_path / "runs", cohort, "hybrid", threshold=0.95)
     pd.read_csv(folder / "rows.csv").assign(threshold=0.95).to_csv(folder / "rows.csv", index=False)
@@ -259,6 +274,7 @@ def test_hostile_names_stay_text(cohort, tmp_path):
     assert "<script>" not in (tmp_path / "tables/overview.md").read_text()
 
 
+@pytest.mark.usefixtures("summary_only")
 def test_runs_without_a_result_are_listed_with_their_reason(small, tmp_path):
     shutil.copytree(small, tmp_path / "runs")
     fail(tmp_path / "runs/failed/fold0", reason="out of memory on the third epoch")
@@ -308,6 +324,7 @@ def test_a_loss_that_became_nan_breaks_its_curve_and_no_more(cohort, tmp_path):
     assert all(re.fullmatch(r"[\d., ]+", points) for points in pieces)
 
 
+@pytest.mark.usefixtures("summary_only")
 def test_runs_of_another_budget_stand_apart_with_what_differs(cohort, tmp_path):
     for loss in ("hybrid", "bce"):
         write_drawn_run(tmp_path / "runs", cohort, loss)

@@ -20,6 +20,7 @@ def shown(tmp_path_factory):
         patch.setitem(DEMO_COHORT, "patients", 12)
         patch.setitem(DEMO_TRAINING, "width", 2)
         patch.setitem(DEMO_TRAINING, "epochs", 1)
+        patch.setitem(DEMO_TRAINING, "batch_size", 16)
         said = CliRunner().invoke(app, ["demo", str(out)])
     assert said.exit_code == 0, said.output
     return " ".join(said.output.split()), (out / "index.html").read_text(encoding="utf-8")

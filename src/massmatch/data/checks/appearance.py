@@ -44,7 +44,8 @@ def look(sample: Sample) -> Look:
     boxes = [(n, box) for n, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
     components, count = ndimage.label(labels > 0, np.ones((3, 3)))
     even = image.min() == image.max()
-    air = np.zeros(image.shape, bool) if even else _air(image)
+    found = breast(image)
+    air = np.zeros(image.shape, bool) if even else _air(image, found)
     masses = [labels[box] == n for n, box in boxes]
     return Look(
         id=sample.id,
@@ -55,7 +56,7 @@ def look(sample: Sample) -> Look:
         thumb=thumbnail(image),
         even=bool(even),
         inverted=not even and looks_inverted(image),
-        chest=chest_side(image),
+        chest=chest_side(image, found),
         bright_edge=not even and bright_edge(image),
         saturated=0.0 if even else float((image[~air] >= image.max() * TOP).mean()) if not air.all() else 0.0,
         areas=[int(mass.sum()) for mass in masses],
@@ -65,9 +66,8 @@ def look(sample: Sample) -> Look:
     )
 
 
-def _air(image: np.ndarray) -> NDArray[np.bool_]:
-    """(H, W) bool: everything but the breast; nothing where no breast was found."""
-    found = breast(image)
+def _air(image: np.ndarray, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) bool: everything but the breast found; nothing where no breast was."""
     if not found.any():
         return np.zeros(image.shape, bool)
     rows, cols = (np.arange(side) * small // side for side, small in zip(image.shape, found.shape, strict=True))

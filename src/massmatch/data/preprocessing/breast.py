@@ -70,12 +70,13 @@ def breast_window(image: np.ndarray) -> tuple[int, int, int, int] | None:
     return top, left, bottom - top, right - left
 
 
-def chest_side(image: np.ndarray) -> str:
+def chest_side(image: np.ndarray, found: NDArray[np.bool_] | None = None) -> str:
     """On which side, "left" or "right", an (H, W) image shows the chest wall: that of the brighter outer third.
 
-    Only the breast's own grey counts, so that a bright label in the air does not turn the answer round.
+    Only the breast's own grey counts, so that a bright label in the air does not turn the answer round. `found`: what
+    `breast` found in the image, where that is known.
     """
-    small, found = coarse(image), breast(image)
+    small, found = coarse(image), breast(image) if found is None else found
     small = small * found if found.any() else small
     third = max(1, small.shape[1] // 3)
     return "left" if small[:, :third].mean() >= small[:, -third:].mean() else "right"
