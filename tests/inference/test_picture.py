@@ -9,12 +9,12 @@ from massmatch.inference.findings import Prediction
 from massmatch.inference.picture import BLUE, ORANGE, contour_picture, displayed
 
 
-def drawn(image, boxes, spacing=(0.07, 0.07), side="L"):
+def drawn(image, boxes, spacing=(0.07, 0.07), side="L", threshold=0.5):
     probability = np.zeros(image.shape, np.float32)
     for box in boxes:
         probability[box] = 0.9
     return contour_picture(
-        Prediction("a", Mammogram(image, spacing, "x", side, None, "CC", "", "1", "1"), probability, 0.5)
+        Prediction("a", Mammogram(image, spacing, "x", side, None, "CC", "", "1", "1"), probability, threshold)
     )
 
 
@@ -36,6 +36,12 @@ def test_lines_show_where_the_picture_is_shown_small(rows, cols):
     inside = line[(rows // 2 + rows // 60) * scale : (rows // 2 + rows // 30) * scale]
     across = inside[:, (cols // 4 + cols // 60) * scale : (cols // 4 + cols // 30) * scale]
     assert not across.any()  # the mass itself is not painted over
+
+
+def test_thresholds_near_0_and_1_are_told_apart_in_the_legend():
+    image = mammogram(600, 500)
+    for one, other in ((7.6e-6, 0.001), (0.9999, 0.9999924)):
+        assert drawn(image, [], threshold=one).tobytes() != drawn(image, [], threshold=other).tobytes()
 
 
 def test_a_hot_pixel_does_not_make_the_picture_black():

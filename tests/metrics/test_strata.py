@@ -62,3 +62,8 @@ def test_every_stratum_has_its_own_summary():
     assert lines["missed"].to_dict() == {"CC": 0, "MLO": 1, "no mass": 0}
     assert lines.loc["no mass", "fp_area_px"] == 100
     assert lines["n"].sum() == 3
+
+
+def test_quartiles_that_are_alike_in_three_digits_have_names_of_their_own():
+    labels = by_size(rows([0.1, 0.1 + 1e-6, 0.1 + 2e-6, 0.1 + 3e-6]))
+    assert labels.value_counts(sort=False).tolist() == [1, 1, 1, 1]

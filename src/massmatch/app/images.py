@@ -37,7 +37,7 @@ def shown(cohort: Cohort | None, reading: Reading, number: int) -> dict[str, Any
     masses = "1 true mass" if count == 1 else f"{count} true masses"
     about = (
         f"{sample.id} at {SIDE} x {SIDE}: {masses}{small}, and where the network sees a "
-        f"probability above {threshold:.4g}"
+        f"probability above {threshold:.7g}"
     )
     return {
         "title": ". ".join([about, *said]),

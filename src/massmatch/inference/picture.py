@@ -69,7 +69,7 @@ def _legend(of: Prediction, width: int, longer: int, scale: int) -> Image.Image:
     known = " ".join(part for part in (of.image.side, of.image.view) if part) or "side and view not known"
     lines = [
         (known, GREY),
-        (f"masses predicted at probability > {of.threshold:.2f}: {len(of.findings) - outside}", BLUE),
+        (f"masses predicted at probability > {of.threshold:.7g}: {len(of.findings) - outside}", BLUE),
         *([(f"of the same, outside the breast: {outside}", ORANGE)] if outside else []),
         *([(f"smaller than {of.least_area}, left out: {of.left_out}", GREY)] if of.left_out else []),
         (USE, GREY),

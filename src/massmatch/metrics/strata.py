@@ -29,7 +29,8 @@ def by_size(rows: pd.DataFrame, edges: Sequence[float] | None = None) -> pd.Seri
     edges = size_edges(rows) if edges is None else list(edges)
     if any(low >= high for low, high in pairwise(edges)):
         raise ValueError(f"edges must rise, but are {edges}")
-    limits = [f"{100 * edge:.3g} %" for edge in edges]
+    digits = next(n for n in range(3, 18) if len({f"{100 * edge:.{n}g}" for edge in edges}) == len(edges))
+    limits = [f"{100 * edge:.{digits}g} %" for edge in edges]
     names = ["any size"]
     if limits:
         middle = [f"{low} to {high}" for low, high in pairwise(limits)]

@@ -108,7 +108,12 @@ def _ranks(of: Subject) -> Sequence[Block]:
         return [Words(f"No ranks: {error}.")]
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
     numbers = pd.DataFrame({"system": list(found.mean_ranks), "rank": list(found.mean_ranks.values())})
-    left = f" {found.left_out} images that not all losses tested are left out." if found.left_out else ""
+    left = (
+        f" {found.left_out} of {len(of.rows)} results (an image counts once per loss and run) are left out, since the "
+        "image holds no mass or was not tested by all losses."
+        if found.left_out
+        else ""
+    )
     return [
         Chart(
             "Critical-difference diagram.",

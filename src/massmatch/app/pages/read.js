@@ -67,7 +67,7 @@ async function open(entry) {
 function setThreshold(probability) {
   current.threshold = probability;
   find("threshold").value = toLogit(Math.min(Math.max(probability, 1e-6), 1 - 1e-6));
-  find("probability").textContent = probability.toPrecision(3);
+  find("probability").textContent = Number(probability.toPrecision(7));
   for (const link of find("keep").children) link.href = `/api/images/${current.image.id}/files/${link.dataset.kind}?threshold=${probability}`;
   for (const link of find("keep").children) link.hidden = ["seg", "sr"].includes(link.dataset.kind) && !current.image.dicom;
   ask();
