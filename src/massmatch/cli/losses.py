@@ -29,6 +29,8 @@ def list_all(
 ) -> None:
     """List the losses with what each is, and its options with their defaults."""
     if context.invoked_subcommand is not None:
+        if markdown:
+            raise typer.BadParameter("belongs to the list, not to one of it: leave it out", param_hint="--markdown")
         return
     from massmatch.losses import LOSSES, text_of
 

@@ -16,6 +16,8 @@ def list_all(
 ) -> None:
     """List the networks with what each is, its published width, and its parameters at that width."""
     if context.invoked_subcommand is not None:
+        if markdown:
+            raise typer.BadParameter("belongs to the list, not to one of it: leave it out", param_hint="--markdown")
         return
     from rich.table import Table
 

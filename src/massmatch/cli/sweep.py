@@ -107,8 +107,12 @@ def sweep(
         from massmatch.sweeps.sweep import Sweep
 
         if figure == "1":
+            asked_besides = given(ctx, {name: None for name in ctx.params if name not in ("figure", "out", "cohort")})
+            refuse(asked_besides, "--figure 1 is measured without cohort, training and runs")
             figures.show_figure_1(out)
             return
+        of_ray = {"address": address, "cpus_per_run": cpus_per_run, "gpus_per_run": gpus_per_run}
+        refuse(given(ctx, of_ray if engine == "local" else {"jobs": jobs}), f"--engine {engine} has no such choice")
         if figure in figures.ELSEWHERE:
             raise UsageError(figures.ELSEWHERE[figure])
         chosen = {"table": table, "figure": figure, "losses": losses, "models": models, "folds": folds, "seeds": seeds}
@@ -124,6 +128,12 @@ def sweep(
         sys.exit(RUNS_FAILED)
 
 
+def refuse(options: dict[str, Any], why: str) -> None:
+    """Raise UsageError for the first of these options, which stands on the command line and changes nothing."""
+    for name in options:
+        raise UsageError(f"--{name.replace('_', '-')}: {why}: leave it out")
+
+
 def status(
     runs: Annotated[Path, typer.Argument(help="A folder of runs.", callback=present("folder"))] = Path("runs"),
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds, on a terminal.")] = False,
@@ -133,4 +143,6 @@ def status(
     with told():
         from massmatch.cli import sweeping
 
+        if watch and as_json:
+            raise UsageError("--watch: --json is printed once: give one of them")
         sweeping.status(runs, watch=watch, as_json=as_json)

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from massmatch.data.dicom_pixels import grey_pixels, photometric
 from massmatch.data.errors import DataError
 from massmatch.data.images import MAX_PIXELS
 from massmatch.data.table import GAPS
+from massmatch.errors import UsageError
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
     from pydicom.dataset import Dataset
@@ -133,6 +134,12 @@ def read_header(root: Path, path: str, *, pixels: bool = True) -> "Dataset":
             except Exception:
                 del header[tag]
         return header
+
+
+def refuse_modality_without_dicom(modality: str, files: Iterable[str]) -> None:
+    """Raise UsageError for another modality than MG where no file is DICOM, so that nothing names one."""
+    if modality != "MG" and not any(file.lower().endswith((".dcm", ".dicom")) for file in files):
+        raise UsageError("--modality: is what DICOM files name, but none of the images is DICOM: leave it out")
 
 
 def is_dicom(path: Path) -> bool:

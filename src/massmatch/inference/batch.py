@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from PIL import Image
 from torch import nn
 
+from massmatch.data.dicom import is_dicom
 from massmatch.data.errors import DataError
 from massmatch.errors import UsageError
 from massmatch.inference.dicom.files import objects
@@ -139,8 +140,16 @@ def predict(
     given = [images] if isinstance(images, (str, Path)) else images
     out = Path(out)
     files = image_files([Path(one) for one in given], out=out)
+    _refuse_without_dicom(files, {"--modality": modality != "MG", "--keep-names": keep_names, "--dicom": dicom})
     options = Options(keep_names, allow_for_processing, modality, probabilities, dicom, nrrd, least)
     return _predict_all(model, facts, files, out, options, watch)
+
+
+def _refuse_without_dicom(files: Sequence[ImageFile], given: dict[str, bool]) -> None:
+    """Raise UsageError for an option that is about DICOM where no file is."""
+    asked = [option for option, is_given in given.items() if is_given]
+    if asked and not any(is_dicom(file.path) for file in files if file.path.is_file()):
+        raise UsageError(f"{asked[0]}: is about DICOM, but none of the {len(files)} images is: leave it out")
 
 
 def _predict_all(

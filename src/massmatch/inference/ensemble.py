@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from massmatch.errors import UsageError
 from massmatch.inference.algorithm import Algorithm
-from massmatch.inference.network import SIDES, load_network
+from massmatch.inference.network import SIDES, load_network, refuse_unused
 
 ALIKE = ("normalise", "preprocessing", "orientation", "size")  # what networks must share to see the same image
 
@@ -68,9 +68,11 @@ def mean_logit(logits: Sequence[Tensor]) -> Tensor:
 def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
     """The networks of runs or weights files as one, and its facts: the threshold is the mean of theirs.
 
-    Raises UsageError where they do not see images alike (size, preparation, chest wall), and as `load_network` does.
+    Raises UsageError where they do not see images alike (size, preparation, chest wall), for a network in `own` that
+    none of them is of, and as `load_network` does.
     """
     loaded = [load_network(path, own) for path in paths]
+    refuse_unused(own, [facts["model"] for _, facts in loaded])
     (_, first), *others = loaded
     for path, (_, facts) in zip(paths[1:], others, strict=True):
         for name in ALIKE:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from massmatch.data import Cohort, open_cohort
 from massmatch.errors import UsageError
-from massmatch.inference.network import load_network, settle_orientation
+from massmatch.inference.ensemble import load_ensemble
+from massmatch.inference.network import refuse_unused, settle_orientation
 from massmatch.runs.folder import EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, RunFolder
 from massmatch.training.evaluate import evaluate, evaluate_native, evaluate_run, evaluate_run_native, write_rows
 from massmatch.training.progress import Progress, Watch
@@ -53,6 +54,7 @@ def evaluate_weights(
     opened = open_cohort(cohort or RunFolder(path).cohort())
     if out is not None:
         return _evaluate_all(path, opened, out, native=native, own=own, watch=watch)
+    refuse_unused(own, [RunFolder(path).experiment()["model"]])
     if native:
         return Evaluation(path / NATIVE_ROWS, evaluate_run_native(path, opened, watch))
     return Evaluation(path / ROWS, evaluate_run(path, opened, watch))
@@ -62,7 +64,7 @@ def _evaluate_all(
     path: Path, cohort: Cohort, out: Path, *, native: bool, own: Collection[str], watch: Watch
 ) -> Evaluation:
     """Every image of a cohort, turned as the network has learnt it."""
-    model, facts = load_network(path, own)
+    model, facts = load_ensemble([path], own)
     facts = settle_orientation(facts)
     threshold, way, tick = facts["threshold"], facts["orientation"], _ticking(watch, len(cohort))
     if native:

@@ -12,8 +12,9 @@ from massmatch.data.errors import DataWarning
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.preprocessing.resize import resized
-from massmatch.errors import UsageError
+from massmatch.errors import UsageError, refusals_as_usage
 from massmatch.inference.algorithm import Algorithm, WeightsFile
+from massmatch.losses import in_one_spelling
 from massmatch.runs.folder import WEIGHTS, RunFolder
 from massmatch.runs.weights import load_weights
 from massmatch.training.evaluate import predicted
@@ -36,6 +37,18 @@ def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module
     file, name = (path, path.name) if run is None else (run / WEIGHTS, f"{run.path.parent.name}/{run.path.name}")
     model, facts = load_weights(file, own)
     return model, {**facts, "algorithm": Algorithm((WeightsFile.of(file, name, facts),))}
+
+
+def refuse_unused(own: Collection[str], models: Collection[str]) -> None:
+    """Raise UsageError for a network of one's own that was named although none of these models is it."""
+    known = set(map(in_one_spelling, models))
+    for name in own:
+        with refusals_as_usage():
+            spelt = in_one_spelling(name)
+        if spelt not in known:
+            raise UsageError(
+                f"--own-network: {name} is not what these weights are of ({', '.join(models)}): leave it out"
+            )
 
 
 def settle_orientation(facts: dict[str, Any], chest_wall: str | None = None) -> dict[str, Any]:

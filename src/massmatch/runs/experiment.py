@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -91,10 +92,19 @@ def experiment_on(cohort: Cohort, **options: Any) -> Experiment:
     if unknown := sorted(options.keys() - TrainingOptions.__annotations__.keys()):
         near = get_close_matches(unknown[0], TrainingOptions.__annotations__, 1, cutoff=0.0)[0]
         raise UsageError(f"unknown option {unknown[0]!r}; did you mean {near!r}?")
+    refuse_unused_folds(options)
     with refusals_as_usage():
         make_loss(options.get("loss", TrainingOptions.loss))
         make_model(options.get("model", TrainingOptions.model), 1)
         return Experiment(cohort=cohort.name, fingerprint=cohort.fingerprint, **options)
+
+
+def refuse_unused_folds(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for a number of folds beside a scheme that divides the patients once."""
+    if "folds" in options and (scheme := options.get("scheme")) in ("split", "official"):
+        raise UsageError(
+            f"folds: scheme {scheme} divides the patients once, so that a number of folds says nothing: leave it out"
+        )
 
 
 def own_code(loss: str, model: str) -> str | None:

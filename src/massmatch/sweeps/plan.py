@@ -24,7 +24,7 @@ from massmatch.data import Cohort
 from massmatch.errors import UsageError, refusals_as_usage
 from massmatch.losses import in_one_spelling, make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
-from massmatch.runs.experiment import Experiment, make_model, parts_of
+from massmatch.runs.experiment import Experiment, make_model, parts_of, refuse_unused_folds
 from massmatch.runs.recipes import Recipe, with_recipe
 from massmatch.sweeps.protocols import PROTOCOLS, cell_remark, contradiction, protocol_remarks, to_the_letter
 from massmatch.sweeps.tables import FIGURES, TABLES, Planned, System, every_fold, planned
@@ -86,6 +86,7 @@ def checked(content: dict[str, Any], source: str = COMMAND_LINE) -> Plan:
         where = _at(source, "recipe")
         raise UsageError(f"{where}: is {plan.recipe!r}, but protocol {plan.protocol} says how to train; leave out one")
     plan = _in_recipe(plan)
+    refuse_unused_folds(plan.training)
     if plan.protocol:
         plan = plan.model_copy(update={"training": _as_in_protocol(plan.protocol, plan.training, within)})
     if plan.models and plan.table == 2:

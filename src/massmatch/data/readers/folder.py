@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from massmatch.data.cohort import COLUMNS
-from massmatch.data.dicom import NAMELESS, is_nameless, names_patient, patient_key, read_dicom, read_header
+from massmatch.data.dicom import (
+    NAMELESS,
+    is_nameless,
+    names_patient,
+    patient_key,
+    read_dicom,
+    read_header,
+    refuse_modality_without_dicom,
+)
 from massmatch.data.errors import DataError
 from massmatch.data.images import IMAGE_ENDINGS, misfit, read_grey, read_labels
 from massmatch.data.masks import merged, to_instances
@@ -72,6 +80,7 @@ def folder(
             f"{source.name}: must hold images and masks ({', '.join((*IMAGE_ENDINGS, *DICOM))}), but holds none"
             f"{_endings(left_out)}: see docs/data.md"
         )
+    refuse_modality_without_dicom(modality, map(str, images.values()))
     table = _table(source, images)
     items, nameless = [], list[str]()
     for id, path in sorted(images.items()):

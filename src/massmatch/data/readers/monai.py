@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from massmatch.data.dicom import NAMELESS, is_nameless, patient_key, read_header
+from massmatch.data.dicom import NAMELESS, is_nameless, patient_key, read_header, refuse_modality_without_dicom
 from massmatch.data.errors import DataError
 from massmatch.data.masks import to_instances
 from massmatch.data.open import licence_of
@@ -63,6 +63,7 @@ def monai(
             items.append(_item(root, entry, known, allow_outside_root, how, take, nameless))
         except DataError as error:
             faults[name] = str(error)
+    refuse_modality_without_dicom(modality, [file for item in items for file in item.files])
     pictures = [item for item in items if item.patient == item.id and not item.files[0].lower().endswith(DICOM)]
     remarks = [*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])]
     summary = f"{len(items)} images with labels, {len(left_out)} without"

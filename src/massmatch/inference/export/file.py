@@ -20,10 +20,10 @@ from massmatch.data import phantoms
 from massmatch.data.images import read_grey
 from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import RunError, UsageError
+from massmatch.inference.ensemble import load_ensemble
 from massmatch.inference.export import onnx
 from massmatch.inference.findings import USE
 from massmatch.inference.images import image_files
-from massmatch.inference.network import load_network
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.folder import WEIGHTS, RunFolder
 from massmatch.training.evaluate import probabilities
@@ -89,7 +89,7 @@ def export(
         raise UsageError(f"--to: must be one of {', '.join(ENDINGS)}, but is {to}")
     if to == "onnx":
         onnx.require()
-    model, facts = load_network(run, tuple(own))
+    model, facts = load_ensemble([run], tuple(own))
     model = model.cpu().eval()
     weights = RunFolder.find(run) / WEIGHTS if run.is_dir() else run
     path = weights.with_suffix(ENDINGS[to]) if out is None else out
