@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -15,7 +13,6 @@ from typer.testing import CliRunner
 
 from massmatch.cli import app
 from massmatch.losses import LOSSES
-from started import PATIENCE, started
 
 
 def massmatch(*arguments):
@@ -185,18 +182,6 @@ def test_unknown_options_are_usage_errors_of_a_real_process(cohort):
     done = massmatch("train", cohort.root, "--lerning-rate", "1")
     assert done.returncode == 2
     assert "--learning-rate" in done.stderr  # the nearest one
-
-
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(cohort, tmp_path):
-    command = [sys.executable, "-m", "massmatch", "train", str(cohort.root), *map(str, TINY[:-6]), "--epochs", "500"]
-    command += ["--precision", "float32", "--memory", "contiguous", "--threads", "1", "--out", str(tmp_path)]
-    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not list(tmp_path.rglob("last.ckpt")) and process.poll() is None:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert "the same command again goes on" in said
 
 
 def test_phantom_makes_a_cohort_once(tmp_path):
