@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -77,6 +78,29 @@ def test_compare_refuses_runs_of_other_test_images_unless_told_to_show_them(trai
     assert shown.exit_code == 0, shown.output
     assert f"({other}) {len(rows)}" in table.read_text()
     assert "Not the same test images" in table.read_text()
+
+
+def test_compare_refuses_runs_of_another_cohort_whose_images_have_the_same_names(trained, cohort, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    facts = yaml.safe_load((other / "experiment.yaml").read_text())
+    (other / "experiment.yaml").write_text(yaml.safe_dump({**facts, "fingerprint": "0123456789abcdef"}))
+    refused = asked("compare", cohort.root, trained, other)
+    assert refused.exit_code == 2
+    assert "was trained on another cohort (0123456789abcdef)" in " ".join(refused.output.split())
+    shown = asked("compare", cohort.root, trained, other, "--unpaired")
+    assert shown.exit_code == 0, shown.output
+    assert "differ in fingerprint" in " ".join(shown.output.split())
+
+
+def test_compare_says_in_what_runs_differ_beside_their_losses(trained, cohort, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    facts = yaml.safe_load((other / "experiment.yaml").read_text())
+    assert "not trained and measured alike" not in asked("compare", cohort.root, trained, other).output
+    (other / "experiment.yaml").write_text(yaml.safe_dump({**facts, "epochs": 99}))
+    said = " ".join(asked("compare", cohort.root, trained, other).output.split())
+    assert f"they differ in epochs ({facts['epochs']} and 99), so that this is no comparison of losses" in said
 
 
 def test_compare_takes_a_folder_of_runs_and_shows_each_once(trained, cohort, tmp_path):

@@ -169,3 +169,10 @@ def test_of_several_labels_one_is_the_mass(root):
     assert item.read().instances.max() == 2
     with pytest.raises(DataError, match="so --label mass names none"):
         monai(root / "list.json", label="mass")
+
+
+@pytest.mark.parametrize(("one", "other"), [("7", "007"), ("p7", "P7"), ("Zo\u00e9", "Zoe\u0301")])
+def test_one_patient_in_two_spellings_is_refused(root, one, other):
+    write(root, training=[entry("a", patient=one), entry("b", patient=other), entry("c", patient="q")])
+    with pytest.raises(DataError, match=r"^list\.json: patient must be spelt in one way .* for a\.png, b\.png"):
+        monai(root)

@@ -84,6 +84,7 @@ def test_a_json_that_is_no_object_is_named(root):
         ("case,patient\na,7\nb,7.0\n", "spelt in one way"),
         ("case,patient\na,7\nb,07\n", "spelt in one way"),
         ("case,patient\na,p7\nb,P7\n", "spelt in one way .* capitals"),
+        ("case,patient\na,Zo\u00e9\nb,Zoe\u0301\n", "spelt in one way .* Unicode"),
         ("case,patient,density\na,1,B\nb,2,3\n", "density must be 1, 2, 3 or 4"),
         ("name,patient\na,1\nb,2\n", "must have a column `case`"),
     ],

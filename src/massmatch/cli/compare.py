@@ -1,12 +1,28 @@
 """The command `compare`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from massmatch.cli.arguments import CohortArgument, present
-from massmatch.cli.screen import screen, show, tested_images, told
+from massmatch.cli.screen import errors, screen, show, tested_images, told
+
+
+def tell_other_settings(folders: Sequence[Path]) -> None:
+    """Say where finished runs differ in more than loss, network, seed and fold, and in what."""
+    from massmatch.runs.collection import collect, comparable_groups, differing
+
+    groups = comparable_groups([run for folder in folders for run in collect(folder).finished])
+    for other in groups[1:]:
+        apart = differing(groups[0], other)
+        what = ", ".join(f"{name} ({one} and {two})" for name, (one, two) in apart.items())
+        errors.print(
+            f"warning: {groups[0].runs[0].folder} and {other.runs[0].folder} were not trained and measured alike: they "
+            f"differ in {what}, so that this is no comparison of losses",
+            style="yellow",
+        )
 
 
 def compare(
@@ -37,13 +53,20 @@ def compare(
         # Each run once, in the order given; `find` says what a folder without a run holds.
         held = (folder for run in runs for folder in run_folders(run) or [RunFolder.find(run).path])
         folders = list({folder.resolve(): folder for folder in held}.values())
-        opened, known = open_cohort(cohort), {RunFolder(folder).experiment()["fingerprint"] for folder in folders}
-        if opened.fingerprint not in known:
+        opened, of = open_cohort(cohort), {folder: RunFolder(folder).experiment()["fingerprint"] for folder in folders}
+        if opened.fingerprint not in of.values():
             raise DataError(
                 f"{opened.root}: its fingerprint is {opened.fingerprint}, but the runs were trained on "
-                f"{', '.join(sorted(known))}: give the cohort of the runs"
+                f"{', '.join(sorted(set(of.values())))}: give the cohort of the runs"
+            )
+        strange = [folder for folder in folders if of[folder] != opened.fingerprint]
+        if strange and not unpaired:  # its images may have the same names
+            raise UsageError(
+                f"{strange[0]} was trained on another cohort ({of[strange[0]]}) than {opened.root} "
+                f"({opened.fingerprint}): leave it out, or give --unpaired to see both side by side all the same"
             )
         named = show(folders, unpaired=unpaired)
+        tell_other_settings(folders)
         if table is not None:
             rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
             heading = tested_images(rows, unpaired=unpaired)

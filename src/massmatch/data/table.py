@@ -38,16 +38,20 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")
         twice = table["patient"].str.removesuffix(".0").isin(table["patient"]) & table["patient"].str.endswith(".0")
         _refuse(path, table, twice, "patient", "spelt in one way (other rows have it without .0)")
-        spellings = table["patient"].groupby(
-            table["patient"].str.casefold().str.replace(r"^0+(?=\d+$)", "", regex=True)
-        )
-        several = spellings.transform("nunique") > 1
-        _refuse(path, table, several, "patient", "spelt in one way (rows differ in zeros in front, or in capitals)")
+        several = spelt_in_several_ways(table["patient"])
+        way = "spelt in one way (rows differ in zeros in front, in capitals, or in forms of Unicode)"
+        _refuse(path, table, several, "patient", way)
     for column, reading in VALUES.items():
         if column in table:
             _convert(path, table, column, *reading(table[column]))
     _check_spacing(path, table)
     return table
+
+
+def spelt_in_several_ways(patients: pd.Series) -> pd.Series:
+    """Where others name the same patient in another way: 7 and 007, p1 and P1, an accent that is one letter or two."""
+    one = patients.str.normalize("NFKC").str.casefold().str.replace(r"^0+(?=\d+$)", "", regex=True)
+    return patients.groupby(one).transform("nunique") > 1
 
 
 def refuse_one_gap_as_patient(path: Path, table: pd.DataFrame) -> None:

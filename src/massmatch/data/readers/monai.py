@@ -6,14 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from massmatch.data.dicom import NAMELESS, is_nameless, patient_key, read_header, refuse_modality_without_dicom
-from massmatch.data.errors import DataError
+from massmatch.data.errors import DataError, named
 from massmatch.data.masks import to_instances
 from massmatch.data.open import licence_of
 from massmatch.data.readers.folder import DICOM, NO_PATIENTS, Take, read_pair
 from massmatch.data.readers.listing import Item, Listing, inside, relative
 from massmatch.data.readers.nnunet import mass_value, masses_of
-from massmatch.data.table import GAPS
+from massmatch.data.table import GAPS, spelt_in_several_ways
 from massmatch.errors import UsageError
 
 PARTS = {"training": "train", "validation": "validation", "test": "test"}
@@ -64,11 +66,23 @@ def monai(
         except DataError as error:
             faults[name] = str(error)
     refuse_modality_without_dicom(modality, [file for item in items for file in item.files])
+    _refuse_spellings(items, path.name)
     pictures = [item for item in items if item.patient == item.id and not item.files[0].lower().endswith(DICOM)]
     remarks = [*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])]
     summary = f"{len(items)} images with labels, {len(left_out)} without"
     licence = str(content.get("licence") or content.get("license") or licence_of(root))
     return Listing(root, items, licence, faults=faults, left_out=left_out, remarks=remarks, summary=summary)
+
+
+def _refuse_spellings(items: list[Item], file: str) -> None:
+    """DataError where entries name one patient in several ways, who might stand in training and test at once."""
+    patients = pd.Series({item.files[0]: item.patient for item in items if item.patient != item.id}, dtype=object)
+    several = patients[spelt_in_several_ways(patients)] if len(patients) else patients
+    if len(several):
+        raise DataError(
+            f"{file}: patient must be spelt in one way (entries differ in zeros in front, in capitals, or in forms of "
+            f"Unicode), but is {several.iloc[0]!r} for {named(several.index.tolist())}: mend these entries"
+        )
 
 
 def _json(source: Path) -> Path:
