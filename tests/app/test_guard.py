@@ -1,5 +1,6 @@
 """The pages belong to this machine: no other host, no other site, nothing from outside."""
 
+import asyncio
 import re
 
 import pytest
@@ -51,3 +52,22 @@ def test_the_pages_ask_for_nothing_outside_and_hold_no_scripts_of_their_own():
 def test_the_first_page_is_the_bench():
     answer = client(build()).get("/", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "/bench")
+
+
+def test_a_page_that_is_left_while_it_sends_is_no_error():
+    """The server would print a traceback for a file whose second half never comes."""
+    said, parts = [], iter([{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}])
+    scope = {
+        **{"type": "http", "http_version": "1.1", "method": "POST", "path": "/api/images", "raw_path": b"/api/images"},
+        **{"query_string": b"name=a.png", "headers": [(b"host", b"127.0.0.1")], "scheme": "http"},
+        **{"server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "root_path": ""},
+    }
+
+    async def receive():
+        return next(parts)
+
+    async def send(message):
+        said.append(message)
+
+    asyncio.run(build()(scope, receive, send))
+    assert said[0]["status"] == 400

@@ -1,7 +1,10 @@
 """Folders as people keep them; row numbers are those of the fault table."""
 
+import json
 import os
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from PIL import Image
 from mammograms import mammogram, write_dicom
 from massmatch.data import DataError, DataWarning, open_cohort
 from massmatch.data.readers.folder import folder
+from massmatch.data.readers.monai import monai
 from massmatch.errors import UsageError
 
 
@@ -302,3 +306,25 @@ def test_dicom_without_a_patient_is_not_one_patient(tmp_path, study):
     assert "2 DICOM files have no PatientID that tells patients apart" in remark
     (tmp_path / "samples.csv").write_text("id,patient\na,1\nb,2\n")
     assert folder(tmp_path).remarks == []
+
+
+def test_paths_of_windows_are_read(root, tmp_path):
+    names = [path.stem for path in sorted((root / "images").iterdir())]
+    rows = "".join(f"images\\{name}.png,{number}\r\n" for number, name in enumerate(names))
+    (root / "facts.csv").write_bytes(b"id,patient\r\n" + rows.encode())
+    assert {item.id: item.patient for item in folder(root).items} == {n: str(i) for i, n in enumerate(names)}
+    entries = [{"image": f"images\\{name}.png", "label": f"masks\\{name}.png"} for name in names]
+    (root / "list.json").write_text(json.dumps({"training": entries}))
+    listing = monai(root / "list.json")
+    assert [item.id for item in listing.items] == names
+    assert not listing.faults
+
+
+def test_a_picture_that_claims_billions_of_pixels_is_told_the_limit(root):
+    """60 000 x 60 000 in its head, which Pillow itself refuses."""
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b""))):
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    (root / "images/a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"^images/a\.png: must have at most 100 million pixels: replace"):
+        read(folder(root))

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -38,7 +38,7 @@ def build(weights: Sequence[Path] = (PACKAGED,), modality: str = "MG", cohort: C
         yield
         reading.close()
 
-    handlers: dict[Any, Any] = {MassmatchError: _in_words, TooLargeError: _in_words}
+    handlers: dict[Any, Any] = {MassmatchError: _in_words, TooLargeError: _in_words, ClientDisconnect: _unheard}
     routes = [
         Route("/", lambda request: RedirectResponse("/bench")),
         Route("/bench", _page("bench.html")),
@@ -110,6 +110,11 @@ def _threshold(request: Request) -> float:
 
 async def _in_words(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 413 if isinstance(error, TooLargeError) else 400)
+
+
+async def _unheard(request: Request, error: Exception) -> Response:
+    """What nobody hears: the page was left while its file was sent, which is no fault."""
+    return Response(status_code=400)
 
 
 def serve(port: int, weights: Sequence[Path], modality: str, cohort: Cohort | None) -> None:

@@ -78,6 +78,8 @@ def read_size(root: Path, path: str) -> tuple[int, int]:
 
 def _unread(root: Path, path: str, error: Exception) -> DataError:
     """Pillow's readers raise whatever a torn header makes of their code; a kind that they do not know is named."""
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(f"{path}: must have at most {MAX_PIXELS / 1e6:.0f} million pixels: replace the file")
     kind = _unidentified(root / path) if isinstance(error, UnidentifiedImageError) else None
     return DataError(f"{path}: {kind or f'cannot be read as an image ({type(error).__name__}): replace the file'}")
 

@@ -1,7 +1,7 @@
 """The csv of a cohort or a source: a row of facts per image, read with our names for columns and values."""
 
 import warnings
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,8 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
             f"{path.name}: must have a column `{key}` with the files' names and commas between columns, "
             f"but has the columns {list(table)[:8]}"
         )
-    table["id"] = [Path(i).stem if i.lower().endswith(IMAGE_ENDINGS) else i for i in table["id"]]
+    # a path of Windows has backslashes, on any system; its slashes are read too
+    table["id"] = [PureWindowsPath(i).stem if i.lower().endswith(IMAGE_ENDINGS) else i for i in table["id"]]
     _check_ids(path, table["id"])
     if "patient" in table:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")

@@ -12,7 +12,7 @@ from pathlib import Path
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.sample import Sample
 
-__all__ = ["DataError", "DataWarning", "Item", "Listing", "inside", "is_data", "named", "relative"]
+__all__ = ["DataError", "DataWarning", "Item", "Listing", "forward", "inside", "is_data", "named", "relative"]
 
 NAMED = 20  # so many files are named in one message, the rest counted
 NEVER_DATA = ("._", ".DS_Store", "Thumbs.db", "desktop.ini")  # what macOS and Windows leave in folders
@@ -60,6 +60,11 @@ def inside(root: Path, path: Path | str, *, allow_outside: bool = False) -> Path
             "copy the file into it, or give --allow-outside-root"
         )
     return full
+
+
+def forward(path: str) -> str:
+    """A path as Windows writes it, images\\a.png, with the slashes that all systems read."""
+    return path.replace("\\", "/")
 
 
 def relative(root: Path, path: Path) -> str:

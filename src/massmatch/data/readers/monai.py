@@ -13,7 +13,7 @@ from massmatch.data.errors import DataError, named
 from massmatch.data.masks import to_instances
 from massmatch.data.open import licence_of
 from massmatch.data.readers.folder import DICOM, NO_PATIENTS, Take, read_pair
-from massmatch.data.readers.listing import Item, Listing, inside, relative
+from massmatch.data.readers.listing import Item, Listing, forward, inside, relative
 from massmatch.data.readers.nnunet import mass_value, masses_of
 from massmatch.data.table import GAPS, spelt_in_several_ways
 from massmatch.errors import UsageError
@@ -136,7 +136,7 @@ def _item(
     if not isinstance(entry["label"], str) or not entry["label"]:
         raise DataError(f"{entry['image']}: label must be the path of a mask, but is {entry['label']!r}: mend it")
     image, mask = (
-        relative(root, inside(root, entry[name], allow_outside=allow_outside)) for name in ("image", "label")
+        relative(root, inside(root, forward(entry[name]), allow_outside=allow_outside)) for name in ("image", "label")
     )
     for file in (image, mask):
         if file.lower().endswith((".nii", ".nii.gz")):

@@ -16,7 +16,7 @@ from massmatch.data.images import levels, misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
 from massmatch.data.open import licence_of
 from massmatch.data.readers.folder import NO_PATIENTS
-from massmatch.data.readers.listing import Item, Listing, inside, is_data, relative
+from massmatch.data.readers.listing import Item, Listing, forward, inside, is_data, relative
 from massmatch.data.sample import Sample
 from massmatch.data.table import read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
@@ -153,7 +153,7 @@ def _of_file_map(case: str, entry: Any) -> tuple[str, str]:
     """Image and label of a case in the file map of dataset.json."""
     match entry:
         case {"images": [str(image)], "label": str(label)}:
-            return image, label
+            return forward(image), forward(label)
     raise DataError(f'dataset.json: case {case} must be {{"images": [one path], "label": path}}: mend it')
 
 
