@@ -17,6 +17,7 @@ from collect import read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from result_grid import grid_lines, ideas_lines
+from result_lead import draw_lead, lead, lead_lines, with_budget
 
 from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import KEY, by_run, estimate
@@ -25,6 +26,7 @@ from massmatch.sweeps.tables import System, label
 HERE = Path(__file__).parent
 PAGE = HERE / "results.md"
 FOREST = HERE / "images/forest.png"
+LEAD = HERE / "images/lead.png"
 BASELINE = "hybrid"
 QUARTERS = ("smallest", "second", "third", "largest")
 TRAIN_IMAGES = 861  # of the old rows, which do not say it: 861 or 862 in each run
@@ -35,6 +37,11 @@ def new_rows() -> pd.DataFrame:
     rows = read_table(HERE / "results/table_128.csv.gz")
     assert rows["settings"].nunique() == 1, "runs with other settings do not belong in one table"
     return rows.assign(system=rows["loss"])
+
+
+def lead_rows() -> pd.DataFrame:
+    """The same with other networks and budgets, fold 0; those of the large table among them."""
+    return with_budget(pd.concat([new_rows(), read_table(HERE / "results/lead_128.csv.gz")]))
 
 
 def old_rows() -> pd.DataFrame:
@@ -49,6 +56,19 @@ def shared_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the folds and seeds that the baseline was tested on: the others can be compared with nothing."""
     ours = rows[rows["system"] == BASELINE][["seed", "fold"]].drop_duplicates()
     return rows.merge(ours, on=["seed", "fold"])
+
+
+def common_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the folds and seeds that every loss was tested on: means over other images cannot stand in a row."""
+    tested = rows.drop_duplicates(RUN).groupby(["seed", "fold"])["loss"].nunique()
+    shared = tested[tested == rows["loss"].nunique()].reset_index()[["seed", "fold"]]
+    return rows.merge(shared, on=["seed", "fold"])
+
+
+def furthest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the losses that were tested on every fold and seed that the baseline was tested on."""
+    runs = rows.drop_duplicates(RUN).groupby("loss").size()
+    return rows[rows["loss"].map(runs) == runs[BASELINE]]
 
 
 def losses_table(rows: pd.DataFrame) -> str:
@@ -188,12 +208,16 @@ def threshold_text(values: pd.Series) -> str:
 def blocks() -> dict[str, Callable[[], str]]:
     """The parts of the page that are written here, by the names of their marks."""
     new, old = shared_runs(new_rows()), shared_runs(old_rows())
+    common, further = common_runs(new), furthest(new)
     return {
-        "runs": lambda: runs_line(new),
-        "losses": lambda: losses_table(new),
-        "variants": lambda: markdown(*grid_lines(new)),
-        "ideas": lambda: markdown(*ideas_lines(new)),
-        "nested": lambda: nested_choice(new),
+        "runs": lambda: runs_line(common),
+        "losses": lambda: losses_table(common),
+        "further runs": lambda: runs_line(further),
+        "further": lambda: losses_table(further),
+        "variants": lambda: markdown(*grid_lines(common)),
+        "ideas": lambda: markdown(*ideas_lines(common)),
+        "nested": lambda: nested_choice(common),
+        "lead": lambda: markdown(*lead_lines(lead(lead_rows()))),
         "three seeds": lambda: three_seeds_table(old),
     }
 
@@ -207,4 +231,5 @@ def with_blocks(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(with_blocks(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    draw_forest(shared_runs(new_rows()), shared_runs(old_rows()), FOREST)
+    draw_forest(common_runs(shared_runs(new_rows())), shared_runs(old_rows()), FOREST)
+    draw_lead(lead(lead_rows())).savefig(LEAD, dpi=90)

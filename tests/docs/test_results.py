@@ -1,5 +1,6 @@
 """The page of results says what the committed rows say."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def script():
 def test_the_page_tells_the_runs_and_the_nested_choice_of_the_committed_table(script):
     page = (DOCS / "results.md").read_text()
     rows = script["shared_runs"](script["new_rows"]())
+    rows = script["common_runs"](rows)
     for told in (script["runs_line"](rows), script["nested_choice"](rows)):
         assert told in page, "run python docs/results.py"
 
@@ -57,3 +59,44 @@ def test_a_pair_is_compared_on_the_runs_that_both_have():
     assert head[1:] == ["bce", "tversky", "dice", "pairs that gain"]
     assert lines[0][1:] == ["+10.0", "–", "–", "1 of 1"]
     assert all(line[1:] == ["–", "–", "–", "0 of 0"] for line in lines[1:])
+
+
+def lead_rows(runs, **settings):
+    """Rows of two images for each (loss, width, epochs, DSC), all with the same other settings."""
+    lines = [
+        {
+            **{"loss": loss, "width": width, "settings": json.dumps({"epochs": epochs, **settings})},
+            **{"id": id, "patient": id, "dsc": dsc, "fold": 0, "seed": 0, "train_images": 8},
+        }
+        for loss, width, epochs, dsc in runs
+        for id in "ab"
+    ]
+    return pd.DataFrame(lines)
+
+
+def test_the_lead_is_measured_within_each_network_and_budget():
+    lead = runpy.run_path(str(DOCS / "result_lead.py"))
+    soft = "soft-sm:random_phase=true"
+    runs = [("hybrid", 8, 12, 0.3), (soft, 8, 12, 0.4), ("hybrid", 16, 12, 0.5), (soft, 16, 12, 0.45)]
+    rows = lead["with_budget"](lead_rows([*runs, (soft, 32, 12, 0.6), ("bce", 8, 12, 0.9)]))
+    table = lead["lead"](rows)
+    assert table[["width", "epochs"]].to_numpy().tolist() == [[8, 12], [16, 12]]  # no baseline of width 32, no bce
+    assert table["difference"].round(6).tolist() == [0.1, -0.05]
+    _, lines = lead["lead_lines"](table)
+    assert lines[0] == [f"`{soft}`", "8", "12", "1", "30.0", "40.0", "+10.0 (10.0 to 10.0)"]
+    assert len(lead["draw_lead"](table).axes) == 2
+
+
+def test_runs_that_differ_in_more_than_the_budget_are_no_lead():
+    lead = runpy.run_path(str(DOCS / "result_lead.py"))
+    one, other = (lead_rows([("hybrid", 8, 12, 0.3)], learning_rate=rate) for rate in (1e-3, 1e-4))
+    with pytest.raises(ValueError, match="more than width and epochs"):
+        lead["with_budget"](pd.concat([one, other]))
+
+
+def test_a_table_holds_only_what_was_tested_on_the_same_images(script):
+    runs = [("hybrid", 0), ("hybrid", 1), ("bce", 0), ("bce", 1), ("dice", 0)]
+    rows = pd.DataFrame(runs, columns=["loss", "fold"]).assign(model="aunet", width=8, seed=0, settings="{}")
+    common, further = script["common_runs"](rows), script["furthest"](rows)
+    assert common[["loss", "fold"]].to_numpy().tolist() == [["hybrid", 0], ["bce", 0], ["dice", 0]]
+    assert further["loss"].unique().tolist() == ["hybrid", "bce"]
