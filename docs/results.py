@@ -163,7 +163,7 @@ def draw_forest(new: pd.DataFrame, old: pd.DataFrame, path: Path) -> None:
     height = 1.6 + 0.3 * max(map(len, tables))
     figure = Figure(figsize=(12, height), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True)
-    titles = ("all thresholds; folds and seeds so far", "thresholds of 0.05 to 0.95; three folds, three seeds")
+    titles = ("all thresholds; one training each, fold 0", "thresholds of 0.05 to 0.95; three folds, three seeds")
     for ax, table, title in zip(axes, tables, titles, strict=True):
         _draw_differences(ax, table)
         ax.set_title(title, fontsize=10)
