@@ -20,7 +20,7 @@ FLOORS = [
     {"training"},
     {"runs", "statistics"},
     {"losses", "metrics", "models", "data", "pictures"},
-    {"machine"},
+    {"machine", "hold"},
     {"errors", "lazy"},
 ]
 

@@ -94,6 +94,20 @@ def test_nothing_of_an_earlier_batch_is_left_of_an_image_that_can_no_longer_be_r
     assert {path.name[0] for path in (tmp_path / "out").iterdir() if path.name[1] == "_"} == {"b"}
 
 
+def test_two_batches_do_not_write_into_one_folder(weights, tmp_path):
+    """The second one would put its index.csv in the place of the first one's."""
+    grey(tmp_path / "in/a.png"), grey(tmp_path / "in/b.png")
+
+    def at_once(row):
+        with pytest.raises(UsageError, match=r"out is being written by another process"):
+            predict(tmp_path / "in/b.png", tmp_path / "out", weights=weights)
+
+    predict(tmp_path / "in/a.png", tmp_path / "out", weights=weights, watch=at_once)
+    assert pd.read_csv(tmp_path / "out/index.csv")["id"].tolist() == ["a"]
+    assert not (tmp_path / "out/.lock").exists()
+    predict(tmp_path / "in/b.png", tmp_path / "out", weights=weights)
+
+
 def test_an_image_of_one_grey_level_is_no_mammogram(weights, tmp_path):
     Image.fromarray(np.full((64, 64), 200, np.uint8)).save(tmp_path / "blank.png")
     write_dicom(tmp_path / "flat.dcm", pixels=np.full((64, 48), 7, np.uint16))

@@ -14,6 +14,7 @@ from torch import nn
 from massmatch.data.dicom import is_dicom
 from massmatch.data.errors import DataError
 from massmatch.errors import UsageError
+from massmatch.hold import held
 from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
 from massmatch.inference.ensemble import load_ensemble, mirrored
@@ -116,7 +117,8 @@ def predict(
 
     A file that cannot be segmented is a row with an error, and the others are done.
 
-    Raises UsageError for what is not there, for a threshold outside of 0 to 1 and for a package that is missing,
+    Raises UsageError for what is not there, for a threshold outside of 0 to 1, for a package that is missing, and for
+    results that another process is writing,
     ValueError for damaged weights, DataError for a folder without images, OSError where `out` cannot be written.
 
     Example:
@@ -142,7 +144,9 @@ def predict(
     files = image_files([Path(one) for one in given], out=out)
     _refuse_without_dicom(files, {"--modality": modality != "MG", "--keep-names": keep_names, "--dicom": dicom})
     options = Options(keep_names, allow_for_processing, modality, probabilities, dicom, nrrd, least)
-    return _predict_all(model, facts, files, out, options, watch)
+    out.mkdir(parents=True, exist_ok=True)
+    with held(out, out / ".lock"):
+        return _predict_all(model, facts, files, out, options, watch)
 
 
 def _refuse_without_dicom(files: Sequence[ImageFile], given: dict[str, bool]) -> None:
@@ -161,7 +165,6 @@ def _predict_all(
     watch: Callable[[Row], None],
 ) -> Batch:
     """Rows are written as soon as they are known, so that a batch that is stopped leaves its index."""
-    out.mkdir(parents=True, exist_ok=True)
     batch = Batch(facts["threshold"])
     ids: dict[str, str] = {}
     with (

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from massmatch.data.cohort import COLUMNS, PATHS, UNFINISHED, Cohort
@@ -20,6 +19,7 @@ from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame
 from massmatch.data.sample import Sample
 from massmatch.errors import UsageError
+from massmatch.hold import held
 
 FOLDERS = ("images", "masks")
 NATIVE = "masks_native"
@@ -79,25 +79,19 @@ def is_there(out: Path, reader: str, options: dict[str, Any]) -> bool:
 def beside(out: Path) -> Iterator[Path]:
     """The folder `<out>.part`, marked as unfinished, for one writer at a time; gone at the end if it is empty.
 
-    Raises FileExistsError while another process is at work on it.
+    Raises UsageError while another process is at work on it.
     """
     place = out.resolve()
     part = place.with_name(f"{place.name}.part")
     place.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.with_name(f".{place.name}.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UsageError(f"{part} is being written by another process: wait for it, or stop it") from None
-    try:
-        part.mkdir(exist_ok=True)
-        (part / UNFINISHED).write_text("massmatch is writing this folder, or was stopped while it did.\n")
-        yield part
-    finally:
-        if part.is_dir() and {p.name for p in part.iterdir()} <= {UNFINISHED}:
-            shutil.rmtree(part, ignore_errors=True)
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+    with held(part, place.with_name(f".{place.name}.lock")):
+        try:
+            part.mkdir(exist_ok=True)
+            (part / UNFINISHED).write_text("massmatch is writing this folder, or was stopped while it did.\n")
+            yield part
+        finally:
+            if part.is_dir() and {p.name for p in part.iterdir()} <= {UNFINISHED}:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def clear(part: Path) -> None:

@@ -1,0 +1,31 @@
+"""What one process at a time may write, for no longer than a command takes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from massmatch.errors import UsageError
+
+
+@contextmanager
+def held(folder: Path, lock: Path) -> Iterator[None]:
+    """Hold a folder by the file `lock`, whose own folder must be there; the file is gone afterwards.
+
+    Raises UsageError, which names the folder, where another process holds it.
+
+    Example:
+        with held(Path("results"), Path("results/.lock")):
+            write_results()
+    """
+    hold = FileLock(lock)
+    try:
+        hold.acquire(blocking=False)
+    except Timeout:
+        raise UsageError(f"{folder} is being written by another process: wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        hold.release()
+        lock.unlink(missing_ok=True)
