@@ -224,7 +224,7 @@ def test_pixels_that_would_change_in_silence_are_refused(folder, name, make, mes
 
 def test_a_picture_of_a_billion_pixels_is_refused_unread(folder, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match=r"images/a.png: cannot be read as an image \(DecompressionBombError\)"):
+    with pytest.raises(DataError, match=r"images/a.png: must have at most \d+ million pixels"):
         open_cohort(folder)
 
 

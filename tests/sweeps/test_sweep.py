@@ -160,9 +160,9 @@ def test_a_plan_file_and_options_that_win_over_it(odd, tmp_path):
     ("arguments", "message"),
     [
         (("--losses", "bce", "--lerning-rate", 1), "--learning-rate"),
-        (("--losses", "bce", "--epochs", "ten"), "--epochs': Input should be a valid integer"),
+        (("--losses", "bce", "--epochs", "ten"), "--epochs: must be a valid integer"),
         (("--losses", "--folds", 0), "requires one or more values"),
-        (("--losses", "bce", "--epochs", 0), "--epochs': Input should be greater than or equal to 1"),
+        (("--losses", "bce", "--epochs", 0), "--epochs: must be greater than or equal to 1"),
         (("--losses", "bse"), "unknown loss 'bse'; did you mean 'bce'?"),
         (("--table", 7), "--table: Input should be 1, 2 or 3, but is 7"),
         (("--table", 1, "--figure", "3a"), "give one of table, figure and losses, not table and figure"),
