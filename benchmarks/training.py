@@ -208,7 +208,7 @@ def section(*, quick: bool = False) -> Section:
         f"threads, training without validation:\n\n{table(('program', 'images a second'), rows)}\n\n"
         "Where the time of a training goes:\n\n"
         f"{table(('part', 'share'), [(part, f'{100 * share:.1f} %') for part, share in shares.items()])}\n\n"
-        "nnU-Net is not measured here: it needs an environment of its own (`make test-nnunet`)."
+        "nnU-Net needs an environment of its own, and has a script of its own: `benchmarks/nnunet.py`."
         + ("" if quick else f" {compiled(images, 15)}")
     )
     return Section("Training", goals, text)
