@@ -10,6 +10,7 @@ from massmatch.statistics.comparison import against
 LOSSES = ("hybrid", "soft-sm:random_phase=true", "boundary", "sm-tversky-sd-nz")  # of docs/studies/lead_128.yaml
 BASELINE = "hybrid"
 START = (8, 12)  # width and epochs of the large table, from which one of the two is moved at a time
+OTHER = {"width": "epochs", "epochs": "width"}  # what is moved, and what stays
 NAMES = {"width": "width of the network", "epochs": "epochs"}
 
 
@@ -27,22 +28,30 @@ def with_budget(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def lead(rows: pd.DataFrame) -> pd.DataFrame:
-    """A line for each width, number of epochs and loss: both means, and the difference with its interval.
+    """A line for each width, number of epochs and loss: the means of both on its runs, the difference, its interval.
 
     Only runs on folds and seeds that the baseline was tested on with the same network and budget count.
     """
     lines = []
     for (width, epochs), of in rows.groupby(["width", "epochs"]):
         base = of[of["system"] == BASELINE]
-        shared = of.merge(base[["seed", "fold"]].drop_duplicates(), on=["seed", "fold"])
+        shared = of.merge(_runs(base), on=["seed", "fold"])
         if shared["system"].nunique() < 2:
             continue
-        means = shared.groupby("system")["dsc"].mean()
         table = against(shared, BASELINE)
-        own = table.assign(width=width, epochs=epochs, base=means[BASELINE], dsc=table["system"].map(means))
-        lines.append(own)
+        means = shared.groupby("system")["dsc"].mean()
+        bases = {
+            name: base.merge(_runs(own), on=["seed", "fold"])["dsc"].mean() for name, own in shared.groupby("system")
+        }
+        named = table["system"]
+        lines.append(table.assign(width=width, epochs=epochs, base=named.map(bases), dsc=named.map(means)))
     columns = ["width", "epochs", "system", "runs", "base", "dsc", "difference", "low", "high"]
     return pd.concat(lines, ignore_index=True)[columns] if lines else pd.DataFrame(columns=columns)
+
+
+def _runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Seed and fold of each run."""
+    return rows[["seed", "fold"]].drop_duplicates()
 
 
 def lead_lines(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -60,21 +69,28 @@ def lead_lines(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 
 def draw_lead(table: pd.DataFrame) -> Figure:
-    """The difference against the width at 12 epochs, and against the epochs at width 8, with 95 % intervals."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    """The difference against the width at 12 epochs, and against the epochs at width 8, with 95 % intervals.
+
+    A panel is drawn where there are two networks, or two budgets, at least.
+    """
     fixed = dict(zip(("width", "epochs"), START, strict=True))
-    for ax, (moved, other) in zip(panels, (("width", "epochs"), ("epochs", "width")), strict=True):
-        of = table[table[other] == fixed[other]]
-        places = sorted(of[moved].unique())
+    found = {moved: table[table[other] == fixed[other]] for moved, other in OTHER.items()}
+    found = {moved: of for moved, of in found.items() if of[moved].nunique() > 1}
+    figure = Figure(figsize=(1 + 4 * len(found), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0] if found else []
+    for ax, (moved, of) in zip(panels, found.items(), strict=True):
+        places, systems = sorted(of[moved].unique()), sorted(of["system"].unique())
         ax.axhline(0, color="grey", lw=1)
-        for index, (name, own) in enumerate(of.groupby("system")):
-            x = own[moved].map(places.index) + 0.1 * index
+        for index, name in enumerate(systems):
+            own = of[of["system"] == name]
+            x = own[moved].map(places.index) + 0.1 * (index - (len(systems) - 1) / 2)
             bounds = 100 * (own["difference"] - own["low"]), 100 * (own["high"] - own["difference"])
             ax.errorbar(x, 100 * own["difference"], bounds, fmt="o-", capsize=3, label=name)
         ax.set_xticks(range(len(places)), places)
-        ax.set_xlabel(f"{NAMES[moved]} ({NAMES[other]}: {fixed[other]})")
+        ax.set_xlim(-0.5, len(places) - 0.5)
+        ax.set_xlabel(f"{NAMES[moved]} ({NAMES[OTHER[moved]]}: {fixed[OTHER[moved]]})")
+        ax.set_ylabel("" if ax is not panels[0] else f"mean DSC minus {BASELINE}, points")
         ax.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel(f"mean DSC minus {BASELINE}, points")
-    panels[0].legend(fontsize=8, frameon=False)
+    if found:
+        panels[0].legend(fontsize=8, frameon=False)
     return figure

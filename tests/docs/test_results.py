@@ -84,7 +84,7 @@ def test_the_lead_is_measured_within_each_network_and_budget():
     assert table["difference"].round(6).tolist() == [0.1, -0.05]
     _, lines = lead["lead_lines"](table)
     assert lines[0] == [f"`{soft}`", "8", "12", "1", "30.0", "40.0", "+10.0 (10.0 to 10.0)"]
-    assert len(lead["draw_lead"](table).axes) == 2
+    assert [ax.get_xlabel() for ax in lead["draw_lead"](table).axes] == ["width of the network (epochs: 12)"]
 
 
 def test_runs_that_differ_in_more_than_the_budget_are_no_lead():
