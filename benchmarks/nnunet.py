@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 import warnings
@@ -130,7 +129,7 @@ def main() -> None:
             "cpu_minutes": round(minutes, 1),
             **measured(trainer, asked.fold, root),
         }
-    print(json.dumps(told), file=sys.stdout)
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

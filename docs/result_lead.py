@@ -14,6 +14,11 @@ OTHER = {"width": "epochs", "epochs": "width"}  # what is moved, and what stays
 NAMES = {"width": "width of the network", "epochs": "epochs"}
 
 
+def shared_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the folds and seeds that the baseline was tested on: the others can be compared with nothing."""
+    return rows.merge(_runs(rows[rows["system"] == BASELINE]), on=["seed", "fold"])
+
+
 def with_budget(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the losses of this study, with the number of epochs as a column of its own.
 
@@ -34,8 +39,7 @@ def lead(rows: pd.DataFrame) -> pd.DataFrame:
     """
     lines = []
     for (width, epochs), of in rows.groupby(["width", "epochs"]):
-        base = of[of["system"] == BASELINE]
-        shared = of.merge(_runs(base), on=["seed", "fold"])
+        shared, base = shared_runs(of), of[of["system"] == BASELINE]
         if shared["system"].nunique() < 2:
             continue
         table = against(shared, BASELINE)

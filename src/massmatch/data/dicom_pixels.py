@@ -26,15 +26,13 @@ DECODERS = {
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)), "pylibjpeg-openjpeg"),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81)), "python-gdcm"),
 }
+CONVERT = "convert the file to Explicit VR Little Endian (gdcmconv --raw, dcmdjpeg), or export it so from its archive"
+MOVING = ("MPEG", "HEVC", "SMPTE")  # how the names of the syntaxes for video begin
 
 
 def photometric(header: "Dataset") -> str:
     """How the header says that grey is meant, in capitals: MONOCHROME1 has air bright."""
     return str(header.get("PhotometricInterpretation", "")).strip().upper()
-
-
-CONVERT = "convert the file to Explicit VR Little Endian (gdcmconv --raw, dcmdjpeg), or export it so from its archive"
-MOVING = ("MPEG", "HEVC", "SMPTE")  # how the names of the syntaxes for video begin
 
 
 def _decoded(header: "Dataset", path: str) -> np.ndarray:

@@ -118,8 +118,8 @@ def predict(
     A file that cannot be segmented is a row with an error, and the others are done.
 
     Raises UsageError for what is not there, for a threshold outside of 0 to 1, for a package that is missing, and for
-    results that another process is writing,
-    ValueError for damaged weights, DataError for a folder without images, OSError where `out` cannot be written.
+    results that another process is writing; ValueError for damaged weights, DataError for a folder without images,
+    OSError where `out` cannot be written.
 
     Example:
         batch = massmatch.predict("images", "results")

@@ -57,7 +57,7 @@ class Experiment(BaseModel, TrainingOptions):
 
     @field_validator("loss", "model")
     @classmethod
-    def in_one_spelling(cls, text: str) -> str:
+    def spelt_in_one_way(cls, text: str) -> str:
         """One loss, or network, makes one run, however its options are ordered and spelt."""
         return in_one_spelling(text)
 
