@@ -158,7 +158,8 @@ def images_of(
     if rule.cell_size is not None and not moved:
         layout = arranged(spatial, rule.least(spatial))
     elif sizes.device.type == "cpu" and not torch.compiler.is_compiling():
-        layout = layout_of(array(sizes), spatial, logits.device, moved=moved)
+        known = np.array(sizes.tolist())  # a few numbers; `numpy()` fails on what torch.func has wrapped
+        layout = layout_of(known, spatial, logits.device, moved=moved)
     else:
         layout = layout_beside(sizes, spatial, rule.least(spatial), moved=moved)
     if facts is None or moved:
