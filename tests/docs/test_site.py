@@ -1,6 +1,7 @@
 """The site builds without a warning, loads nothing from elsewhere, and each of its code blocks and examples runs."""
 
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -18,6 +19,13 @@ def run(*command, cwd):
     done = subprocess.run([sys.executable, *map(str, command)], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted(EXAMPLES.glob("*.*"))], ids=lambda page: page.name)
+def test_every_dotted_name_of_the_package_in_pages_and_examples_is_there(page):
+    files = {"massmatch.json"}  # names of files, not of Python's
+    for name in {*re.findall(r"(?<![\w/@-])massmatch(?:\.[A-Za-z_]\w*)+", page.read_text())} - files:
+        pkgutil.resolve_name(name)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from massmatch.losses import (
     LOSSES,
     AdaptedLoss,
     Dice,
+    LossSpec,
     SoftMatchingLoss,
     SpatialMatchingLoss,
     TopKBCE,
@@ -285,6 +286,22 @@ def test_repr_makes_the_same_loss_again_with_every_option_changed(name):
         values.append(each(p, truth, facts=each.facts(truth, density=[1, 2, 3, 4] * 2)))
     assert values[0].shape == (8, 1)
     assert torch.equal(*values)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ["focal", "sm-tversky-sd-nz", "ssl", "boundary", "catmil"])
+def test_repr_and_texts_write_the_numbers_of_numpy_as_pythons_own(name, kind):
+    """As `for gamma in np.linspace(...)` gives them: NumPy 2 would write np.float64(0.25)."""
+    chosen = {option.name: kind(0.25) for option in LOSSES[name].options() if isinstance(option.default, float)}
+    plain = dict.fromkeys(chosen, 0.25)
+    assert repr(LOSSES[name](**chosen)) == repr(LOSSES[name](**plain))
+    assert repr(eval(repr(LOSSES[name](**chosen)), PUBLIC)) == repr(LOSSES[name](**plain))
+    assert str(LossSpec(name, chosen)) == str(LossSpec(name, plain))
+
+
+def test_a_list_of_sizes_and_a_switch_of_numpy_are_written_as_texts_have_them():
+    spec = LossSpec("soft-sm", {"cell_size": [8, 16], "distance": np.bool_(False)})
+    assert str(spec) == "soft-sm:cell_size=8x16,distance=false"
 
 
 def odd_tensors():

@@ -14,6 +14,14 @@ def example(side=30, seed=0):
     return torch.randn_like(y) + 2 * y - 1, y
 
 
+def test_a_window_as_narrow_as_can_be_is_one_pixel_and_a_window_without_width_is_refused():
+    """exp(-d^2 / (2 sigma^2)) with sigma^2 below the smallest number was 0 / 0 in the middle: a loss of NaN."""
+    x, y = example()
+    torch.testing.assert_close(SSIM(sigma=1e-30, side=3)(x, y), SSIM(side=1)(x[..., 1:-1, 1:-1], y[..., 1:-1, 1:-1]))
+    with pytest.raises(ValueError, match="sigma must lie above 0"):
+        SSIM(sigma=0)
+
+
 def test_ssim_equals_monais():
     from monai.losses import SSIMLoss
 

@@ -2,7 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,9 +24,7 @@ class ImageLoss(CheckedLoss):
 
         What a loss has learned from a training part (`fit`) is no argument; `state_dict` has it.
         """
-        kind = type(self)
-        held = [name for name in inspect.signature(kind).parameters if hasattr(self, name)]
-        return f"{kind.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in held)})"
+        return call_of(self, (name for name in inspect.signature(type(self)).parameters if hasattr(self, name)))
 
     def facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
@@ -95,6 +95,20 @@ class WholeImageLoss(ImageLoss):
         del instances, facts
         axes = tuple(range(2 - logits.ndim, 0))
         return self.core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits)
+
+
+def call_of(thing: object, arguments: Iterable[str]) -> str:
+    """The call that makes a thing, from the attributes that hold its arguments."""
+    return f"{type(thing).__name__}({', '.join(f'{name}={written(getattr(thing, name))}' for name in arguments)})"
+
+
+def written(value: object) -> str:
+    """The text that makes a value again: `repr`, but a number of NumPy's is written as Python's own, in a core too."""
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    if is_dataclass(value) and not isinstance(value, type):
+        return call_of(value, (field.name for field in fields(value)))
+    return repr(value)
 
 
 def checked_core(core: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .base import ImageLoss
 from .catalogue import LOSSES
 from .own import own_loss
@@ -154,7 +156,8 @@ def _same(one: Any, other: Any) -> bool:
 
 def text_of(value: Any) -> str:
     """The text that stands for a value."""
+    value = value.item() if isinstance(value, np.generic) else value
     for word, meant in WORDS.items():
         if value is meant:
             return word
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

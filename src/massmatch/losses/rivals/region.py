@@ -27,7 +27,7 @@ def pixel_entropy(logits: Tensor, target: Tensor, from_logits: bool) -> Tensor:
 def gaussian(side: int, sigma: float, like: Tensor) -> Tensor:
     """A line of `side` weights that add up to 1: the window along each axis."""
     distance = torch.arange(side, dtype=like.dtype, device=like.device) - (side - 1) / 2
-    line = (-(distance**2) / (2 * sigma**2)).exp()
+    line = (-((distance / sigma) ** 2) / 2).exp()
     return line / line.sum()
 
 
@@ -63,6 +63,8 @@ class SSIM(ImageLoss):
         if require_whole("side", side, 1) % 2 == 0:
             raise ValueError(f"side must be an odd number of pixels, but is {side!r}")
         require_number("sigma", sigma)
+        if sigma == 0:
+            raise ValueError("sigma must lie above 0; a window of one pixel is side=1")
         self.side, self.sigma = side, sigma
 
     def per_image(
