@@ -146,3 +146,10 @@ def test_a_loss_is_made_from_its_text():
 def test_a_name_that_no_loss_has_is_an_attribute_error():
     with pytest.raises(AttributeError, match=r"module 'massmatch\.losses' has no attribute 'BlobLos'"):
         _ = public.BlobLos
+
+
+def test_none_as_python_writes_it_is_no_word():
+    """`cell_size=None` was the text "None", which a loss of one's own took in silence; none stays torch's word."""
+    read = LossSpec.parse("my_module:MyLoss:a=None,b=null,c=none,reduction=none").options
+    assert read == {"a": None, "b": None, "c": "none", "reduction": "none"}
+    assert str(LossSpec("my_module:MyLoss", read)) == "my_module:MyLoss:a=null,b=null,c=none,reduction=none"

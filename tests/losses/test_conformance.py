@@ -202,6 +202,33 @@ def test_each_probe_finds_its_fault(probe):
     assert result.detail
 
 
+def test_logits_that_are_changed_beside_the_gradient_are_seen():
+    class Clamps(Good):
+        def values(self, logits, target):
+            with torch.no_grad():
+                logits.clamp_(-1, 1)
+            return super().values(logits, target)
+
+    (result,) = check(Clamps, ["inputs kept"])
+    assert (result.status, result.detail) == ("fail", "changed")
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda x, y: None, "gives None, and no tensor"),
+        (lambda x, y: 0.5, "gives a float, and no tensor"),
+        (lambda x, y: {"loss": x.mean()}, "gives a dict, and no tensor"),
+        (lambda x, y: torch.ones(()), "the value carries no gradient"),
+        (lambda x, y: torch.ones((), requires_grad=True), "the value does not depend on the logits"),
+    ],
+)
+def test_what_is_no_loss_at_all_is_told_in_words(loss, said):
+    (result,) = check(lambda: loss, ["value"])
+    assert (result.status, result.detail) == ("fail", said)
+    assert {result.status for result in check(lambda: loss, ["saturated", "inputs kept"])} == {"fail"}
+
+
 def test_a_good_loss_passes_them_all():
     assert [r for r in check(Good) if r.status != "pass"] == []
 

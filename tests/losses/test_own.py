@@ -33,6 +33,21 @@ class Ours(WholeImageLoss):
     def __init__(self, smooth=1.0, **options):
         super().__init__(Dice(smooth), **options)
 
+def halves(logits, target):
+    """Changes the truth in place."""
+    return (logits.sigmoid() - target.mul_(0.5)).abs().mean()
+
+class Kept(nn.Module):
+    """Has options of the names that all losses of the catalogue have."""
+
+    def __init__(self, reduction="mean", from_logits=True):
+        super().__init__()
+        self.reduction, self.from_logits = reduction, from_logits
+
+    def forward(self, x, target):
+        error = ((x.sigmoid() if self.from_logits else x) - target).abs()
+        return error.sum() if self.reduction == "sum" else error.mean()
+
 class Broken:
     def __init__(self):
         raise RuntimeError("no licence\\nsecond line")
@@ -73,6 +88,26 @@ def test_a_function_of_probabilities_gives_values_by_image():
     torch.testing.assert_close(
         loss(x, y, sample_weight=torch.tensor([2.0, 0.0])), expected * torch.tensor([[2.0], [0]])
     )
+
+
+def test_a_truth_that_the_loss_changes_in_place_stays_as_it_is():
+    """A network with several outputs had its second one compared with half of the truth."""
+    x, y = example()
+    loss = make_loss("mine_for_tests:halves")
+    first = loss(x, y)
+    assert y.max() == 1
+    torch.testing.assert_close(loss(x, y), first)
+
+
+def test_its_own_options_reduction_and_from_logits_reach_it():
+    x, y = example()
+    error = (x.sigmoid() - y).abs()
+    torch.testing.assert_close(make_loss("mine_for_tests:Kept:reduction=sum")(x, y), error.sum())
+    given = make_loss("mine_for_tests:Kept:from_logits=false,probabilities=true")
+    torch.testing.assert_close(given(x, y), error.mean())
+    assert make_loss("mine_for_tests:Ours:reduction=none")(x, y).shape == (2, 1)
+    with pytest.raises(ValueError, match="has no option 'reduction'"):
+        make_loss("mine_for_tests:halves:reduction=sum")
 
 
 def test_a_ready_made_module_and_a_loss_of_ours_are_used_as_they_are():

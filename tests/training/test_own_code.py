@@ -1,5 +1,6 @@
 """A loss and a network of one's own in `train`, `sweep` and `predict`, in processes that start in the user's folder."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,12 +11,13 @@ import yaml
 from torch import nn
 
 from massmatch.cli.screen import BUG, DEBUG, told
-from massmatch.errors import RunError
+from massmatch.errors import RunError, UsageError
 from massmatch.inference.network import load_network
 from massmatch.losses import make_loss
 from massmatch.runs.experiment import Experiment, make_model, own_code
 from massmatch.runs.failure import failures_written
 from massmatch.runs.folder import RunFolder
+from massmatch.runs.weights import save_weights
 
 MODULE = """
 import torch
@@ -68,6 +70,29 @@ def test_a_sweep_trains_own_code_in_its_workers_and_the_weights_ask_before_they_
         load_network(folder)
     network, _ = load_network(folder, own=[MODEL])
     assert type(network).__name__ == "Small"
+
+
+@pytest.fixture
+def weights(place, cohort):
+    """A weights file of an own network, untrained."""
+    experiment = Experiment(cohort=cohort.name, fingerprint=cohort.fingerprint, loss="bce", model=MODEL, width=2)
+    save_weights(place / "w.safetensors", make_model(MODEL, 2), experiment, 0.5, (64, 64), cohort)
+    return place / "w.safetensors"
+
+
+def test_weights_whose_module_is_gone_are_one_line(weights, place, monkeypatch):
+    sys.modules.pop("own_for_training")
+    (place / "own_for_training.py").unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(UsageError, match="own_for_training:Small: no such loss or network"):
+        load_network(weights, own=[MODEL])
+
+
+def test_weights_whose_network_was_written_anew_say_so(weights, place):
+    load_network(weights, own=[MODEL])  # without a warning, which would be an error here
+    (place / "own_for_training.py").write_text(MODULE.replace("return self.layers(x)", "return -self.layers(x)"))
+    with pytest.warns(RuntimeWarning, match="what the network computes may have changed"):
+        load_network(weights, own=[MODEL])
 
 
 FAULTY = """

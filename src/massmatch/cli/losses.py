@@ -127,7 +127,7 @@ def factory(name: str) -> Callable[..., Any]:
         spec.make()
     if not spec.is_own:
         return lambda reduction="mean": spec.make(reduction=reduction)
-    if not own.takes(spec.name, "reduction"):
+    if "reduction" in spec.options or not own.takes(spec.name, "reduction"):
         return lambda: own.callable_loss(spec.name, {**spec.options})
     return lambda reduction="mean": own.callable_loss(spec.name, {**spec.options, "reduction": reduction})
 

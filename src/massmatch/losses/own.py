@@ -85,7 +85,7 @@ class AdaptedLoss(ImageLoss):
         del instances, facts
         if valid is not None:
             raise OwnLossError("a loss of one's own takes no mask: crop the images, or derive the loss from ImageLoss")
-        value = self.function(logits, target)
+        value = self.function(logits, target.clone())  # what it changes in place stays the truth of all others
         if not isinstance(value, Tensor) or (value.ndim > 0 and len(value) != len(target)):
             what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             raise OwnLossError(
@@ -168,11 +168,14 @@ def callable_loss(name: str, options: dict[str, Any]) -> nn.Module:
     return found if isinstance(found, nn.Module) and not probabilities else Called(found, probabilities)
 
 
-def own_loss(name: str, *, reduction: str = "mean", from_logits: bool = True, **options: Any) -> ImageLoss:
-    """The loss named module:attribute under the common call. Errors: as `callable_loss`."""
+def own_loss(name: str, options: dict[str, Any], *, reduction: str = "mean", from_logits: bool = True) -> ImageLoss:
+    """The loss named module:attribute under the common call. Errors: as `callable_loss`.
+
+    All `options` are those of the attribute itself, one of the name `reduction` or `from_logits` too.
+    """
     kind = imported(name)
     if inspect.isclass(kind) and issubclass(kind, ImageLoss):
-        return built(name, kind, {**options, "reduction": reduction, "from_logits": from_logits})
+        return built(name, kind, {"reduction": reduction, "from_logits": from_logits, **options})
     if not from_logits:
         raise ValueError(f"{name} is a loss of one's own and is called with logits: from_logits must be True")
     return AdaptedLoss(callable_loss(name, options), reduction=reduction)

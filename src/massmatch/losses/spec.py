@@ -85,7 +85,7 @@ class LossSpec:
                 that it refuses.
         """
         if self.is_own:
-            return own_loss(self.name, **self.options, **more)
+            return own_loss(self.name, dict(self.options), **more)
         entry = LOSSES[self.name]
         words = {option.name for option in entry.options() if isinstance(option.default, str)}
         said = {k: text_of(v) for k, v in self.options.items() if k in words and isinstance(v, bool)}  # the word "true"
@@ -132,6 +132,8 @@ def _option(part: str, text: str) -> tuple[str, Any]:
 
 def _read(text: str) -> Any:
     """The value that a text stands for."""
+    if text == "None":  # as Python has it; "none" is a word, as in reduction=none
+        return None
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     if re.fullmatch(r"\d+(x\d+)+", text):

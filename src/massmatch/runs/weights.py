@@ -14,8 +14,9 @@ from safetensors.torch import save
 from torch import nn
 
 from massmatch.data import Cohort
-from massmatch.errors import RunError, UsageError
+from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import LossSpec, in_one_spelling
+from massmatch.losses.own import origin
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import first_unfinite, fit_into
 from massmatch.runs.experiment import Experiment, make_model
@@ -87,14 +88,29 @@ def load_weights(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict
     network, was not written by massmatch, or is of a network of one's own that `own` does not name.
     """
     facts, tensors = read_weights(path)
-    if LossSpec.parse(facts["model"]).is_own and in_one_spelling(facts["model"]) not in map(in_one_spelling, own):
+    spec = LossSpec.parse(facts["model"])
+    if spec.is_own and in_one_spelling(facts["model"]) not in map(in_one_spelling, own):
         raise UsageError(
             f"{path} is of {facts['model']}, which is code of its author's own and is not run on a file's word: if you "
             f"trust it, give --own-network {facts['model']}, or in Python own=[{facts['model']!r}]"
         )
-    model = make_model(facts["model"], facts["width"])
+    with refusals_as_usage():
+        model = make_model(facts["model"], facts["width"])
+    if spec.is_own:
+        warn_of_other_code(path, spec.name, facts)
     fit_into(model, tensors, str(path))
     return model.to(best_device()).eval(), facts
+
+
+def warn_of_other_code(path: Path, name: str, facts: dict[str, Any]) -> None:
+    """Warn where a network of one's own is not of the source that was trained: it may compute something else."""
+    trained, now = facts.get("experiment", {}).get("own_code") or "", f"{name} of {origin(name)}"
+    if trained and now not in trained.split("; "):
+        warnings.warn(
+            f"{path} was trained with {trained}, but here is {now}: what the network computes may have changed",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -241,7 +241,8 @@ def memory(make: Make) -> str:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        applied(make(), logits.requires_grad_(), target)
+        value = applied(make(), logits.requires_grad_(), target)
+    require(value.requires_grad, "the value carries no gradient")
     per_pixel = sum(kept.values()) / target.numel()
     require(per_pixel < 400, f"{per_pixel:.0f} bytes per pixel")
     return f"{per_pixel:.0f} B/pixel"

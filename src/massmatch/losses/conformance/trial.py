@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base import ImageLoss
+from ..checks import article
 
 Make = Callable[..., nn.Module]
 SIDE = 64  # pixels: large enough for the 11 x 11 windows and cells of a grid, small enough for all probes in seconds
@@ -31,20 +32,23 @@ def images(count: int = 2, side: int = SIDE, axes: int = 2, seed: int = 0) -> tu
 
 
 def applied(loss: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
-    """The loss of a batch; with its facts, if it has any."""
-    if isinstance(loss, ImageLoss):
-        density = [2] * len(target)
-        return loss(logits, target, facts=loss.facts(target, density=density))
-    return loss(logits, target)
+    """The loss of a batch; with its facts, if it has any. Failed where it is no tensor."""
+    facts = {"facts": loss.facts(target, density=[2] * len(target))} if isinstance(loss, ImageLoss) else {}
+    value = loss(logits, target, **facts)
+    if not isinstance(value, Tensor):
+        raise Failed(f"gives {article(value)}, and no tensor")
+    return value
 
 
 def value_and_gradient(loss: nn.Module, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Of a fresh leaf; Failed where there is no gradient at all."""
     leaf = logits.detach().clone().requires_grad_()
     value = applied(loss, leaf, target)
-    if not isinstance(value, Tensor) or not value.requires_grad:
+    if not value.requires_grad:
         raise Failed("the value carries no gradient")
-    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    (gradient,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+    if gradient is None:
+        raise Failed("the value does not depend on the logits")
     return value.detach(), gradient
 
 
