@@ -32,13 +32,24 @@ def with_budget(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(epochs=known.map(lambda of: of["epochs"]), system=rows["loss"])
 
 
+def on_common_folds(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the folds and seeds that the baseline was tested on with every network and budget.
+
+    One network's mean over three folds beside another's over one would show the folds, not the networks.
+    """
+    base = rows[rows["system"] == BASELINE].drop_duplicates(["width", "epochs", "seed", "fold"])
+    tested = base.groupby(["seed", "fold"]).size()
+    shared = tested[tested == len(base.drop_duplicates(["width", "epochs"]))].reset_index()[["seed", "fold"]]
+    return rows.merge(shared, on=["seed", "fold"])
+
+
 def lead(rows: pd.DataFrame) -> pd.DataFrame:
     """A line for each width, number of epochs and loss: the means of both on its runs, the difference, its interval.
 
-    Only runs on folds and seeds that the baseline was tested on with the same network and budget count.
+    Only runs on folds and seeds that the baseline was tested on with every network and budget count.
     """
     lines = []
-    for (width, epochs), of in rows.groupby(["width", "epochs"]):
+    for (width, epochs), of in on_common_folds(rows).groupby(["width", "epochs"]):
         shared, base = shared_runs(of), of[of["system"] == BASELINE]
         if shared["system"].nunique() < 2:
             continue

@@ -87,6 +87,15 @@ def test_the_lead_is_measured_within_each_network_and_budget():
     assert [ax.get_xlabel() for ax in lead["draw_lead"](table).axes] == ["width of the network (epochs: 12)"]
 
 
+def test_the_lead_is_measured_on_the_folds_that_every_network_was_tested_on():
+    lead = runpy.run_path(str(DOCS / "result_lead.py"))
+    soft = "soft-sm:random_phase=true"
+    shared = lead_rows([(name, width, 12, 0.3) for name in ("hybrid", soft) for width in (8, 16)])
+    more = lead_rows([("hybrid", 8, 12, 0.3), (soft, 8, 12, 0.9)]).assign(fold=1)
+    table = lead["lead"](lead["with_budget"](pd.concat([shared, more])))
+    assert table[["width", "runs", "difference"]].to_numpy().tolist() == [[8, 1, 0], [16, 1, 0]]
+
+
 def test_runs_that_differ_in_more_than_the_budget_are_no_lead():
     lead = runpy.run_path(str(DOCS / "result_lead.py"))
     one, other = (lead_rows([("hybrid", 8, 12, 0.3)], learning_rate=rate) for rate in (1e-3, 1e-4))
