@@ -6,11 +6,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from massmatch.statistics.comparison import against
+from massmatch.statistics.intervals import KEY
 
 LOSSES = ("hybrid", "soft-sm:random_phase=true", "boundary", "sm-tversky-sd-nz")  # of docs/studies/lead_128.yaml
 BASELINE = "hybrid"
 START = (8, 12)  # width and epochs of the large table, from which one of the two is moved at a time
 OTHER = {"width": "epochs", "epochs": "width"}  # what is moved, and what stays
+QUARTERS = ("smallest", "second", "third", "largest")
 NAMES = {"width": "width of the network", "epochs": "epochs"}
 
 
@@ -81,6 +83,29 @@ def lead_lines(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         ]
         for line in table.sort_values(["system", "epochs", "width"]).itertuples()
     ]
+
+
+def with_quarters(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the quarter of the images, by the size of the mass, that each belongs to."""
+    size = rows.drop_duplicates(KEY).set_index(KEY)["mass_fraction"]
+    return rows.join(pd.qcut(size, len(QUARTERS), labels=QUARTERS).rename("quarter"), on=KEY)
+
+
+def size_lines(rows: pd.DataFrame, system: str) -> tuple[list[str], list[list[str]]]:
+    """A line for each network and budget: mean DSC of the baseline and of `system` by the size of the masses."""
+    rows = with_quarters(on_common_folds(rows))
+    lines = []
+    for (width, epochs), of in rows.groupby(["width", "epochs"]):
+        if system not in set(of["system"]):
+            continue
+        shared = shared_runs(of)
+        base, own = (
+            100 * shared[shared["system"] == name].groupby("quarter", observed=True)["dsc"].mean()
+            for name in (BASELINE, system)
+        )
+        cells = [f"{base[name]:.1f} → {own[name]:.1f} ({own[name] - base[name]:+.1f})" for name in QUARTERS]
+        lines.append([str(width), str(epochs), *cells])
+    return ["width", "epochs", *QUARTERS], lines
 
 
 def draw_lead(table: pd.DataFrame) -> Figure:

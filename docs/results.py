@@ -17,7 +17,7 @@ from collect import read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from result_grid import grid_lines, ideas_lines
-from result_lead import BASELINE, draw_lead, lead, lead_lines, shared_runs, with_budget
+from result_lead import BASELINE, draw_lead, lead, lead_lines, shared_runs, size_lines, with_budget, with_quarters
 
 from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import KEY, by_run, estimate
@@ -28,7 +28,6 @@ PAGE = HERE / "results.md"
 FOREST = HERE / "images/forest.png"
 LEAD = HERE / "images/lead.png"
 RECOMMENDED = "soft-sm:random_phase=true"
-QUARTERS = ("smallest", "second", "third", "largest")
 TRAIN_IMAGES = 861  # of the old rows, which do not say it: 861 or 862 in each run
 
 
@@ -72,10 +71,8 @@ def losses_table(rows: pd.DataFrame) -> str:
     head = ["loss", "runs", "validation, pooled", "threshold", "DSC", "DSC pooled", "smallest to largest quarter"]
     head += ["missed", "predicted nothing", "masses found", "false pieces per image"]
     head += ["DSC minus `hybrid`: patients", "trainings", "p (Holm)"]
-    size = rows.drop_duplicates(KEY).set_index(KEY)["mass_fraction"]
-    quarter = pd.qcut(size, len(QUARTERS), labels=QUARTERS).rename("quarter")
     cells = {}
-    for name, of in rows.join(quarter, on=KEY).groupby("system"):
+    for name, of in with_quarters(rows).groupby("system"):
         own = of.drop_duplicates(RUN)
         quarters = [percent(part["dsc"].mean()) for _, part in of.groupby("quarter", observed=True)]
         mean = by_run(of).mean()
@@ -225,6 +222,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "nnunet": lambda: nnunet_table(new),
         "nested": lambda: nested_choice(common),
         "lead": lambda: markdown(*lead_lines(lead(lead_rows()))),
+        "lead by size": lambda: markdown(*size_lines(lead_rows(), RECOMMENDED)),
         "three seeds": lambda: three_seeds_table(old),
     }
 
