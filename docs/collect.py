@@ -34,13 +34,15 @@ def rows_of(run: Run) -> pd.DataFrame:
     """A row per test image of the run, and in each what is known of the run.
 
     val_dsc_pooled and val_threshold are those of the best epoch, whose weights were tested; val_epoch is its number.
-    `settings` and `computed` are JSON: what must agree between runs that are compared, and where the run was computed.
+    `settings` and `computed` are JSON: what must agree between runs that are compared, and what the run was computed
+    with. Where the cohort lay is left out: it holds for one machine alone.
     """
     best = run.history.loc[run.history["val_dsc_pooled"].idxmax()]
-    computed = run.experiment.get("resolved", {})
+    resolved = run.experiment.get("resolved", {})
+    computed = {name: value for name, value in resolved.items() if name != "cohort_path"}
     known = {
         **{name: getattr(run, name) for name in ("loss", "model", "width", "seed", "fold")},
-        "train_images": computed.get("images", {}).get("train"),
+        "train_images": resolved.get("images", {}).get("train"),
         "epochs_done": len(run.history),
         "val_epoch": int(best["epoch"]),
         "val_dsc_pooled": round(float(best["val_dsc_pooled"]), DIGITS),

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from result_grid import grid_lines, ideas_lines
 from result_lead import BASELINE, draw_lead, lead, lead_lines, shared_runs, size_lines, with_budget, with_quarters
+from result_nuclei import nuclei_lines
 
 from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import KEY, by_run, estimate
@@ -41,6 +42,12 @@ def new_rows() -> pd.DataFrame:
 def lead_rows() -> pd.DataFrame:
     """The same with other networks and budgets, fold 0; those of the large table among them."""
     return with_budget(pd.concat([new_rows(), read_table(HERE / "results/lead_128.csv.gz")]))
+
+
+def nuclei_rows() -> pd.DataFrame:
+    """The images of nuclei_256.csv.gz: another domain, with many objects in each image."""
+    rows = read_table(HERE / "results/nuclei_256.csv.gz")
+    return rows.assign(system=rows["loss"])
 
 
 def old_rows() -> pd.DataFrame:
@@ -212,6 +219,7 @@ def blocks() -> dict[str, Callable[[], str]]:
     """The parts of the page that are written here, by the names of their marks."""
     new, old = shared_runs(new_rows()), shared_runs(old_rows())
     common, further = common_runs(new), furthest(new)
+    nuclei = common_runs(shared_runs(nuclei_rows()))
     return {
         "runs": lambda: runs_line(common),
         "losses": lambda: losses_table(common),
@@ -223,6 +231,9 @@ def blocks() -> dict[str, Callable[[], str]]:
         "nested": lambda: nested_choice(common),
         "lead": lambda: markdown(*lead_lines(lead(lead_rows()))),
         "lead by size": lambda: markdown(*size_lines(lead_rows(), RECOMMENDED)),
+        "nuclei runs": lambda: runs_line(nuclei),
+        "nuclei": lambda: losses_table(nuclei),
+        "nuclei ideas": lambda: markdown(*nuclei_lines(nuclei)),
         "three seeds": lambda: three_seeds_table(old),
     }
 

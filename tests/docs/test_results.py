@@ -34,6 +34,12 @@ def test_old_and_new_rows_stand_in_tables_of_their_own(script):
     assert "settings" not in old
 
 
+def test_no_table_says_where_a_machine_keeps_its_files():
+    for path in (DOCS / "results").glob("*.csv.gz"):
+        for known in pd.read_csv(path, keep_default_na=False).get("computed", pd.Series(dtype=str)).unique():
+            assert '"/' not in known, path.name
+
+
 def test_an_unknown_mark_is_no_block(script):
     with pytest.raises(KeyError, match="other"):
         script["with_blocks"]("<!-- begin other -->\n<!-- end other -->")
