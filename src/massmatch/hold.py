@@ -13,7 +13,8 @@ from massmatch.errors import UsageError
 def held(folder: Path, lock: Path) -> Iterator[None]:
     """Hold a folder by the file `lock`, whose own folder must be there; the file is gone afterwards.
 
-    Raises UsageError, which names the folder, where another process holds it.
+    Raises UsageError, which names the folder, where another process holds it. An OSError from within that names no
+    file, such as that of a full disk, names the folder.
 
     Example:
         with held(Path("results"), Path("results/.lock")):
@@ -26,6 +27,10 @@ def held(folder: Path, lock: Path) -> Iterator[None]:
         raise UsageError(f"{folder} is being written by another process: wait for it, or stop it") from None
     try:
         yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(folder)
+        raise
     finally:
         hold.release()
         lock.unlink(missing_ok=True)

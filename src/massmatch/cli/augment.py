@@ -20,7 +20,8 @@ def augment(
     """Draw a sheet of augmented training images: each row an image as it is, then as some epochs would show it."""
     with told():
         from massmatch.data import open_cohort
+        from massmatch.runs.atomic import write_picture
         from massmatch.training.augmented import augmented_sheet
 
-        augmented_sheet(open_cohort(cohort), level, seed=seed, rows=ROWS, draws=DRAWS).save(out)
+        write_picture(out, augmented_sheet(open_cohort(cohort), level, seed=seed, rows=ROWS, draws=DRAWS))
         screen.print(f"{out}", soft_wrap=True)

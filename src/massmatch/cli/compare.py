@@ -25,6 +25,18 @@ def tell_other_settings(folders: Sequence[Path]) -> None:
         )
 
 
+def refuse_unfinished(folders: Sequence[Path]) -> None:
+    """Raise RunError for the first run without a result: what it has measured so far is no comparison of losses."""
+    from massmatch.errors import RunError
+    from massmatch.runs.folder import RunFolder
+
+    for folder in folders:
+        state, reason = RunFolder(folder).state_and_reason()
+        if state != "done":
+            why = f"{state} ({reason})" if reason else state
+            raise RunError(f"{folder} has no result, but is {why}: leave it out, or finish it with its command")
+
+
 def compare(
     cohort: CohortArgument,
     runs: Annotated[
@@ -45,6 +57,7 @@ def compare(
         from massmatch.errors import DataError, UsageError
         from massmatch.reports.page import write_report
         from massmatch.reports.tables import NOTE, comparison, markdown
+        from massmatch.runs.atomic import write_atomic
         from massmatch.runs.collection import collect
         from massmatch.runs.folder import EXPERIMENT, RunFolder, run_folders
 
@@ -65,12 +78,13 @@ def compare(
                 f"{strange[0]} was trained on another cohort ({of[strange[0]]}) than {opened.root} "
                 f"({opened.fingerprint}): leave it out, or give --unpaired to see both side by side all the same"
             )
+        refuse_unfinished(folders)
         named = show(folders, unpaired=unpaired)
         tell_other_settings(folders)
         if table is not None:
             rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
             heading = tested_images(rows, unpaired=unpaired)
-            table.write_text(f"{heading}\n\n{markdown(comparison(rows))}\n{NOTE}\n", encoding="utf-8")
+            write_atomic(table, f"{heading}\n\n{markdown(comparison(rows))}\n{NOTE}\n".encode())
         if page is not None:
             write_report(page, collect(*runs), opened, title="Losses side by side")
             screen.print(f"{page}", soft_wrap=True)

@@ -14,6 +14,7 @@ def show_figure_1(out: Path) -> None:
     """Measure how often the claims of Figure 1 hold, print it, and write figure_1.png and figure_1.csv."""
     from massmatch.explanations.figure_1 import draw_figure
     from massmatch.explanations.placements import CLAIMS, PLACEMENTS, random_pairs, share_of
+    from massmatch.runs.atomic import write_atomic
     from massmatch.sweeps.tables import CORES, variants
 
     pairs = random_pairs()
@@ -23,5 +24,5 @@ def show_figure_1(out: Path) -> None:
     screen.print(*(f"{claim}: {text}" for claim, text in CLAIMS.items()), sep="\n", soft_wrap=True)
     out.mkdir(parents=True, exist_ok=True)
     draw_figure(pairs, shares, out / "figure_1.png")
-    shares.round(4).to_csv(out / "figure_1.csv")
+    write_atomic(out / "figure_1.csv", shares.round(4).to_csv().encode())
     screen.print(f"{out / 'figure_1.png'}\n{out / 'figure_1.csv'}", soft_wrap=True)

@@ -98,6 +98,7 @@ def check(
     with told():
         from massmatch.losses import LOSSES
         from massmatch.losses.conformance.check import check as probe
+        from massmatch.runs.atomic import write_atomic
 
         asked = list(dict.fromkeys(each for name in names for each in (LOSSES if name == "all" else [name])))
         found = {}
@@ -110,7 +111,7 @@ def check(
         if as_json:
             print(json.dumps({name: [vars(r) for r in results] for name, results in found.items()}, indent=1))
         if markdown is not None:
-            markdown.write_text(table(found), encoding="utf-8")
+            write_atomic(markdown, table(found).encode())
         if any(r.status == "fail" for results in found.values() for r in results):
             sys.exit(FAILURE)
 

@@ -17,6 +17,7 @@ from massmatch.data.cohort import Cohort
 from massmatch.data.folds import require_folds, split
 from massmatch.data.readers.nnunet import KNOWN, PATIENTS
 from massmatch.errors import UsageError
+from massmatch.hold import held
 
 NAME = re.compile(r"Dataset\d{3}_\w+")
 CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -36,8 +37,19 @@ def export_nnunet(cohort: Cohort, out: Path, *, folds: int = 5, seed: int = 0) -
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty: remove it or choose another folder")
     part = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with held(part, out.with_name(f".{out.name}.lock")):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        _write_dataset(cohort, part, folds, seed)
+        if out.exists():
+            out.rmdir()
+        part.rename(out)
+    return out
+
+
+def _write_dataset(cohort: Cohort, part: Path, folds: int, seed: int) -> None:
+    """All files of the dataset."""
     table = cohort.table.assign(case=_case_names(cohort.ids))
     test = table.get("split", pd.Series("", table.index)).astype(str).str.lower() == "test"
     for suffix, rows in (("Tr", table[~test]), ("Ts", table[test])):
@@ -57,10 +69,6 @@ def export_nnunet(cohort: Cohort, out: Path, *, folds: int = 5, seed: int = 0) -
             "licence": cohort.licence,
         },
     )
-    if out.exists():
-        out.rmdir()
-    part.rename(out)
-    return out
 
 
 def _case_names(ids: list[str]) -> list[str]:

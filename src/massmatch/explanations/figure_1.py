@@ -1,5 +1,6 @@
 """The paper's Figure 1, drawn: its three pairs of pictures, and how often each of its claims holds for each loss."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from massmatch.explanations.placements import CLAIMS, Pair
+from massmatch.runs.atomic import write_atomic
 
 COLOURS = np.array(  # grey, pink and green as in the paper, and brown: neither, true, predicted, both
     [(217, 217, 217), (244, 143, 177), (102, 187, 106), (141, 110, 99)], np.uint8
@@ -27,7 +29,9 @@ def draw_figure(pairs: dict[str, Pair], shares: pd.DataFrame, path: Path, *, pla
         axes[row, 0].set_ylabel(f"({claim})", rotation=0, labelpad=14, va="center")
     pictures.suptitle("pink: true mass, green: predicted, brown: both", fontsize=9)
     _draw_shares(table.subplots(), shares)
-    figure.savefig(path, dpi=110)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=110)
+    write_atomic(path, buffer.getbuffer())
 
 
 def _draw_masks(ax: Axes, prediction: Tensor, truth: Tensor) -> None:

@@ -110,7 +110,7 @@ def from_run(run: Path, id: str, cohort: Cohort) -> Subject:
     if not path.is_file():
         raise UsageError(f"{run} holds no prediction of {id}{_why_not(id, cohort, experiment)}")
     sample = cohort.load(id)
-    probability = _of_shape(path, sample.image.shape) / 65535
+    probability = folder.prediction(id, sample.image.shape)
     source = f"{run.resolve().parent.name}/{run.resolve().name}"
     threshold = folder.threshold_of(id)
     return Subject(id, sample.image, sample.instances, probability, STORED, source, cohort.licence, threshold)

@@ -2,11 +2,11 @@
 
 import csv
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from PIL import Image
 from torch import nn
@@ -27,6 +27,9 @@ from massmatch.inference.packaged import PACKAGED
 from massmatch.inference.picture import contour_picture
 from massmatch.runs.weights import usable_device
 from massmatch.training.thresholds import as_stored
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 FAST = 1  # zlib's level: a picture of 3328 x 2560 is written in a fifth of the time, for a tenth more bytes
 ENDINGS = ("_mask.png", "_contour.png", "_probability.png", "_findings.json", ".seg.nrrd", "_sr.dcm", "_seg.dcm")
@@ -184,9 +187,7 @@ def _predict_all(
                 if file.id not in ids:
                     remove_results(out / file.id)
             else:
-                write(found, out, options)
-                for kind, each in made.items():
-                    each.save_as(out / f"{found.id}_{kind}.dcm", enforce_file_format=True)
+                write(found, out, options, made)
                 rows = finding_rows(found)
                 batch.findings.extend(rows)
                 write_finding(rows)
@@ -251,11 +252,24 @@ def remove_results(stem: Path) -> None:
         Path(f"{stem}{ending}").unlink(missing_ok=True)
 
 
-def write(found: Prediction, out: Path, options: Options) -> None:
-    """The files of one image, in place of all that an earlier batch wrote of it."""
+def write(found: Prediction, out: Path, options: Options, made: "Mapping[str, Dataset]") -> None:
+    """The files of one image, in place of all that an earlier batch wrote of it: all of them, or none.
+
+    `made`: its DICOM objects, by the ending of their files.
+    """
     stem = out / found.id
     stem.parent.mkdir(parents=True, exist_ok=True)
     remove_results(stem)
+    try:
+        _write_files(found, stem, options)
+        for kind, each in made.items():
+            each.save_as(f"{stem}_{kind}.dcm", enforce_file_format=True)
+    except BaseException:  # a full disk, or Ctrl-C
+        remove_results(stem)
+        raise
+
+
+def _write_files(found: Prediction, stem: Path, options: Options) -> None:
     Image.fromarray(found.mask).convert("L").save(f"{stem}_mask.png")
     contour_picture(found).save(f"{stem}_contour.png", compress_level=FAST)
     if options.probabilities:

@@ -1,6 +1,7 @@
 """Trained weights measured again: those of a run on its test part, or any weights on all images of another cohort."""
 
 import math
+import warnings
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +10,10 @@ import pandas as pd
 
 from massmatch.data import Cohort, open_cohort
 from massmatch.errors import UsageError
+from massmatch.hold import held
 from massmatch.inference.ensemble import load_ensemble
 from massmatch.inference.network import refuse_unused, settle_orientation
-from massmatch.runs.folder import EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, RunFolder
+from massmatch.runs.folder import DONE, EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, RunFolder
 from massmatch.training.evaluate import evaluate, evaluate_native, evaluate_run, evaluate_run_native, write_rows
 from massmatch.training.progress import Progress, Watch
 
@@ -55,6 +57,7 @@ def evaluate_weights(
     if out is not None:
         return _evaluate_all(path, opened, out, native=native, own=own, watch=watch)
     refuse_unused(own, [RunFolder(path).experiment()["model"]])
+    warn_of_unfinished(RunFolder(path))
     if native:
         return Evaluation(path / NATIVE_ROWS, evaluate_run_native(path, opened, watch))
     return Evaluation(path / ROWS, evaluate_run(path, opened, watch))
@@ -67,14 +70,24 @@ def _evaluate_all(
     model, facts = load_ensemble([path], own)
     facts = settle_orientation(facts)
     threshold, way, tick = facts["threshold"], facts["orientation"], _ticking(watch, len(cohort))
-    if native:
-        rows = evaluate_native(model, cohort, cohort.ids, threshold, orientation=way, tick=tick)
-        out.mkdir(parents=True, exist_ok=True)
-        write_rows(out / NATIVE_ROWS, rows)
-        return Evaluation(out / NATIVE_ROWS, rows)
-    found = evaluate(model, cohort, cohort.ids, threshold, orientation=way, out=out / PREDICTIONS, tick=tick)
-    found.write(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with held(out, out / ".lock"):
+        if native:
+            rows = evaluate_native(model, cohort, cohort.ids, threshold, orientation=way, tick=tick)
+            write_rows(out / NATIVE_ROWS, rows)
+            return Evaluation(out / NATIVE_ROWS, rows)
+        found = evaluate(model, cohort, cohort.ids, threshold, orientation=way, out=out / PREDICTIONS, tick=tick)
+        found.write(out)
     return Evaluation(out / ROWS, found.rows)
+
+
+def warn_of_unfinished(run: RunFolder) -> None:
+    """Warn of a run that is not done: its weights are the best so far, and those of its end may be others."""
+    if not (run / DONE).is_file():
+        state, reason = run.state_and_reason()
+        warnings.warn(
+            f"{run.path} is {state}{reason and f' ({reason})'}: measured are its best weights so far", stacklevel=3
+        )
 
 
 def _ticking(watch: Watch, images: int) -> Callable[[], None]:

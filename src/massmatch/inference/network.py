@@ -35,6 +35,9 @@ def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module
         raise UsageError(f"no such run or weights: {path}")
     run = RunFolder.find(path) if path.is_dir() else None
     file, name = (path, path.name) if run is None else (run / WEIGHTS, f"{run.path.parent.name}/{run.path.name}")
+    if run is not None and not file.is_file():
+        state, reason = run.state_and_reason()
+        raise UsageError(f"{run.path} has no weights: it is {state}{reason and f' ({reason})'}")
     model, facts = load_weights(file, own)
     return model, {**facts, "algorithm": Algorithm((WeightsFile.of(file, name, facts),))}
 

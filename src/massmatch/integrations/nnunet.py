@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from massmatch.errors import UsageError
 from massmatch.losses import CORES, SoftMatchingLoss, SpatialMatchingLoss
 from massmatch.losses.grid.loss import GridLoss
+from massmatch.runs.atomic import write_atomic
 
 TRAINER = '''"""Written by `massmatch nnunet install-trainer`; nnU-Net finds it through nnUNet_extTrainer."""
 
@@ -130,5 +131,5 @@ def install_trainer(
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise UsageError(f"{path} is another trainer: remove it, or give --name")
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_atomic(path, text.encode())
     return path

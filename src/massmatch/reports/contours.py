@@ -1,17 +1,17 @@
 """The paper's Figure 4 in a report: contours of several losses on images that a stated rule has chosen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image
 
 from massmatch.data import Cohort
+from massmatch.errors import RunError
 from massmatch.pictures import KINDS, Choice, Window, chosen, mammogram_uri, outline, window
 from massmatch.reports.blocks import Block, Key, Lines, Mammogram, Picture, Pictures, Words
 from massmatch.reports.charts import percent
 from massmatch.reports.subject import Subject, count, listed, threshold
 from massmatch.runs.collection import Run, systems
-from massmatch.runs.folder import PREDICTIONS
+from massmatch.runs.folder import RunFolder
 
 MOST_SHOWN = 8  # losses side by side: as many as the rows of Table 2, and what a wide screen shows in one row
 
@@ -24,8 +24,12 @@ def pictures(of: Subject, each: int) -> list[Block]:
         return [Lines([f"No pictures: {of.why}."], kind="warning")]
     runs = side_by_side(of)
     choices = chosen({system: run.rows for system, run in runs.items()}, each)
-    if lacking := _lacking(runs, choices):
+    if lacking := _lacking(runs):
         return [Lines([f"No pictures: {lacking}; `massmatch evaluate` makes it again."], kind="warning")]
+    try:
+        rows = [_row(of.cohort, choice, runs) for choice in choices]
+    except RunError as error:
+        return [Lines([f"No pictures: {error}."], kind="warning")]
     first = next(iter(runs.values()))
     shown = f"seed {first.seed}, fold {first.fold}"
     left_out = [system for system in of.order if system not in runs]
@@ -35,18 +39,13 @@ def pictures(of: Subject, each: int) -> list[Block]:
         "pictures beside it show, which holds all that is true or predicted by any of these losses."
     )
     note = [Words(f"Not shown: {listed(left_out)}. Shown are {_rule(of)}.", soft=True)] if left_out else []
-    return [Key(), Words(words), *note, *(_row(of.cohort, choice, runs) for choice in choices)]
+    return [Key(), Words(words), *note, *rows]
 
 
-def _lacking(runs: Mapping[str, Run], choices: Sequence[Choice]) -> str:
-    """The first thing that is missing to draw them, or nothing."""
-    for run in runs.values():
-        if threshold(run) is None:
-            return f"{run.folder} says nowhere at which threshold it was measured"
-        for choice in choices:
-            if not (path := run.folder / PREDICTIONS / f"{choice.id}.png").is_file():
-                return f"{path} is missing"
-    return ""
+def _lacking(runs: Mapping[str, Run]) -> str:
+    """The first run that does not say where its contours lie, or nothing."""
+    silent = (run for run in runs.values() if threshold(run) is None)
+    return next((f"{run.folder} says nowhere at which threshold it was measured" for run in silent), "")
 
 
 def _rule(of: Subject) -> str:
@@ -71,8 +70,8 @@ def side_by_side(of: Subject) -> dict[str, Run]:
 
 def _row(cohort: Cohort, choice: Choice, runs: Mapping[str, Run]) -> Pictures:
     sample = cohort.load(choice.id)
-    predictions = {system: _prediction(run, choice.id) for system, run in runs.items()}
     shape = sample.mask.shape
+    predictions = {system: _prediction(run, choice.id, shape) for system, run in runs.items()}
     near = window([sample.mask, *predictions.values()], shape)
     whole = Window((shape[1] - max(shape)) // 2, (shape[0] - max(shape)) // 2, max(shape))
     image = Mammogram(f"image-{choice.kind}-{choice.id}", mammogram_uri(sample.image), shape[1], shape[0])
@@ -95,12 +94,11 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _prediction(run: Run, id: str) -> np.ndarray:
-    """(H, W) bool, as it was measured."""
+def _prediction(run: Run, id: str, shape: tuple[int, ...]) -> np.ndarray:
+    """(H, W) bool, as it was measured. RunError where the file is not as it was written."""
     level = threshold(run)
     assert level is not None  # `_lacking` has looked
-    with Image.open(run.folder / PREDICTIONS / f"{id}.png") as stored:
-        return np.asarray(stored) / 65535 > level
+    return RunFolder(run.folder).prediction(id, shape) > level
 
 
 def _cell(image: Mammogram, near: Window, truth: str, system: str, mask: np.ndarray, run: Run, id: str) -> Picture:

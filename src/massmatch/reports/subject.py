@@ -114,7 +114,7 @@ def threshold(run: Run) -> float | None:
     """The probability above which a pixel was taken for mass; None where it was chosen and nothing says how."""
     if "threshold" in run.rows:
         return float(run.rows["threshold"].iloc[0])
-    known = run.experiment["threshold"]
+    known = run.facts["threshold"]
     return known if isinstance(known, float) else carried(run).get("threshold")
 
 

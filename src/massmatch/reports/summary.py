@@ -102,7 +102,7 @@ def _computed_apart(of: Subject) -> list[str]:
 
 def _searched_apart(of: Subject) -> list[str]:
     """A sentence where thresholds were searched for in two ranges: runs of the older one may have missed the best."""
-    chosen = [run for run in of.runs if run.experiment["threshold"] == "validation" and "val_threshold" in run.history]
+    chosen = [run for run in of.runs if run.facts["threshold"] == "validation" and "val_threshold" in run.history]
     older = [run for run in chosen if searched_before(run.history["val_threshold"].dropna())]
     if not 0 < len(older) < len(chosen):
         return []
@@ -115,7 +115,7 @@ def _searched_apart(of: Subject) -> list[str]:
 
 def _thresholds_at_ends(of: Subject) -> list[str]:
     """A sentence on the runs whose search for a threshold stopped at an end of its range."""
-    chosen = [(run, threshold(run)) for run in of.runs if run.experiment["threshold"] == "validation"]
+    chosen = [(run, threshold(run)) for run in of.runs if run.facts["threshold"] == "validation"]
     ends = sorted(f"{run.loss} seed {run.seed} fold {run.fold}: {t:.8g}" for run, t in chosen if t and at_end(t))
     if not ends:
         return []

@@ -55,8 +55,9 @@ COUNTS = (
 )
 NOTE = (
     "Percent but for HAU (pixels at the size of the cohort). Pooled: pixels of all images added up; otherwise the mean "
-    "over the images with mass, with misses counted: DSC 0, HAU the diagonal of the image. 'Hits' leaves the missed "
-    "images out. False alarms: share of the images without mass on which something was predicted."
+    "over the images with mass, with misses counted: DSC 0, and where nothing was predicted HAU is the diagonal of the "
+    "image. 'Hits' leaves the missed images out. ACC: over all images. False alarms: share of the images without mass "
+    "on which something was predicted."
 )
 MM = (column_of("hau_mm"), column_of("hau95_mm"))
 RATES = (column_of("missed"), column_of("prediction_empty"))  # shares of the images

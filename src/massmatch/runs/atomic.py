@@ -1,11 +1,16 @@
 """Writing files so that a crash leaves the old one or the new one, never half of one."""
 
 import errno
+import io
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from massmatch.errors import RunError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Piece = bytes | memoryview
@@ -28,6 +33,13 @@ def write_atomic(path: Path, *pieces: Piece, keep: Path | None = None) -> None:
     except OSError as error:
         raise _explained(error, path, sum(len(piece) for piece in pieces)) from error
     sync_folder(path.parent)
+
+
+def write_picture(path: Path, picture: "Image", **options: Any) -> None:
+    """Write a picture as PNG, as `write_atomic` does and raises. `options`: of Pillow, such as compress_level."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", **options)
+    write_atomic(path, buffer.getbuffer())
 
 
 def part_of(path: Path) -> Path:

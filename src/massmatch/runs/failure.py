@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from massmatch.errors import MassmatchError
+from massmatch.errors import MassmatchError, RunError
 from massmatch.losses.own import blamed
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.folder import FAILED
@@ -49,6 +49,6 @@ def write_failure(folder: Path, reason: str, error: BaseException | None = None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / FAILED, json.dumps(facts, indent=1).encode())
-    except OSError as second:
+    except (OSError, RunError) as second:  # RunError: of write_atomic
         reason = f"{reason} (and {FAILED} could not be written: {second})"
     return Outcome("failed", reason)

@@ -12,6 +12,7 @@ from massmatch.errors import RunError, UsageError
 from massmatch.runs.lock import is_held
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 EXPERIMENT = "experiment.yaml"  # what the run is, and what was decided when it began
@@ -29,10 +30,17 @@ LOG = "log.txt"  # what a run of a sweep has printed
 
 State = Literal["done", "running", "interrupted", "failed", "damaged", "never started"]
 STATES: tuple[State, ...] = ("done", "running", "interrupted", "failed", "damaged", "never started")
+NEEDED_RESOLVED = ("precision", "memory", "threads")
 NEEDED_ROWS = ("id", "patient", "dsc", "tp", "fp", "fn", "tn", "truth_empty", "prediction_empty", "missed")
 NEEDED_CANDIDATES = ("id", "score")
-NEEDED_EXPERIMENT = ("loss", "model", "width", "seed", "fold", "fingerprint")
+NEEDED_EXPERIMENT: dict[str, type] = {
+    **dict.fromkeys(("loss", "model"), str),
+    **dict.fromkeys(("width", "seed", "fold"), int),
+    **dict.fromkeys(("fingerprint", "cohort", "scheme"), str),
+    **dict.fromkeys(("folds", "epochs"), int),
+}
 TEXT = {"id": str, "patient": str}  # columns in which numbers and "NA" are names
+WORDS = (*TEXT, "side", "view", "density", "spacing_source")  # columns that need not hold numbers
 SHOWN = 4  # runs in one message
 
 
@@ -108,17 +116,18 @@ class RunFolder:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = one_line(error)
             raise RunError(f"{path}: cannot be read ({reason}): remove the folder to start this run again") from None
-        lacks = [name for name in NEEDED_EXPERIMENT if not isinstance(facts, dict) or name not in facts]
-        if lacks:
-            raise RunError(f"{path}: lacks {', '.join(lacks)}: remove the folder to start this run again")
+        if wrong := misfits(facts):
+            raise RunError(f"{path}: {wrong}: remove the folder to start this run again")
         return dict(facts)
 
     def resolved(self) -> dict[str, Any]:
         """What was decided when the run began: number format, layout, threads. Raises RunError where it is not."""
-        found = self.experiment().get("resolved")
-        if not isinstance(found, dict):
-            raise RunError(f"{self / EXPERIMENT}: lacks resolved: remove the folder to start this run again")
-        return found
+        found = self.experiment().get("resolved") or {}
+        if lacks := [name for name in NEEDED_RESOLVED if name not in found]:
+            raise RunError(
+                f"{self / EXPERIMENT}: lacks resolved ({', '.join(lacks)}): remove the folder to start this run again"
+            )
+        return dict(found)
 
     def cohort(self) -> Path:
         """Where the images of the run are. Raises UsageError where the run does not say, or they are there no more."""
@@ -147,6 +156,27 @@ class RunFolder:
         path = self / CANDIDATES
         return read_table(path, NEEDED_CANDIDATES, may_be_empty=True) if path.is_file() else None
 
+    def prediction(self, id: str, shape: tuple[int, ...]) -> "np.ndarray":
+        """(H, W) float64 probabilities of a test image, as they were stored.
+
+        Raises RunError where the file is missing or damaged, or holds no 16-bit numbers of this shape.
+        """
+        import numpy as np
+        from PIL import Image
+
+        path, mend = self / PREDICTIONS / f"{id}.png", "`massmatch evaluate` writes it again"
+        try:
+            with Image.open(path) as picture:
+                stored = np.asarray(picture)
+        except FileNotFoundError:
+            raise RunError(f"{path} is missing: {mend}") from None
+        except (OSError, SyntaxError, ValueError) as error:  # as PIL tells of a damaged PNG
+            raise RunError(f"{path}: cannot be read ({one_line(error)}): {mend}") from None
+        if stored.dtype != np.uint16 or stored.shape != shape:
+            found = f"{stored.dtype} of the shape {stored.shape}"
+            raise RunError(f"{path}: must hold numbers of 16 bits of the shape {shape}, but holds {found}: {mend}")
+        return stored / 65535
+
     def epochs_done(self) -> int:
         """How many epochs the history tells of; 0 where it cannot be read."""
         try:
@@ -174,6 +204,24 @@ class RunFolder:
         return float(rows.loc[rows["id"] == id, "threshold"].iloc[0])
 
 
+def misfits(facts: object) -> str:
+    """What is missing in the content of experiment.yaml, or is of another kind than it must be; empty if nothing is.
+
+    >>> misfits({"loss": ["bce"], "model": "aunet"})
+    "lacks width, seed, fold, fingerprint, cohort, scheme, folds, epochs; loss must be a str, but is ['bce']"
+    """
+    facts = {} if facts is None else facts  # of an empty file
+    if not isinstance(facts, dict):
+        return f"must hold lines `key: value`, but holds {facts!r}"
+    lacks = [name for name in NEEDED_EXPERIMENT if name not in facts]
+    kinds = {**NEEDED_EXPERIMENT, "resolved": dict}
+    others = {name: kind for name, kind in kinds.items() if name in facts and not isinstance(facts[name], kind)}
+    return "; ".join(
+        [f"lacks {', '.join(lacks)}"] * bool(lacks)
+        + [f"{name} must be a {kind.__name__}, but is {facts[name]!r}" for name, kind in others.items()]
+    )
+
+
 def run_folders(*roots: Path) -> list[Path]:
     """The folders of all runs at or below the given ones, each once, by name. Raises UsageError for a missing one."""
     found: dict[Path, Path] = {}
@@ -189,8 +237,8 @@ def run_folders(*roots: Path) -> list[Path]:
 def read_table(path: Path, needed: Sequence[str] = (), *, may_be_empty: bool = False) -> "pd.DataFrame":
     """A CSV file of a run in which ids and patients are text, so that "007" and "NA" stay what they are.
 
-    Raises RunError where the file cannot be read, lacks one of the columns `needed`, holds no row, or has twice the
-    same value in the first column of `needed`.
+    Raises RunError where the file cannot be read, lacks one of the columns `needed`, holds no row, has twice the same
+    value in the first column of `needed`, or holds something else than numbers, or nothing in a column of `needed`.
     """
     import pandas as pd
 
@@ -207,7 +255,23 @@ def read_table(path: Path, needed: Sequence[str] = (), *, may_be_empty: bool = F
         raise RunError(f"{path}: holds no row")
     if needed and not may_be_empty and table[needed[0]].duplicated().any():
         raise RunError(f"{path}: {needed[0]} {table[needed[0]][table[needed[0]].duplicated()].iloc[0]} comes twice")
+    for name in table.columns.difference(WORDS):
+        if (odd := _no_number(table[name], gaps=name not in needed)) is not None:
+            raise RunError(f"{path}: {name} must hold a number in each row, but holds {odd!r}")
     return table
+
+
+def _no_number(column: "pd.Series", *, gaps: bool) -> str | None:
+    """The first value of a column that is neither a number nor True or False; with `gaps` an empty cell may be."""
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(column):
+        words = column.dropna().astype(str)
+        words = words[~words.isin(("True", "False"))]
+        odd = words[pd.to_numeric(words, errors="coerce").isna()]
+        if len(odd):
+            return str(odd.iloc[0])
+    return "" if column.isna().any() and not gaps else None
 
 
 def one_line(text: object) -> str:
@@ -237,7 +301,7 @@ def _walk(root: Path) -> Iterator[Path]:
     """The runs below a folder, and nothing below a run; names are never patterns, so brackets in them do no harm."""
     for name, below, files in os.walk(root):
         folder = Path(name)
-        if {EXPERIMENT, FAILED, CHECKPOINT} & set(files) or _is_empty_fold(folder):
+        if {EXPERIMENT, FAILED, CHECKPOINT, DONE} & set(files) or _is_empty_fold(folder):
             below.clear()
             yield folder
         below[:] = sorted(each for each in below if not each.startswith("."))

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from massmatch.errors import RunError
+from massmatch.runs.atomic import write_atomic
 
 BEAT = 10.0  # seconds between two signs of life
 BEATS = 3  # without one for so many, a holder on another machine is taken for dead
@@ -26,7 +27,7 @@ class HeldError(RunError):
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder. The operating system ends the hold with the process, however it dies.
 
-    Raises HeldError with process and machine of whoever holds it.
+    Raises HeldError with process and machine of whoever holds it, RunError where the disk is full.
 
     Some network file systems lock for each machine apart: so a holder also writes who it is into LOCK and touches that
     file while it lives, and a LOCK of another machine is watched before it is taken over.
@@ -39,7 +40,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise _held(folder, holder(who)) from None
     try:
         _take_over(folder, who)
-        who.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.ctime()}))
+        facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.ctime()}
+        write_atomic(who, json.dumps(facts).encode())
         try:
             with _alive(who):
                 yield

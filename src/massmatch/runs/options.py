@@ -60,7 +60,7 @@ class TrainingOptions:
     patience: Annotated[
         int,
         Ge(0),
-        Doc("Epochs without a better validation DSC that end the training; 0: none does. Not for one-cycle."),
+        Doc("Epochs with a lower validation DSC than the best that end the training; 0: none does. Not for one-cycle."),
     ] = 0
     clip: Annotated[
         float, Ge(0), Lt(inf), Doc("Longest gradient, by its norm; longer ones are shortened; 0: none.")

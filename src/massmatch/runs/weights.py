@@ -5,7 +5,9 @@ import json
 import os
 import warnings
 from collections.abc import Collection
+from json import JSONDecodeError
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -20,6 +22,16 @@ from massmatch.losses.own import origin
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import first_unfinite, fit_into
 from massmatch.runs.experiment import Experiment, make_model
+
+FACTS: dict[str, type | tuple[type, ...]] = {  # what nothing can be predicted without, and the kind of each
+    "model": str,
+    "width": int,
+    "size": list,
+    "normalise": str,
+    "preprocessing": (dict, NoneType),
+    "threshold": (int, float),
+    "experiment": dict,
+}
 
 
 def save_weights(
@@ -124,9 +136,9 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             said = file.metadata() or {}
-            facts = json.loads(said["massmatch"])
+            facts = _known(json.loads(said["massmatch"]))
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, JSONDecodeError) as error:
         raise UsageError(
             f"{path} holds no weights of massmatch ({type(error).__name__}): give a best.safetensors"
         ) from None
@@ -135,6 +147,17 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     if (name := first_unfinite(tensors)) is not None:
         raise UsageError(f"{path} is refused: {name} is not finite")
     return facts, tensors
+
+
+def _known(facts: Any) -> dict[str, Any]:
+    """The facts of a weights file. KeyError for one that is missing or of another kind: no network of ours has it so.
+
+    The SHA-256 of the file is over its tensors alone.
+    """
+    for name, kind in FACTS.items():
+        if not isinstance(facts, dict) or not isinstance(facts[name], kind):
+            raise KeyError(name)
+    return dict(facts)
 
 
 def best_device() -> torch.device:

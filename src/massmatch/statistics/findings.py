@@ -128,7 +128,7 @@ def limits(rows: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
             f"is unknown; intervals over patients leave it out{known}."
         )
     if folds == 1 and (rows["scheme"] if "scheme" in rows else pd.Series("")).iloc[0] == "kfold":
-        notes.append("There is one fold: four fifths of a cross-validation are missing.")
+        notes.append("There is one fold: the other folds of the cross-validation, and their test images, are missing.")
     if patients < FEW_PATIENTS:
         notes.append(f"With {_count(patients, 'patient')}, the intervals are too narrow.")
     if len(table) and table["unpaired"].any():

@@ -239,10 +239,11 @@ def _totals(rows: pd.DataFrame, metric: str) -> np.ndarray:
 def _per_run(sums: np.ndarray, metric: str) -> np.ndarray:
     """(..., runs) from (..., runs, 3); NaN for a run of which no image is there.
 
-    Nothing to find and nothing found is a pooled DSC of 1, as in `Counts`.
+    Nothing to find and nothing found is a pooled DSC of 1 and a pooled ΔA of 0, as in `Counts`.
     """
     over, under, images = np.moveaxis(sums, -1, 0)
-    empty = np.where(images > 0, 1.0 if metric == "dsc_pooled" else np.nan, np.nan)
+    agreed = {"dsc_pooled": 1.0, "delta_a_pooled": 0.0}.get(metric, np.nan)
+    empty = np.where((images > 0) & (over == 0), agreed, np.nan)
     values = np.divide(over, under, out=empty, where=under > 0)
     return np.abs(values) if metric == "delta_a_pooled" else values
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from massmatch.runs.lock import age
 from massmatch.sweeps.tables import Planned, System, label
 
 OVER = ("done", "failed", "damaged")  # states that no waiting changes
+# What a file of `record_of` says of each run, and the kind of it.
+RECORDED: dict[str, Callable[[Any], Any]] = {"label": str, "folder": str, "seed": int, "fold": int, "epochs": int}
 BEGINNING = 10.0  # seconds in which a run begins on two cores: Python, torch, the cohort and its images
 
 
@@ -93,7 +95,7 @@ def all_statuses(runs: Path) -> list[Status]:
     """Every run in a folder of runs: those that a sweep has planned there, in its order, then all others."""
     known: dict[Path, Status] = {}
     for path in sorted(runs.glob("sweep_*.json")):
-        for fact in json.loads(path.read_text()):
+        for fact in recorded(path):
             folder = runs / fact["folder"]
             status = status_of(folder, fact["label"], fact["seed"], fact["fold"], fact["epochs"])
             known.setdefault(folder, guessed(status, fact.get("epoch_seconds")))
@@ -102,6 +104,17 @@ def all_statuses(runs: Path) -> list[Status]:
         if folder.resolve() not in seen:
             known[folder] = found_status(folder)
     return list(known.values())
+
+
+def recorded(path: Path) -> list[dict[str, Any]]:
+    """The runs that a file of `record_of` names. RunError, which says what to do, for a damaged one."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return [{**fact, **{name: kind(fact[name]) for name, kind in RECORDED.items()}} for fact in facts]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path}: cannot be read ({type(error).__name__}: {error}): remove it, and the same sweep writes it again"
+        ) from None
 
 
 def found_status(folder: Path) -> Status:

@@ -16,7 +16,8 @@ from massmatch.data import Cohort, Sample
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.errors import UsageError
 from massmatch.metrics import CANDIDATE, image_metrics, lesion_candidates, lesion_counts
-from massmatch.runs.atomic import write_atomic
+from massmatch.runs.atomic import write_atomic, write_picture
+from massmatch.runs.checkpoint import differences
 from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import CANDIDATES, NATIVE_ROWS, PREDICTIONS, ROWS, WEIGHTS, RunFolder
 from massmatch.runs.weights import load_weights
@@ -151,7 +152,7 @@ def evaluate(
         probability = predicted_as_learned(model, sample.image, cohort.normalise, orientation)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(as_stored(probability)).save(out / f"{id}.png")
+            write_picture(out / f"{id}.png", Image.fromarray(as_stored(probability)))
         rows.append(measure(sample, probability, sample.instances, sample.spacing_mm, threshold))
         candidates.append(candidates_of(sample, probability))
         tick()
@@ -201,11 +202,15 @@ class Finished(NamedTuple):
 
     @classmethod
     def of(cls, out: Path, cohort: Cohort) -> "Finished":
-        """Read a run's weights and settings. Raises UsageError for a run without weights, or if the cohort has changed
-        since.
+        """Read a run's weights and settings.
+
+        Raises UsageError for a run without weights, or with those of another run, or if the cohort has changed since.
         """
         facts_of_run = RunFolder(out).experiment()
         model, facts = load_weights(out / WEIGHTS, own=(facts_of_run["model"],))
+        known = {name: value for name, value in facts_of_run.items() if name in facts["experiment"]}
+        if told := differences(known, {name: facts["experiment"][name] for name in known}):
+            raise UsageError(f"{out / WEIGHTS} is of another run: {told}; remove the folder to train this run again")
         experiment = Experiment(**facts["experiment"])
         if cohort.fingerprint != experiment.fingerprint:
             raise UsageError(
