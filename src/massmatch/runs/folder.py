@@ -255,7 +255,7 @@ def read_table(path: Path, needed: Sequence[str] = (), *, may_be_empty: bool = F
         raise RunError(f"{path}: holds no row")
     if needed and not may_be_empty and table[needed[0]].duplicated().any():
         raise RunError(f"{path}: {needed[0]} {table[needed[0]][table[needed[0]].duplicated()].iloc[0]} comes twice")
-    for name in table.columns.difference(WORDS):
+    for name in table.columns.difference(list(WORDS)):
         if (odd := _no_number(table[name], gaps=name not in needed)) is not None:
             raise RunError(f"{path}: {name} must hold a number in each row, but holds {odd!r}")
     return table
