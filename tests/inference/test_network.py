@@ -85,9 +85,13 @@ def test_the_header_decides_where_the_chest_wall_is(tmp_path):
     """The patient's orientation along the rows; the side of the breast says nothing of how its pixels are stored."""
     image, truth = marked("left")
     how = facts("left", size="native")
-    for along, sees in ((["A", "F"], True), (["P", "F"], False), ("", True)):
+    for along, sees in ((["A", "F"], True), ("", True)):
         path = write_dicom(tmp_path / "a.dcm", image, PatientOrientation=along, ImageLaterality="R")
         assert predicted(path, Leftish(), how).mask[truth].all() == sees
+    path = write_dicom(tmp_path / "a.dcm", image, PatientOrientation=["P", "F"], ImageLaterality="R")
+    with pytest.warns(DataWarning, match="puts the chest wall on the right, but the pixels show it on the left"):
+        assert not predicted(path, Leftish(), how).mask[truth].all()
+    assert predicted(path, Leftish(), facts("mixed", size="native")).mask[truth].all()  # it turns no image
 
 
 def test_weights_of_old_versions_know_their_orientation_by_the_flip_of_their_cohort():

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from massmatch.data.errors import DataWarning
-from massmatch.data.preprocessing.breast import chest_side
+from massmatch.data.preprocessing.breast import breast, chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import UsageError, refusals_as_usage
@@ -90,12 +90,26 @@ def segment(
 
     Where the network has learnt breasts whose chest wall lies on one side, an image that shows it on the other side is
     mirrored for the network, and the probabilities are mirrored back. `chest` ("left" or "right") says where the chest
-    wall is; by default it is looked for. Warns as `preprocess` does.
+    wall is; by default it is looked for. Warns as `preprocess` does, and where `chest` is not what the pixels show.
     """
     known = orientation(facts)
-    if known in SIDES and (chest or chest_side(image)) != known:
+    if known in SIDES and _chest_wall(image, chest, name) != known:
         return _probabilities(model, facts, image[:, ::-1], view, name)[:, ::-1]
     return _probabilities(model, facts, image, view, name)
+
+
+def _chest_wall(image: np.ndarray, said: str | None, name: str) -> str:
+    """The side of the chest wall: the one that the header says, or else the one that the pixels show."""
+    found = breast(image)
+    seen = chest_side(image, found)
+    if said not in (None, seen) and found.any():
+        warnings.warn(
+            f"{name}: the header (PatientOrientation) puts the chest wall on the {said}, but the pixels show it on the "
+            f"{seen}; the header is followed: if the image was mirrored after it was taken, mend its header",
+            DataWarning,
+            stacklevel=3,
+        )
+    return said or seen
 
 
 def orientation(facts: dict[str, Any]) -> str | None:
