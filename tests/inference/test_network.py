@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bright import Bright, facts, marked, predicted
-from mammograms import write_dicom
+from mammograms import mammogram, write_dicom
 from massmatch.data import DataWarning
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.inference.network import orientation, segment, settle_orientation
@@ -92,6 +92,34 @@ def test_the_header_decides_where_the_chest_wall_is(tmp_path):
     with pytest.warns(DataWarning, match="puts the chest wall on the right, but the pixels show it on the left"):
         assert not predicted(path, Leftish(), how).mask[truth].all()
     assert predicted(path, Leftish(), facts("mixed", size="native")).mask[truth].all()  # it turns no image
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda image: 4095 - image, "the greys look inverted"),
+        (lambda image: with_label(image), r"the breast has [12]\d % of the greys, so that this network can miss"),
+        (lambda image: np.zeros_like(image) + (np.arange(image.shape[1]) == 3).astype(image.dtype), "no breast was"),
+    ],
+)
+def test_greys_with_which_a_network_cannot_be_right_are_told(spoil, told):
+    """The packaged network takes the greys from the darkest to the brightest of the whole image."""
+    image = mammogram(300, 200)
+    by_whole_image = facts("mixed") | {"preprocessing": None, "size": (96, 64)}
+    segment(Bright(), by_whole_image, image, "CC", "a")  # without a warning, which would be an error here
+    with pytest.warns(DataWarning, match=f"^a: .*{told}"):
+        segment(Bright(), by_whole_image, spoil(image), "CC", "a")
+
+
+def test_a_label_does_not_matter_where_the_breast_alone_gives_the_greys():
+    segment(Bright(), facts("mixed", crop="breast", size=(96, 64)), with_label(mammogram(300, 200)), "CC", "a")
+
+
+def with_label(image):
+    """The mammogram with a label in the air, five times as bright as the tissue."""
+    image = image.copy()
+    image[20:60, 160:190] = 5 * image.max()
+    return image
 
 
 def test_weights_of_old_versions_know_their_orientation_by_the_flip_of_their_cohort():

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from massmatch.data.errors import DataWarning
-from massmatch.data.preprocessing.breast import breast, chest_side
+from massmatch.data.preprocessing.breast import breast, chest_side, looks_inverted, share_of_greys
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import UsageError, refusals_as_usage
@@ -20,6 +20,7 @@ from massmatch.runs.weights import load_weights
 from massmatch.training.evaluate import predicted
 
 SIDES = ("left", "right")
+LEAST_GREYS = 0.5  # share of an image's greys that a breast takes up: at least 0.6 in 308 images of CBIS-DDSM
 
 
 def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
@@ -90,17 +91,35 @@ def segment(
 
     Where the network has learnt breasts whose chest wall lies on one side, an image that shows it on the other side is
     mirrored for the network, and the probabilities are mirrored back. `chest` ("left" or "right") says where the chest
-    wall is; by default it is looked for. Warns as `preprocess` does, and where `chest` is not what the pixels show.
+    wall is; by default it is looked for. Warns as `preprocess` does, where `chest` is not what the pixels show, and
+    where the greys are not as the network knows them: inverted, or squeezed by a label.
     """
-    known = orientation(facts)
-    if known in SIDES and _chest_wall(image, chest, name) != known:
+    known, found = orientation(facts), breast(image)
+    _tell_of_greys(facts, image, found, name)
+    if known in SIDES and _chest_wall(image, found, chest, name) != known:
         return _probabilities(model, facts, image[:, ::-1], view, name)[:, ::-1]
     return _probabilities(model, facts, image, view, name)
 
 
-def _chest_wall(image: np.ndarray, said: str | None, name: str) -> str:
+def _tell_of_greys(facts: dict[str, Any], image: np.ndarray, found: np.ndarray, name: str) -> None:
+    """Warn of greys with which a network cannot be right; `found` is the breast in the image."""
+    how, told = facts["preprocessing"], []
+    if looks_inverted(image):
+        told.append("the air is near white, so the greys look inverted: export it with dark air, or expect nonsense")
+    elif how is None and not found.any():
+        told.append("no breast was found on it: is it a mammogram?")
+    by_whole_image = how is None or (how.get("range", "min-max") == "min-max" and how["crop"] == "none")
+    if by_whole_image and found.any() and (share := share_of_greys(image, found)) < LEAST_GREYS:
+        told.append(
+            f"something outside the breast is so bright that the breast has {100 * share:.0f} % of the greys, so that "
+            "this network can miss its masses: black out labels in the air"
+        )
+    for text in told:
+        warnings.warn(f"{name}: {text}", DataWarning, stacklevel=3)
+
+
+def _chest_wall(image: np.ndarray, found: np.ndarray, said: str | None, name: str) -> str:
     """The side of the chest wall: the one that the header says, or else the one that the pixels show."""
-    found = breast(image)
     seen = chest_side(image, found)
     if said not in (None, seen) and found.any():
         warnings.warn(
