@@ -50,6 +50,11 @@ def nuclei_rows() -> pd.DataFrame:
     return rows.assign(system=rows["loss"])
 
 
+def packaged_rows() -> pd.DataFrame:
+    """The images of packaged_256.csv.gz: the packaged network and two wider ones, on the same fold at 256 x 256."""
+    return read_table(HERE / "results/packaged_256.csv.gz")
+
+
 def old_rows() -> pd.DataFrame:
     """The images of the losses that had three seeds when thresholds ended at 0.05 and 0.95."""
     files = ("soft_matching_128.csv.gz", "three_folds_128.csv.gz")
@@ -153,6 +158,28 @@ def nnunet_table(rows: pd.DataFrame) -> str:
     return markdown(["", "DSC", "DSC pooled", f"missed of {told['images']}"], lines)
 
 
+def packaged_table(rows: pd.DataFrame) -> str:
+    """A line per training: its settings, the validation part, and the test part with intervals over its patients."""
+    head = ["width", "augmentation", "epochs", "peak rate", "average", "validation, pooled", "DSC"]
+    head += ["DSC pooled", "missed", "masses found", "pieces per image that touch no mass"]
+    lines = []
+    for (width, text), of in rows.groupby(["width", "settings"]):
+        known, run = json.loads(str(text)), of.iloc[0]
+        scores = [estimate(of, metric) for metric in ("dsc", "dsc_pooled")]
+        lines.append(
+            [
+                *(str(each) for each in (width, known["augment"], known["epochs"], known["learning_rate"])),
+                str(known["ema"] or "none"),
+                percent(run["val_dsc_pooled"]),
+                *(f"{percent(score.value)} ({points(score.low, score.high)})" for score in scores),
+                str(of["missed"].sum()),
+                percent(of["masses_found"].sum() / of["masses"].sum()),
+                f"{of['pieces_false'].mean():.1f}",
+            ]
+        )
+    return markdown(head, lines)
+
+
 def runs_line(rows: pd.DataFrame) -> str:
     """What the table rests on, and how many of its runs there are."""
     runs = rows.drop_duplicates(RUN)
@@ -231,6 +258,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "nested": lambda: nested_choice(common),
         "lead": lambda: markdown(*lead_lines(lead(lead_rows()))),
         "lead by size": lambda: markdown(*size_lines(lead_rows(), RECOMMENDED)),
+        "packaged": lambda: packaged_table(packaged_rows()),
         "nuclei runs": lambda: runs_line(nuclei),
         "nuclei": lambda: losses_table(nuclei),
         "nuclei ideas": lambda: markdown(*nuclei_lines(nuclei)),

@@ -117,6 +117,7 @@ def test_compare_takes_a_folder_of_runs_and_shows_each_once(trained, cohort, tmp
     assert f"give {tmp_path}/runs for all runs in it" in by_file.output.replace("\n", " ")
 
 
+@pytest.mark.filterwarnings("default:wide. no breast")
 def test_predict_needs_nothing_but_the_weights_and_any_image(trained, tmp_path):
     weights = tmp_path / "moved.safetensors"
     weights.write_bytes((trained / "best.safetensors").read_bytes())
@@ -124,6 +125,7 @@ def test_predict_needs_nothing_but_the_weights_and_any_image(trained, tmp_path):
     Image.fromarray(wide).save(tmp_path / "wide.png")
     done = asked("predict", tmp_path / "wide.png", "--weights", weights, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
+    assert "wide: no breast was found on it: is it a mammogram?" in " ".join(done.output.split())
     mask = np.asarray(Image.open(tmp_path / "out/wide_mask.png"))
     assert mask.shape == (90, 151)
     assert set(np.unique(mask)) <= {0, 255}
