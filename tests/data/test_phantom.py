@@ -8,7 +8,7 @@ from massmatch.data.phantom import phantoms
 
 @pytest.fixture(scope="module")
 def many():
-    return list(phantoms(60, seed=1, size=128))
+    return list(phantoms(40, seed=1, size=128))
 
 
 def test_the_same_seed_makes_the_same_patients_whatever_their_number(many):
@@ -31,7 +31,7 @@ def test_patients_have_two_or_four_images_of_one_density(many):
 
 
 def test_masses_have_the_sizes_of_the_real_set():
-    sizes = np.array([s.mask.mean() for s in phantoms(120, seed=3, size=128, normal_fraction=0)])
+    sizes = np.array([s.mask.mean() for s in phantoms(60, seed=3, size=128, normal_fraction=0)])
     low, median, high = 100 * np.percentile(sizes, [5, 50, 95])  # real: 0.08, 0.27, 1.07 %
     assert 0.04 < low < 0.13
     assert 0.2 < median < 0.35

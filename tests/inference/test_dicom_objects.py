@@ -23,6 +23,7 @@ from massmatch.inference.batch import predict
 from massmatch.inference.contours import outline
 from massmatch.inference.dicom import source
 from massmatch.inference.dicom.files import objects
+from massmatch.inference.dicom.segmentation import segmentation
 from massmatch.inference.images import image_files
 
 LACKING = ("PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
@@ -254,9 +255,14 @@ def test_a_missing_package_is_named_before_anything_is_read(tmp_path, monkeypatc
 
 def test_many_findings_are_as_many_segments(tmp_path):
     boxes = [(20 + 6 * row, 10 + 6 * col, 3, 3) for row in range(18) for col in range(15)]  # more than 255
-    found, read, truth = made(tmp_path, boxes)
-    assert len(found.findings) == len(read["seg"].SegmentSequence) == 270
-    assert (pixels_of(read["seg"]).any(axis=0) == truth).all()
+    image, truth = masses(*boxes)
+    path = write_dicom(tmp_path / "a.dcm", image, ImagerPixelSpacing=[0.1, 0.2])
+    (file,) = image_files([path])
+    found = segmented(path)
+    segmentation(found, source.read_source(file.root, file.source)).save_as(tmp_path / "seg.dcm")
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert len(found.findings) == len(seg.SegmentSequence) == 270
+    assert (pixels_of(seg).any(axis=0) == truth).all()
 
 
 @pytest.mark.long
