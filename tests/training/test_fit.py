@@ -135,7 +135,7 @@ def test_timing_leaves_the_network_as_it_was(cohort):
     assert fastest(timed, "float32", "contiguous", torch.device("cpu")) == ("float32", "contiguous")
 
 
-@pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
+@pytest.mark.parametrize("schedule", [pytest.param("constant", marks=pytest.mark.long), "one-cycle"])
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(cohort, tmp_path, schedule):
     experiment = tiny(cohort, schedule=schedule, optimizer="adamw", epochs=3)
     whole = fit.run(experiment, cohort, 0, tmp_path / "whole")
