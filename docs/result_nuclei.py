@@ -13,7 +13,7 @@ IDEAS = [
     ("kept cells only", "sm-tversky-sd-nz", "sm-tversky-sd-a"),
     ("cells after the mean, all cells", "sm-tversky-s-a:cell_statistic=mean", "sm-tversky-s-a"),
     ("cells after the mean, kept cells", "sm-tversky-sd-nz:cell_statistic=mean", "sm-tversky-sd-nz"),
-    ("a count of objects, weight 0.1", "soft-sm:count=0.1,random_phase=true", "soft-sm:random_phase=true"),
+    ("a count of objects, weight 0.1", "soft-sm:random_phase=true,count=0.1", "soft-sm:random_phase=true"),
 ]
 
 
