@@ -195,7 +195,11 @@ def slow(source, out, after, workers=1):
         yield process
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)],
+    ids=lambda s: s.name,
+)
 def test_after_an_interruption_the_finished_images_are_kept(tmp_path, how):
     (tmp_path / "source").mkdir()
     source = listing(tmp_path / "source", 6)
