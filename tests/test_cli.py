@@ -101,6 +101,14 @@ def test_compare_says_in_what_runs_differ_beside_their_losses(trained, cohort, t
     (other / "experiment.yaml").write_text(yaml.safe_dump({**facts, "epochs": 99}))
     said = " ".join(asked("compare", cohort.root, trained, other).output.split())
     assert f"they differ in epochs ({facts['epochs']} and 99), so that this is no comparison of losses" in said
+    for run, digest in ((trained, "00"), (other, "11")):
+        shutil.copytree(run, tmp_path / digest)
+        own = {"loss": "mine:Loss", "own_code": f"mine:Loss of mine without version, mine.py sha256 {digest}"}
+        (tmp_path / digest / "experiment.yaml").write_text(yaml.safe_dump({**facts, **own}))
+    alone = asked("compare", cohort.root, trained, tmp_path / "00").output
+    assert "warning" not in alone
+    said = " ".join(asked("compare", cohort.root, trained, tmp_path / "00", tmp_path / "11").output.split())
+    assert "mine:Loss is not the same in all these runs (mine without version, mine.py sha256 00; mine" in said
 
 
 def test_compare_takes_a_folder_of_runs_and_shows_each_once(trained, cohort, tmp_path):

@@ -334,6 +334,18 @@ def test_runs_of_another_budget_stand_apart_with_what_differs(cohort, tmp_path):
     assert "Group 2: 1 run that cannot be compared" in page
 
 
+def test_a_loss_of_ones_own_that_was_changed_between_runs_is_said_and_shown_as_two(cohort, tmp_path):
+    write_drawn_run(tmp_path / "runs", cohort, "hybrid")
+    for seed, digest in enumerate(("00", "11")):
+        own_code = f"mine:Loss of mine without version, mine.py sha256 {digest}"
+        write_drawn_run(tmp_path / "runs", cohort, "mine:Loss", by=2, seed=seed, own_code=own_code)
+    page = words(report(tmp_path / "runs", tmp_path))
+    assert "mine:Loss is not the same in all runs (mine without version, mine.py sha256 00 and mine without" in page
+    assert "cannot be compared" not in page
+    overview = pd.read_csv(tmp_path / "tables/froc.csv").set_index("system")
+    assert [len(system) > len("mine:Loss") for system in overview.index if "mine" in system] == [True, True]
+
+
 def test_reconstructions_are_marked(cohort, tmp_path):
     write_drawn_run(tmp_path / "runs", cohort, "hybrid")
     write_drawn_run(tmp_path / "runs", cohort, "asp-q", by=3)

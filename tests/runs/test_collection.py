@@ -6,7 +6,7 @@ import pytest
 
 from made_up_runs import fail, image_rows, write_run
 from massmatch.errors import UsageError
-from massmatch.runs.collection import collect, comparable_groups, differing, tidy
+from massmatch.runs.collection import changed_code, collect, comparable_groups, differing, systems, tidy
 from massmatch.runs.folder import run_folders
 
 
@@ -180,6 +180,36 @@ def test_an_option_that_came_later_has_its_default(tmp_path):
     write_run(tmp_path, loss="bce", adversarial=0.0)
     write_run(tmp_path, loss="dice", adversarial=0.5)
     assert [len(group.runs) for group in collect(tmp_path).groups] == [2, 1]
+
+
+OLD, NEW = "mine without version, mine.py sha256 00", "mine without version, mine.py sha256 11"
+
+
+def test_a_loss_of_ones_own_belongs_to_those_of_the_catalogue(tmp_path):
+    """A fair comparison is open to whoever has a new loss."""
+    write_run(tmp_path, own_code=None)
+    write_run(tmp_path, loss="mine:Loss", own_code=f"mine:Loss of {OLD}")
+    write_run(tmp_path, loss="mine:Loss:a=1", own_code=f"mine:Loss of {OLD}")
+    (group,) = collect(tmp_path).groups
+    assert sorted(systems(group.runs)) == ["hybrid", "mine:Loss", "mine:Loss:a=1"]
+    assert changed_code(group.runs) == {}
+
+
+def test_a_loss_of_ones_own_that_was_changed_between_runs_is_another_system(tmp_path):
+    write_run(tmp_path)
+    write_run(tmp_path, loss="mine:Loss", own_code=f"mine:Loss of {OLD}")
+    write_run(tmp_path, loss="mine:Loss", fold=1, own_code=f"mine:Loss of {NEW}")
+    (group,) = collect(tmp_path).groups
+    assert changed_code(group.runs) == {"mine:Loss": [OLD, NEW]}
+    assert systems(group.runs) == ["hybrid", f"mine:Loss [{OLD}]", f"mine:Loss [{NEW}]"]
+    assert collect(tmp_path).rows["system"].nunique() == 3
+
+
+def test_a_network_of_ones_own_that_was_changed_marks_every_loss(tmp_path):
+    loss = f"mine:Loss of {OLD}"
+    write_run(tmp_path, model="my:Net", own_code=f"my:Net of {OLD}")
+    write_run(tmp_path, model="my:Net", loss="mine:Loss", own_code=f"{loss}; my:Net of {NEW}")
+    assert systems(collect(tmp_path).finished) == [f"hybrid [{OLD}]", f"mine:Loss [{NEW}]"]
 
 
 def test_the_cohorts_folder_may_be_renamed(tmp_path):

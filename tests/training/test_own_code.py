@@ -14,6 +14,7 @@ from massmatch.cli.screen import BUG, DEBUG, told
 from massmatch.errors import RunError, UsageError
 from massmatch.inference.network import load_network
 from massmatch.losses import make_loss
+from massmatch.runs.collection import collect
 from massmatch.runs.experiment import Experiment, make_model, own_code
 from massmatch.runs.failure import failures_written
 from massmatch.runs.folder import RunFolder
@@ -66,6 +67,7 @@ def test_a_sweep_trains_own_code_in_its_workers_and_the_weights_ask_before_they_
     recorded = yaml.safe_load((folder / "experiment.yaml").read_text())
     assert recorded["own_code"] == own_code(LOSS, MODEL)
     assert "own_for_training.py sha256 " in recorded["own_code"]
+    assert len(collect(place / "runs").groups) == 1
     with pytest.raises(ValueError, match="not run on a file's word"):
         load_network(folder)
     network, _ = load_network(folder, own=[MODEL])

@@ -12,9 +12,12 @@ from massmatch.cli.screen import errors, screen, show, tested_images, told
 
 def tell_other_settings(folders: Sequence[Path]) -> None:
     """Say where finished runs differ in more than loss, network, seed and fold, and in what."""
-    from massmatch.runs.collection import collect, comparable_groups, differing
+    from massmatch.runs.collection import changed_code, collect, comparable_groups, differing
 
-    groups = comparable_groups([run for folder in folders for run in collect(folder).finished])
+    runs = [run for folder in folders for run in collect(folder).finished]
+    for name, sources in changed_code(runs).items():
+        errors.print(f"warning: {name} is not the same in all these runs ({'; '.join(sources)})", style="yellow")
+    groups = comparable_groups(runs)
     for other in groups[1:]:
         apart = differing(groups[0], other)
         what = ", ".join(f"{name} ({one} and {two})" for name, (one, two) in apart.items())

@@ -9,6 +9,7 @@ from massmatch.metrics import RATES, cpm, froc
 from massmatch.reports.blocks import Block, Chart, Heading, Words, table
 from massmatch.reports.charts import axis, panel, percent
 from massmatch.reports.subject import Subject, listed
+from massmatch.runs.collection import systems
 from massmatch.statistics.froc import DRAWS, with_limits
 
 PER = ("fp_per_image", "fp_per_normal")  # the second where there are images without mass
@@ -62,11 +63,12 @@ def _curves(of: Subject) -> dict[str, Froc]:
     pieces = of.candidates
     if pieces.empty:
         return {}
-    has = {(run.seed, run.fold, run.loss, run.model, run.width) for run in of.runs if run.candidates is not None}
-    keys = zip(*(of.rows[name] for name in ("seed", "fold", "loss", "model", "width")), strict=True)
+    named = zip(of.runs, systems(of.runs), strict=True)
+    has = {(run.seed, run.fold, system) for run, system in named if run.candidates is not None}
+    keys = zip(*(of.rows[name] for name in ("seed", "fold", "system")), strict=True)
     rows = of.rows[[key in has for key in keys]]
-    systems = [system for system in of.order if system in set(rows["system"])]
-    return {s: _froc(pieces[pieces["system"] == s], rows[rows["system"] == s]) for s in systems}
+    shown = [system for system in of.order if system in set(rows["system"])]
+    return {s: _froc(pieces[pieces["system"] == s], rows[rows["system"] == s]) for s in shown}
 
 
 def _froc(pieces: pd.DataFrame, rows: pd.DataFrame) -> Froc:

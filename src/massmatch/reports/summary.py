@@ -9,7 +9,7 @@ from massmatch.metrics.registry import METRICS as METRIC
 from massmatch.reports.blocks import Block, Code, Heading, Lines, Pairs, Table, Words, table
 from massmatch.reports.subject import Subject, carried, count, listed, relative, threshold
 from massmatch.reports.tables import overview
-from massmatch.runs.collection import differing, tidy
+from massmatch.runs.collection import changed_code, differing, systems, tidy
 from massmatch.statistics.findings import Finding, findings
 from massmatch.training.thresholds import at_end, searched_before
 
@@ -68,7 +68,7 @@ def _warnings(of: Subject) -> list[str]:
             f"Not all losses have the same runs ({counts}): means are over other images; differences are over the "
             "images in common."
         )
-    found += [*_computed_apart(of), *_thresholds_at_ends(of), *_searched_apart(of)]
+    found += [*_code_changed(of), *_computed_apart(of), *_thresholds_at_ends(of), *_searched_apart(of)]
     if len(of.collection.groups) > 1:
         more = count(len(of.collection.groups) - 1, "group")
         found.append(
@@ -81,6 +81,14 @@ def _warnings(of: Subject) -> list[str]:
             "nothing about their authors' systems."
         )
     return found
+
+
+def _code_changed(of: Subject) -> list[str]:
+    """A sentence for each loss or network of one's own that was written anew between runs."""
+    return [
+        f"{name} is not the same in all runs ({listed(sources)}): each is shown as a system of its own."
+        for name, sources in changed_code(of.runs).items()
+    ]
 
 
 COMPUTED = ("precision", "memory", "threads", "device")  # in experiment.yaml: decided when a run begins, and kept
@@ -223,6 +231,7 @@ def _runs(of: Subject) -> Table:
     for run in of.runs:
         resolved = run.experiment.get("resolved") or {}
         versions = resolved.get("versions") or {}
+        own = [f"{name} of {source}" for name, source in run.own_code.items()]
         lines.append(
             {
                 "loss": run.loss,
@@ -234,7 +243,7 @@ def _runs(of: Subject) -> Table:
                 "threshold": "–" if (chosen := threshold(run)) is None else f"{chosen:.8g}",
                 "device": str(resolved.get("device", "–")),
                 "precision": str(resolved.get("precision", "–")),
-                "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "–",
+                "versions": ", ".join([*(f"{name} {version}" for name, version in versions.items()), *own]) or "–",
                 "folder": relative(run.folder),
             }
         )
@@ -245,6 +254,7 @@ def _runs(of: Subject) -> Table:
 
 def _experiments(of: Subject) -> str:
     """As they stand, one behind the other."""
-    first = {f"{run.loss} ({run.model}-w{run.width})": run for run in reversed(of.runs)}
+    named = reversed(list(zip(of.runs, systems(of.runs), strict=True)))
+    first = {f"{system} ({run.model}-w{run.width})": run for run, system in named}
     texts = [(name, yaml.safe_dump(run.experiment, sort_keys=False, allow_unicode=True)) for name, run in first.items()]
     return "\n".join(f"# {name}\n{text}" for name, text in sorted(texts))

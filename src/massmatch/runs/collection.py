@@ -14,7 +14,7 @@ from massmatch.errors import RunError, UsageError
 from massmatch.runs.experiment import Experiment
 from massmatch.runs.folder import RunFolder, State, run_folders
 
-VARIED = ("loss", "model", "width", "seed", "fold")  # what a comparison may vary; all else must agree
+VARIED = ("loss", "model", "width", "seed", "fold", "own_code")  # what a comparison may vary; all else must agree
 NEUTRAL = ("cohort", "resolved")  # a folder's name (the fingerprint decides), and where it ran
 
 
@@ -48,6 +48,12 @@ class Run:
     def seed(self) -> int:
         """Of folds, first weights and order."""
         return self.experiment["seed"]
+
+    @property
+    def own_code(self) -> dict[str, str]:
+        """Version and source digest of the loss and the network of one's own, by name; of the catalogue's nothing."""
+        parts = (self.experiment.get("own_code") or "").split("; ")
+        return dict(part.split(" of ", 1) for part in parts if " of " in part)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -149,7 +155,7 @@ class Group(NamedTuple):
 
 
 def comparable_groups(runs: Sequence[Run]) -> list[Group]:
-    """Runs that agree in all but loss, model, width, seed and fold; the largest group first.
+    """Runs that agree in all but loss, model, width, seed and fold, and the code of one's own; the largest group first.
 
     Another cohort, budget, scheme or threshold makes another group.
     """
@@ -167,10 +173,26 @@ def differing(one: Group, other: Group) -> dict[str, tuple[Any, Any]]:
     return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
 
 
+def changed_code(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """By name, the sources of those losses and networks of one's own that are not the same in all of these runs."""
+    sources: dict[str, list[str]] = {}
+    for name, source in dict.fromkeys(pair for run in runs for pair in run.own_code.items()):
+        sources.setdefault(name, []).append(source)
+    return {name: each for name, each in sources.items() if len(each) > 1}
+
+
 def systems(runs: Sequence[Run]) -> list[str]:
-    """What is compared, of each run: the loss, with network and width behind it where the runs differ in them."""
+    """What is compared, of each run: the loss, with network and width behind it where the runs differ in them.
+
+    A loss or network of one's own that was changed between the runs is another one: its source stands behind the name.
+    """
     several = len({(run.model, run.width) for run in runs}) > 1
-    return [f"{run.loss} ({run.model}-w{run.width})" if several else run.loss for run in runs]
+    changed = changed_code(runs)
+    names = []
+    for run in runs:
+        sources = "".join(f" [{source}]" for name, source in run.own_code.items() if name in changed)
+        names.append(run.loss + (f" ({run.model}-w{run.width})" if several else "") + sources)
+    return names
 
 
 def tidy(runs: Sequence[Run], part: Literal["rows", "history", "candidates"] = "rows") -> pd.DataFrame:

@@ -7,6 +7,7 @@ from massmatch.reports.blocks import Block, Lines, Table, Words
 from massmatch.reports.paper.published import incomparable, published
 from massmatch.reports.paper.tables import paper_table
 from massmatch.reports.subject import Subject, listed
+from massmatch.runs.collection import changed_code
 
 NUMBERS: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
 
@@ -19,6 +20,8 @@ def paper_tables(of: Subject, draws: int) -> list[Block]:
     if networks.duplicated().any():
         names = listed(sorted(set(networks[networks.duplicated()])))
         return [Words(f"Not here: {names} was run with several widths, and the paper's tables have one.")]
+    if changed := changed_code(of.runs).keys() & set(networks):
+        return [Words(f"Not here: {listed(sorted(changed))} was changed between the runs, and the tables have one.")]
     numbers = [number for number in NUMBERS if any(_was_run(of, number))]
     if not numbers:
         return [
