@@ -11,10 +11,11 @@ import pytest
 from pydicom import uid
 
 from mammograms import mammogram, sequence, write_dicom
-from massmatch.data import DataError
-from massmatch.data.dicom import is_dicom, names_patient, patient_key, read_dicom, read_header
+from massmatch.data import DataError, DataWarning
+from massmatch.data.dicom import is_dicom, names_patient, patient_key, read_dicom, read_dicom_mask, read_header
 
 RAMP = np.array([[0, 10, 20], [30, 40, 50]], np.uint16)
+GREY = np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) % 4000  # 12 bits
 
 
 def read(folder, pixels=RAMP, **tags):
@@ -282,24 +283,9 @@ def test_lossless_syntaxes_give_the_same_pixels(tmp_path, syntax):
 
 
 def test_jpeg_lossless_gives_the_same_pixels(tmp_path):
-    """Written by GDCM, since neither pydicom nor pylibjpeg can."""
-    gdcm = pytest.importorskip("gdcm")
-    image = mammogram(64, 48)
-    write_dicom(tmp_path / "plain.dcm", image)
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(tmp_path / "plain.dcm"))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(tmp_path / "a.dcm"))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
+    compressed(tmp_path, uid.JPEGLosslessSV1)
     assert read_header(tmp_path, "a.dcm").file_meta.TransferSyntaxUID == uid.JPEGLosslessSV1
-    np.testing.assert_array_equal(read_dicom(tmp_path, "a.dcm").pixels, image - image.min())
+    np.testing.assert_array_equal(read_dicom(tmp_path, "a.dcm").pixels, GREY)
 
 
 def test_row_44_a_missing_decoder_is_named(tmp_path, monkeypatch):
@@ -426,3 +412,108 @@ def test_dicom_is_known_by_its_content(tmp_path):
     (tmp_path / "text").write_text("text")
     assert is_dicom(tmp_path / "IM0001")
     assert not is_dicom(tmp_path / "text")
+
+
+# --- header and pixels disagree --------------------------------------------------------------------------------------
+
+
+def changed(folder, file, **tags):
+    """The file with other tags in its header, read."""
+    header = pydicom.dcmread(folder / file)
+    for keyword, value in tags.items():
+        setattr(header, keyword, value)
+    header.save_as(folder / "changed.dcm")
+    return read_dicom(folder, "changed.dcm")
+
+
+@pytest.mark.parametrize("tags", [{"Rows": 50}, {"Columns": 70}, {"Rows": 32}, {"Rows": 30, "Columns": 40}])
+def test_pixels_that_would_be_left_over_are_refused(tmp_path, tags):
+    write_dicom(tmp_path / "a.dcm", GREY)
+    with pytest.raises(DataError, match=r"^changed\.dcm: its pixels are \d+ bytes longer than the image, but its head"):
+        changed(tmp_path, "a.dcm", **tags)
+
+
+def test_a_few_bytes_behind_the_pixels_are_padding(tmp_path):
+    write_dicom(tmp_path / "a.dcm", GREY)
+    found = changed(tmp_path, "a.dcm", PixelData=GREY.tobytes() + bytes(60))
+    np.testing.assert_array_equal(found.pixels, GREY)
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.JPEGLosslessSV1])
+@pytest.mark.parametrize("size", [(50, 96), (64, 70), (96, 64), (70, 96), (200, 200)])
+def test_compressed_pixels_of_another_size_are_refused(tmp_path, syntax, size):
+    """Some decoders give other pixels, and one of JPEG-LS ends the whole program."""
+    compressed(tmp_path, syntax)
+    with pytest.raises(DataError, match=r"^changed\.dcm: its pixels have 64 rows and 96 columns, but its header says"):
+        changed(tmp_path, "a.dcm", Rows=size[0], Columns=size[1])
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.JPEGLosslessSV1])
+def test_compressed_pixels_of_more_bits_are_refused(tmp_path, syntax):
+    compressed(tmp_path, syntax)
+    with pytest.raises(DataError, match=r"^changed\.dcm: its pixels have 12 bits, but its header says 10 \(BitsStored"):
+        changed(tmp_path, "a.dcm", BitsStored=10, HighBit=9)
+    with pytest.raises(DataError, match=r"^changed\.dcm: its pixels have 1[26] bits, .* says 8 \(BitsAllocated\)"):
+        changed(tmp_path, "a.dcm", BitsAllocated=8, BitsStored=8, HighBit=7)
+    np.testing.assert_array_equal(changed(tmp_path, "a.dcm", BitsStored=13, HighBit=12).pixels, GREY)
+
+
+def compressed(folder, syntax):
+    """GREY as a.dcm in this transfer syntax; JPEG Lossless by GDCM, since neither pydicom nor pylibjpeg can."""
+    write_dicom(folder / "a.dcm", GREY, BitsStored=12)
+    if syntax != uid.JPEGLosslessSV1:
+        file = pydicom.dcmread(folder / "a.dcm")
+        file.compress(syntax)
+        file.save_as(folder / "a.dcm")
+        return
+    gdcm = pytest.importorskip("gdcm")
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(folder / "a.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(folder / "a.dcm"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+
+
+@pytest.mark.parametrize("tags", [{"RescaleSlope": "0"}, {"RescaleSlope": "0", "RescaleIntercept": "5"}])
+def test_a_slope_of_nought_is_refused(tmp_path, tags):
+    """It would make every image black."""
+    with pytest.raises(DataError, match=r"^a\.dcm: its grey levels must be rescaled by a slope"):
+        read(tmp_path, **tags)
+
+
+def test_a_slope_without_intercept_is_a_slope(tmp_path):
+    assert read(tmp_path, RescaleSlope="-1").pixels.tolist() == (50 - RAMP).tolist()
+    assert read(tmp_path, RescaleSlope="", RescaleIntercept="").pixels.tolist() == RAMP.tolist()
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME", "MONOCHROME 2", "MONOCHROME3"])
+def test_grey_of_an_unknown_kind_is_refused_by_name(tmp_path, photometric):
+    with pytest.raises(DataError, match=rf"must be MONOCHROME1 or MONOCHROME2, but is {photometric}:"):
+        read(tmp_path, PhotometricInterpretation=photometric)
+
+
+def test_a_spacing_that_no_detector_has_is_unknown(tmp_path):
+    """gdcmconv writes 1 x 1 mm where there was none."""
+    image = mammogram(600, 400)
+    with pytest.warns(DataWarning, match=r"^a\.dcm: ImagerPixelSpacing of 1 x 1 mm would make the image more than 500"):
+        found = read(tmp_path, image, ImagerPixelSpacing=[1, 1])
+    assert (found.spacing_mm, found.spacing_source) == (None, "none")
+    with pytest.warns(DataWarning, match="PixelSpacing of 1 x 1 mm"):
+        found = read(tmp_path, image, PixelSpacing=[1, 1], ImagerPixelSpacing=[0.07, 0.07])
+    assert found.spacing_mm == (0.07, 0.07)
+    assert read(tmp_path, mammogram(256, 200), PixelSpacing=[1, 1]).spacing_mm == (1, 1)  # a small copy
+
+
+def test_a_mask_in_monochrome1_is_refused(tmp_path):
+    write_dicom(tmp_path / "mask.dcm", (RAMP > 20).astype(np.uint16), PhotometricInterpretation="MONOCHROME1")
+    with pytest.raises(DataError, match=r"^mask\.dcm: a mask must be MONOCHROME2, with 0 for background"):
+        read_dicom_mask(tmp_path, "mask.dcm")
+    write_dicom(tmp_path / "mask.dcm", (RAMP > 20).astype(np.uint16))
+    assert read_dicom_mask(tmp_path, "mask.dcm").tolist() == (RAMP > 20).astype(int).tolist()

@@ -56,6 +56,15 @@ def test_a_tiff_that_says_it_is_upright_is_read(tmp_path):
     assert np.array_equal(read_grey(tmp_path, "a.tif"), RAMP16)
 
 
+@pytest.mark.parametrize("pixels", [RAMP8, RAMP16])
+def test_a_tiff_that_lacks_strips_is_refused(tmp_path, pixels):
+    """It says that a strip has two rows, and has one strip: the other rows would be black."""
+    write_tiff(tmp_path / "a.tif", pixels, t278=2)
+    for read in (read_grey, read_labels):
+        with pytest.raises(DataError, match=r"^a\.tif: holds pixels for a part of its 4 rows only: replace the file"):
+            read(tmp_path, "a.tif")
+
+
 def test_negative_greys_of_8_bits_are_refused(tmp_path):
     write_tiff(tmp_path / "a.tif", RAMP8, t339=2)
     with pytest.raises(DataError, match=r"^a\.tif: .*signed 8 bits"):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from massmatch.data.dicom_pixels import grey_pixels, photometric
-from massmatch.data.errors import DataError
+from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import MAX_PIXELS
 from massmatch.data.table import GAPS
 from massmatch.errors import UsageError
@@ -52,6 +52,8 @@ NAMELESS = (
     "{} DICOM files have no PatientID that tells patients apart: the study counts as one, or the image where there is "
     "no study, so that images of one woman may stand in training and test at once: give a patient to each"
 )
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
+LONGEST = 500.0  # mm: the longest films and detectors of radiography have 43 cm
 # Without these nobody knows how the pixels are stored (PS3.3 C.7.6.3, of type 1).
 FORMAT = ("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored")
 
@@ -85,7 +87,8 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False, mod
     with unspoken(path, "damaged"):
         _refuse(header, path, allow_for_processing, modality)
         spacing, source = _spacing(header)
-        return Mammogram(
+        absurd = [name for name in SPACINGS if _pair(header, name) and not _plausible(header, name)]
+        found = Mammogram(
             pixels=grey_pixels(header, path),
             spacing_mm=spacing,
             spacing_source=source,
@@ -96,6 +99,28 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False, mod
             instance=str(header.get("SOPInstanceUID", "")),
             series=str(header.get("SeriesInstanceUID", "")),
         )
+    for name in absurd:
+        row, col = _pair(header, name) or (0, 0)
+        text = (
+            f"{path}: {name} of {row:g} x {col:g} mm would make the image more than {LONGEST:.0f} mm long; it is taken "
+            "as unknown (some converters write 1 x 1)"
+        )
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return found
+
+
+def read_dicom_mask(root: Path, path: str, *, allow_for_processing: bool = False, modality: str = "MG") -> np.ndarray:
+    """The mask of a mammogram, (rows, columns) uint16, 0 = background; errors and arguments as of `read_dicom`.
+
+    DataError also for MONOCHROME1, in which 0 is white: whether the mask keeps to it, or only its header was copied
+    from the mammogram, cannot be known.
+    """
+    if photometric(read_header(root, path, pixels=False)) == "MONOCHROME1":
+        raise DataError(
+            f"{path}: a mask must be MONOCHROME2, with 0 for background, but is MONOCHROME1, in which 0 is white: "
+            "save it as PNG, or mend its header"
+        )
+    return read_dicom(root, path, allow_for_processing=allow_for_processing, modality=modality).pixels
 
 
 @contextmanager
@@ -197,8 +222,15 @@ def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: st
         raise no("holds no pixels", "give an image file, whole")
     if absent := [keyword for keyword in (*FORMAT, "PixelRepresentation") if header.get(keyword) in (None, "")]:
         raise no(f"its header lacks {absent[0]}, which says how pixels are stored", "export the image anew")
-    if int(header.get("SamplesPerPixel", 1) or 1) != 1 or not photometric(header).startswith("MONOCHROME"):
+    grey = photometric(header)
+    if int(header.get("SamplesPerPixel", 1) or 1) != 1 or not grey.startswith("MONOCHROME"):
         raise no("is in colour (a screenshot?)", "give the grey original")
+    if grey not in ("MONOCHROME1", "MONOCHROME2"):
+        came = grey if re.fullmatch(r"[A-Z0-9 ]{1,16}", grey) else "another text"
+        raise no(
+            f"its PhotometricInterpretation must be MONOCHROME1 or MONOCHROME2, but is {came}",
+            "mend the header: nobody knows whether air is dark or bright",
+        )
     if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING" and not allow_for_processing:
         raise no(
             "is FOR PROCESSING, raw detector data that look unlike any mammogram for viewing",
@@ -214,7 +246,7 @@ def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: st
 
 def _spacing(header: "Dataset") -> tuple[tuple[float, float] | None, str]:
     """mm between rows and between columns (PS3.3 10.7.1.3: calibrated, or else of the detector)."""
-    calibrated, detector = _pair(header, "PixelSpacing"), _pair(header, "ImagerPixelSpacing")
+    calibrated, detector = (_pair(header, name) if _plausible(header, name) else None for name in SPACINGS)
     if calibrated is not None and calibrated != detector:
         return calibrated, "PixelSpacing"
     if detector is None:
@@ -223,6 +255,12 @@ def _spacing(header: "Dataset") -> tuple[tuple[float, float] | None, str]:
     if magnification is None or not 1 < float(magnification) < 10:
         return detector, "ImagerPixelSpacing"
     return (detector[0] / float(magnification), detector[1] / float(magnification)), "ImagerPixelSpacing/magnification"
+
+
+def _plausible(header: "Dataset", keyword: str) -> bool:
+    """Whether an image with this spacing would fit on a detector or film."""
+    sides = (int(header.get("Rows", 0) or 0), int(header.get("Columns", 0) or 0))
+    return all(side * mm <= LONGEST for side, mm in zip(sides, _pair(header, keyword) or (0, 0), strict=True))
 
 
 def _pair(header: "Dataset", keyword: str) -> tuple[float, float] | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from massmatch.data.codestream import frame_of
 from massmatch.data.errors import DataError
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
@@ -45,6 +46,9 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
             f"{path}: JPEG Extended of 12 bits needs a decoder that is not installed with massmatch: convert the file "
             "(dcmdjpeg of DCMTK), or pip install pylibjpeg-libjpeg, which is under the GPL"
         )
+    said = header.BitsStored
+    if _bits_of_stream(header, path) > said:
+        header.BitsStored = header.BitsAllocated  # or a decoder cuts the bits off that the header does not count
     try:
         header.pixel_array_options(correct_unused_bits=False)
         with _without_messages_of_c():
@@ -55,6 +59,8 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
         raise DataError(
             f"{path}: its pixels are cut off or damaged ({type(error).__name__}, {syntax.name}): replace the file"
         ) from None
+    finally:
+        header.BitsStored = said
     if words.ndim != 2 or words.dtype.kind not in "iu":
         raise DataError(f"{path}: must hold one grey image of integers, but has {words.shape} of {words.dtype}")
     return words
@@ -78,6 +84,37 @@ def _refuse_unread(syntax: Any, path: str) -> None:
     if not available:
         package = DECODERS.get(str(syntax), "pylibjpeg")
         raise DataError(f"{path}: {syntax.name} needs a decoder: pip install {package}")
+
+
+def _bits_of_stream(header: "Dataset", path: str) -> int:
+    """How many bits compressed pixels have by their own account; 0 where they give none.
+
+    Raises DataError where the pixels have other rows, columns or bits than the header says. Of uncompressed pixels,
+    what is left over would be dropped in silence; less than a line of them is padding.
+    """
+    from pydicom.encaps import get_frame
+
+    rows, columns, bits = int(header.Rows), int(header.Columns), int(header.BitsAllocated)
+    said = f"but its header says {rows} rows and {columns} columns"
+    mend = "mend the header, or convert the file anew from its source"
+    if not header.file_meta.TransferSyntaxUID.is_compressed:
+        over = len(header.PixelData) - rows * columns * bits // 8
+        if 8 * over >= min(rows, columns) * bits:
+            raise DataError(f"{path}: its pixels are {over} bytes longer than the image, {said}: {mend}")
+        return 0
+    try:
+        found = frame_of(get_frame(header.PixelData, 0, number_of_frames=1))
+    except ValueError:  # no fragments: the decoder says so
+        return 0
+    if found is None:
+        return 0
+    if (found.rows, found.columns) != (rows, columns):
+        raise DataError(f"{path}: its pixels have {found.rows} rows and {found.columns} columns, {said}: {mend}")
+    if found.bits > bits:
+        raise DataError(
+            f"{path}: its pixels have {found.bits} bits, but its header says {bits} (BitsAllocated): {mend}"
+        )
+    return found.bits
 
 
 @contextmanager
@@ -155,10 +192,8 @@ def _padding(header: "Dataset", pixels: np.ndarray) -> np.ndarray | None:
 
 def grey_pixels(header: "Dataset", path: str) -> np.ndarray:
     """(rows, columns) uint16, air dark. DataError for pixels that cannot be read as the header describes them."""
-    from pydicom.pixels import apply_modality_lut
-
     pixels, padded = _stored(_decoded(header, path), header, path)
-    pixels = apply_modality_lut(pixels, header)
+    pixels = _rescaled(pixels, header, path)
     if not np.isfinite(pixels).all():
         raise DataError(f"{path}: pixels are not finite after the header's rescale: replace the file")
     inside = pixels if padded is None else pixels[~padded]
@@ -169,6 +204,29 @@ def grey_pixels(header: "Dataset", path: str) -> np.ndarray:
     if padded is not None:
         dark = np.where(padded, 0, dark)
     return _uint16(dark, float(high) - float(low))
+
+
+def _rescaled(pixels: np.ndarray, header: "Dataset", path: str) -> np.ndarray:
+    """The pixels after the table of the header or its straight line, whose slope is 1 and intercept 0 if absent.
+
+    A slope of 0 makes every image one grey, and a line that lacks one of its numbers is no less of a line: a negative
+    slope inverts the image.
+    """
+    from pydicom.pixels import apply_modality_lut
+
+    if header.get("ModalityLUTSequence"):
+        return apply_modality_lut(pixels, header)
+    line = [header.get(keyword) for keyword in ("RescaleSlope", "RescaleIntercept")]
+    try:
+        slope, intercept = (default if n in (None, "") else float(n) for n, default in zip(line, (1, 0), strict=True))
+    except (TypeError, ValueError):
+        slope, intercept = 0.0, 0.0
+    if slope == 0:
+        raise DataError(
+            f"{path}: its grey levels must be rescaled by a slope that is a number other than 0 and an intercept, but "
+            "RescaleSlope or RescaleIntercept is none: mend the header, or export the image anew"
+        )
+    return pixels if (slope, intercept) == (1, 0) else pixels * slope + intercept
 
 
 def _uint16(pixels: np.ndarray, span: float) -> np.ndarray:

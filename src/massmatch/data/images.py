@@ -134,6 +134,10 @@ def _refuse_what_would_change(image: ImageFile.ImageFile, stored: str, path: str
         raise DataError(
             f"{path}: must have at most {MAX_PIXELS / 1e6:.0f} million pixels, not {size / 1e6:.0f}: replace the file"
         )
+    parts = [tile.extents for tile in image.tile if tile.extents is not None]
+    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in parts)
+    if parts and covered < size:  # Pillow would leave the rest black
+        raise DataError(f"{path}: holds pixels for a part of its {image.height} rows only: replace the file")
     if (pages := getattr(image, "n_frames", 1)) > 1:
         raise DataError(f"{path}: must be one picture, but holds {pages}: save each as its own file")
     if image.mode in ("RGB", "RGBA", "LA") and ";16" in stored:

@@ -18,6 +18,7 @@ from massmatch.data.dicom import (
     names_patient,
     patient_key,
     read_dicom,
+    read_dicom_mask,
     read_header,
     refuse_modality_without_dicom,
 )
@@ -289,7 +290,7 @@ def read_pair(
 
 
 def _masses(root: Path, mask: str, shape: tuple[int, ...], how: dict[str, Any], take: Take) -> np.ndarray:
-    pixels = read_dicom(root, mask, **how).pixels if mask.lower().endswith(DICOM) else read_labels(root, mask)
+    pixels = read_dicom_mask(root, mask, **how) if mask.lower().endswith(DICOM) else read_labels(root, mask)
     if pixels.shape != shape:
         raise DataError(f"{mask}: {misfit(shape, pixels.shape)}")
     return take(pixels, mask)
