@@ -18,6 +18,7 @@ from massmatch.losses import (
     WholeImageLoss,
     make_loss,
 )
+from massmatch.models import MODELS
 
 LOGITS = torch.linspace(-3, 3, 512).reshape(2, 1, 16, 16)
 TRUTH = torch.zeros(2, 1, 16, 16)
@@ -338,3 +339,65 @@ def test_tensors_that_hold_no_plain_numbers_are_named_with_the_way_out(name, kin
     if name == "target":
         with pytest.raises(TypeError, match=rf"^target .*{said}"):
             make_loss("soft-sm").facts(tensor)
+
+
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        (TRUTH[:1], "target and logits must be of the same images"),
+        (TRUTH[..., :-1], "bring logits to the size of target"),
+        (TRUTH[:, 0], r"a target without channel axis wants target\.unsqueeze\(1\)"),
+        (TRUTH.repeat(1, 2, 1, 1), ".* with a channel for each class"),
+    ],
+)
+def test_a_target_of_another_shape_is_told_what_it_lacks(target, advice):
+    with pytest.raises(ValueError, match=rf"^target must have the shape of logits, .*; {advice}"):
+        LOSS(LOGITS, target)
+
+
+def test_axes_in_another_order_are_told():
+    with pytest.raises(ValueError, match="its spatial axes come in another order"):
+        LOSS(LOGITS[..., :8], TRUTH[..., :8].transpose(2, 3))
+
+
+@pytest.mark.parametrize("outputs", [[LOGITS, LOGITS], (LOGITS, None)])
+def test_several_outputs_are_told_to_be_taken_one_by_one(outputs):
+    with pytest.raises(TypeError, match=r"^logits must be a torch\.Tensor, but is a \w+; of several outputs \(deep"):
+        LOSS(outputs, TRUTH)
+
+
+def test_capitals_find_the_name_that_was_meant():
+    with pytest.raises(ValueError, match="unknown loss 'SM-BCE-D-A'; did you mean 'sm-bce-d-a'"):
+        make_loss("SM-BCE-D-A")
+    with pytest.raises(ValueError, match=r"unknown model 'AU-Net'; did you mean 'aunet'. `massmatch models` lists all"):
+        MODELS["AU-Net"]
+    with pytest.raises(ValueError, match="is 'NONE'; did you mean 'none'"):
+        make_loss("dice", reduction="NONE")
+
+
+def test_an_option_that_stands_twice_is_refused():
+    with pytest.raises(ValueError, match=r"^'focal:gamma=1' gives gamma, which must not be given beside"):
+        make_loss("focal:gamma=1", gamma=2)
+
+
+def test_a_number_with_an_underscore_is_none():
+    """Python reads 0_5 as 5."""
+    with pytest.raises(ValueError, match="must be a finite number of at least 0, but is '0_5'"):
+        make_loss("focal:gamma=0_5")
+
+
+@pytest.mark.parametrize("name", ["asp-q", "asp-c"])
+def test_masks_that_are_no_truth_are_refused_before_anything_is_learned_of_them(name):
+    """A mask of 255 would count as 255 times its size."""
+    masks = [TRUTH[0] * 0 + (torch.arange(16) < n) for n in range(1, 9)]
+    LOSSES[name]().fit(masks, [None] * 8)
+    with pytest.raises(ValueError, match=r"target must lie in \[0, 1\], but ranges from 0 to 255"):
+        LOSSES[name]().fit([255 * mask for mask in masks], [None] * 8)
+    with pytest.raises(TypeError, match=r"^targets must be a torch\.Tensor, but is a ndarray"):
+        LOSSES[name]().fit([mask.numpy() for mask in masks], [None] * 8)
+
+
+def test_densities_may_be_a_tensor():
+    loss = LOSSES["density-asp"]()
+    (one, two), (first, second) = loss.facts(TRUTH, density=[1, 3]), loss.facts(TRUTH, density=torch.tensor([1, 3]))
+    assert (one["density"], two["density"]) == (first["density"], second["density"])

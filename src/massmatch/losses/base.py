@@ -50,7 +50,7 @@ class ImageLoss(CheckedLoss):
             check_instances(instances, target)
         with torch.autocast(target.device.type, enabled=False):  # as in `forward`
             made = self.make_facts(target, instances=instances, density=density)
-        return signed(made, target, self.decides_facts)
+        return signed(made, target, self.decides_facts, instances if self.reads_instances else None)
 
     def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None

@@ -17,14 +17,18 @@ from torch.nn.modules.loss import _Loss
 
 from .arrays import refuse_mapped
 from .checks import (
+    PROBABILITIES,
     advice_on_axes,
     advice_on_kind,
+    advice_on_mask,
     advice_on_shape,
+    advice_on_size_of_mask,
     advice_on_truth,
     article,
     ends,
     one_by_one,
     one_of,
+    require_same_instances,
     require_switch,
     require_tensor,
     require_tensors,
@@ -46,6 +50,7 @@ class CheckedLoss(_Loss, ABC):
     """
 
     decides_facts: Hashable  # the options on which the facts depend: those of a loss with others are refused
+    reads_instances = False  # whether the facts depend on the instances: those of others are refused
 
     def __init__(self, *, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__()
@@ -107,8 +112,10 @@ class CheckedLoss(_Loss, ABC):
         logits, target, valid = checked(logits, target, mask, self.from_logits, values=looks, known=known)
         if instances is not None:
             check_instances(instances, logits, looks)
-            instances = instances if valid is None else torch.where(valid > 0, instances, 0)
-        found = None if facts is None else compared(facts, target, given, self.decides_facts, waits)
+        labels = instances if self.reads_instances else None
+        found = None if facts is None else compared(facts, target, given, labels, self.decides_facts, waits)
+        if instances is not None and valid is not None:
+            instances = torch.where(valid > 0, instances, 0)
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.per_image(logits, target, valid=valid, instances=instances, facts=found)
             return reduced(loss, sample_weight, self.reduction, looks)
@@ -180,12 +187,8 @@ def check_truth(target: Tensor, logits: Tensor | None = None) -> None:
     if target.dtype == torch.bool:
         return
     low, high = ends(target)
-    if low != low or high != high:
-        raise ValueError("target must lie in [0, 1], but holds NaN")
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"target must lie in [0, 1], but ranges from {low:g} to {high:g}; {advice_on_truth(target, logits)}"
-        )
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"target must lie in [0, 1], but {advice_on_truth(target, logits)}")
 
 
 def check_prediction(logits: Tensor, from_logits: bool) -> None:
@@ -198,19 +201,13 @@ def check_prediction(logits: Tensor, from_logits: bool) -> None:
         while node is not None and type(node).__name__.startswith(PASSING):
             node = node.next_functions[0][0] if node.next_functions else None
         if type(node).__name__.startswith(("SigmoidBackward", "SoftmaxBackward")):
-            warnings.warn(
-                "logits come out of a sigmoid or softmax, so they are probabilities: make the loss with "
-                "from_logits=False, or leave out the last activation of the network",
-                stacklevel=4,
-            )
+            warnings.warn(PROBABILITIES, stacklevel=4)
         return
     low, high = ends(logits)
-    if low != low or high != high:
-        raise ValueError("values with from_logits=False must lie in [0, 1], but hold NaN")
-    if low < 0 or high > 1:
+    if not 0 <= low <= high <= 1:
+        came = "hold NaN" if low != low or high != high else f"range from {low:g} to {high:g}"
         raise ValueError(
-            f"values with from_logits=False must lie in [0, 1], but range from {low:g} to {high:g}; "
-            "activate them first (sigmoid or softmax)"
+            f"values with from_logits=False must lie in [0, 1], but {came}; activate them first (sigmoid or softmax)"
         )
 
 
@@ -219,17 +216,9 @@ def expanded_mask(mask: Tensor, logits: Tensor, values: bool = True) -> Tensor:
     require_tensor("mask", mask)
     require_plain(logits, mask=mask)
     if mask.ndim != logits.ndim or any(m not in (1, s) for m, s in zip(mask.shape, logits.shape, strict=True)):
-        advice = "; one image for the whole batch is mask[None, None]" if mask.ndim == logits.ndim - 2 else ""
-        advice = "; a mask without channel axis wants mask.unsqueeze(1)" if mask.ndim == logits.ndim - 1 else advice
-        raise ValueError(
-            f"mask must broadcast to the shape of logits, {tuple(logits.shape)}, but has {tuple(mask.shape)}{advice}"
-        )
+        raise ValueError(advice_on_size_of_mask(mask, logits))
     if values and not bool(((mask == 0) | (mask == 1)).all()):
-        low, high = ends(mask)
-        advice = "a mask of 0 and 255 wants `mask > 127`" if high == 255 else "weights of images go to sample_weight"
-        raise ValueError(
-            f"mask must hold 0 and 1 only (1 = the pixel counts), but ranges from {low:g} to {high:g}; {advice}"
-        )
+        raise ValueError(advice_on_mask(mask))
     return (mask > 0).expand_as(logits)
 
 
@@ -246,13 +235,13 @@ def check_instances(instances: Tensor, like: Tensor, values: bool = True) -> Non
 
 
 def compared(
-    facts: Sequence[Facts] | Facts, target: Tensor, given: Tensor, options: Hashable, waits: bool
+    facts: Sequence[Facts] | Facts, target: Tensor, given: Tensor, instances: Tensor | None, options: Hashable, waits: bool
 ) -> Sequence[Facts] | None:
     """One dict per image, if the facts are of this truth; None if they are of one of which the mask hides a part.
 
     `target` is the truth with the mask, `given` without. Where `waits` is false the truth itself is not looked at,
-    which would wait for a GPU. Raises ValueError for the facts of other options, sizes or images, TypeError for what
-    are no facts.
+    which would wait for a GPU. Raises ValueError for the facts of other options, sizes, images or instances, TypeError
+    for what are no facts.
     """
     facts = one_by_one(facts, len(target)) if isinstance(facts, dict) else facts
     if not isinstance(facts, list | tuple):
@@ -279,7 +268,13 @@ def compared(
             other = "was made by a loss with other options: make it with the facts() of this loss"
             size = f"is of an image {tuple(of[1:])}, but target's are {tuple(target.shape[1:])}"
             raise ValueError(f"facts[{i}] {other if of[0] != made_for[0] else size}")
-    if not waits or not (others := of_other_images(facts, target)):
+    if not waits:
+        return facts
+    others = of_other_images(facts, target)
+    if instances is not None or others:
+        now = None if instances is None else labels_checksum(instances).tolist()
+        require_same_instances([fact.get("instances") for fact in facts], now)
+    if not others:
         return facts
     check_truth(target)
     if of_other_images(facts, given):
@@ -288,6 +283,11 @@ def compared(
             "augmentation, and keep them in the order of the batch"
         )
     return None
+
+
+def labels_checksum(instances: Tensor) -> Tensor:
+    """(B,): the `checksum` of numbers from 0 to 1 in place of the labels, so that large labels do not hide others."""
+    return checksum(torch.frac(instances.double() * 0.6180339887498949))
 
 
 def of_other_images(facts: Sequence[Facts], target: Tensor) -> list[int]:

@@ -1,12 +1,19 @@
 """What errors say of what a loss is handed, so that it can be mended, and the checks of options."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
+from math import isclose
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from torch import Tensor
+
+PROBABILITIES = (
+    "logits come out of a sigmoid or softmax, so they are probabilities: make the loss with from_logits=False, or "
+    "leave out the last activation of the network"
+)
 
 
 def advice_on_axes(name: str, value: Tensor) -> str:
@@ -22,16 +29,43 @@ def advice_on_axes(name: str, value: Tensor) -> str:
 
 def advice_on_shape(name: str, value: Tensor, logits: Tensor) -> str:
     """What a tensor wants that has not the shape of the logits."""
-    advice = "a target without channel axis wants target.unsqueeze(1)"
-    without_classes = (logits.shape[:1] + logits.shape[2:], (*logits.shape[:1], 1, *logits.shape[2:]))
-    if logits.shape[1] > 1 and value.shape in without_classes:
-        advice = f"class indices want one channel per class (one-hot, MONAI's to_onehot_y), {logits.shape[1]} here"
+    images, classes, *spatial = logits.shape
+    advice = f"{name} and logits must be of the same images, with a channel for each class"
+    if classes > 1 and value.shape in ((images, *spatial), (images, 1, *spatial)):
+        advice = f"class indices want one channel per class (one-hot, MONAI's to_onehot_y), {classes} here"
+    elif value.shape == (images, *spatial):
+        advice = f"a {name} without channel axis wants {name}.unsqueeze(1)"
+    elif value.ndim == logits.ndim and value.shape[2:] == tuple(reversed(spatial)) != logits.shape[2:]:
+        advice = "its spatial axes come in another order"
+    elif value.ndim == logits.ndim and value.shape[:2] == logits.shape[:2]:
+        advice = f"bring logits to the size of {name} (interpolate them), or prepare both alike"
     return f"{name} must have the shape of logits, {tuple(logits.shape)}, but has {tuple(value.shape)}; {advice}"
 
 
+def advice_on_size_of_mask(mask: Tensor, logits: Tensor) -> str:
+    """What a mask wants that does not broadcast to the shape of the logits."""
+    advice = "; one image for the whole batch is mask[None, None]" if mask.ndim == logits.ndim - 2 else ""
+    advice = "; a mask without channel axis wants mask.unsqueeze(1)" if mask.ndim == logits.ndim - 1 else advice
+    return f"mask must broadcast to the shape of logits, {tuple(logits.shape)}, but has {tuple(mask.shape)}{advice}"
+
+
+def advice_on_mask(mask: Tensor) -> str:
+    """What a mask wants that holds other values than 0 and 1."""
+    low, high = ends(mask)
+    came = "holds NaN" if low != low else f"ranges from {low:g} to {high:g}"
+    advice = "a mask of 0 and 255 wants `mask > 127`" if high == 255 else "weights of images go to sample_weight"
+    return f"mask must hold 0 and 1 only (1 = the pixel counts), but {came}; {advice}"
+
+
 def advice_on_truth(target: Tensor, logits: Tensor | None) -> str:
-    """What to do about a truth outside [0, 1], by the values that it holds."""
+    """What a truth outside [0, 1] holds instead, and what to do about it."""
     low, high = ends(target)
+    if low != low or high != high:
+        return "holds NaN"
+    return f"ranges from {low:g} to {high:g}; {_advice_on_values(target, logits, low, high)}"
+
+
+def _advice_on_values(target: Tensor, logits: Tensor | None, low: float, high: float) -> str:
     if low < 0:
         if logits is not None and ends(logits)[0] >= 0 and ends(logits)[1] <= 1:
             return "logits lie in [0, 1], so the two may be swapped: loss(logits, target)"
@@ -66,6 +100,8 @@ def require_tensor(name: str, value: object) -> None:
     """Raise TypeError for anything but a tensor, with the way out of what is nearly one."""
     if not isinstance(value, Tensor):
         advice = f"; torch.as_tensor({name}) is one" if type(value).__name__ in ("ndarray", "list", "tuple") else ""
+        if isinstance(value, list | tuple) and any(isinstance(each, Tensor) for each in value):
+            advice = f"; of several outputs (deep supervision) take one, {name}[0], or average the loss of each"
         raise TypeError(f"{name} must be a torch.Tensor, but is {article(value)}{advice}")
 
 
@@ -116,7 +152,7 @@ def one_of(name: str, value: str, allowed: Collection[str]) -> str:
     """`value` if it is allowed, otherwise a ValueError that lists what is, nearest first."""
     if value in allowed:
         return value
-    near = get_close_matches(str(value), [str(a) for a in allowed], 1)
+    near = get_close_matches(str(value).lower(), [str(a) for a in allowed], 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but is {value!r}{hint}")
 
@@ -140,6 +176,30 @@ def require_switch(name: str, value: object) -> None:
     """Raise ValueError unless `value` is True or False: a text such as "false" would be true."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, but is {value!r}")
+
+
+def require_same_instances(known: Sequence[Tensor | None], now: Sequence[float] | None) -> None:
+    """Raise ValueError for facts that were made with other instances than those of the call, or without.
+
+    `known` and `now` are checksums by image. Where the call has none, its truth is measured again without those that
+    the facts know, since its mask hides a part.
+    """
+    if now is None:
+        if any(of is not None for of in known):
+            raise ValueError(
+                "the mask hides a part of masses whose facts were made with instances: hand over these instances, too"
+            )
+        return
+    for i, (then, checksum) in enumerate(zip(known, now, strict=True)):
+        if then is None or not isclose(float(then), checksum, rel_tol=1e-6, abs_tol=1e-3):
+            how = "without instances" if then is None else "with other instances"
+            raise ValueError(f"facts[{i}] was made {how}: make it with facts(target, instances=...), those of the call")
+
+
+def require_labelled(mass: np.ndarray, labels: np.ndarray) -> None:
+    """Raise ValueError where a pixel of true mass has no label: it would count as background in silence."""
+    if (mass & (labels == 0)).any():
+        raise ValueError("instances must label every pixel of true mass, but some are 0 (background)")
 
 
 def accepts(function: Callable[..., object], argument: str) -> bool:

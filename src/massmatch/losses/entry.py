@@ -153,4 +153,4 @@ class Catalogue(dict[str, Entry]):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """What follows a name that is not known: a question that gives the nearest of those that are."""
-    return f"; did you mean {get_close_matches(name, list(known), 1, cutoff=0.0)[0]!r}?"
+    return f"; did you mean {get_close_matches(name.lower(), list(known), 1, cutoff=0.0)[0]!r}?"

@@ -17,7 +17,8 @@
 
 The facts of all images of one size have one shape, so that PyTorch's own `default_collate` puts them together. A list
 with one dict per image is taken as well. Two entries are in all facts: `made_for` holds a number for the options of the
-loss, and the number of channels and sides of the image; `checksum` tells one truth from another.
+loss, and the number of channels and sides of the image; `checksum` tells one truth from another. Where they were made
+with instances, `instances` tells those from others.
 """
 
 from collections.abc import Callable, Hashable
@@ -27,7 +28,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from .call import Facts, checksum, code
+from .call import Facts, checksum, code, labels_checksum
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,9 +49,12 @@ def outside_graphs(function: Callable[P, T]) -> Callable[P, T]:
     return called
 
 
-def signed(facts: list[Facts], target: Tensor, options: Hashable) -> list[Facts]:
-    """The facts of (B, C, *spatial) images, each with `made_for` and `checksum`; those without any stay empty."""
+def signed(facts: list[Facts], target: Tensor, options: Hashable, instances: Tensor | None) -> list[Facts]:
+    """The facts of (B, C, *spatial) images, each with what tells them from others; those without any stay empty."""
     if not any(facts):
         return facts
     made_for = torch.tensor([code(options), *target.shape[1:]])
-    return [{**fact, "made_for": made_for, "checksum": of} for fact, of in zip(facts, checksum(target), strict=True)]
+    found = [{**fact, "made_for": made_for, "checksum": of} for fact, of in zip(facts, checksum(target), strict=True)]
+    if instances is None:
+        return found
+    return [{**fact, "instances": of} for fact, of in zip(found, labels_checksum(instances), strict=True)]

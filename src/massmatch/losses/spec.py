@@ -84,6 +84,8 @@ class LossSpec:
             ValueError: for an unknown name (with the nearest one), an option that the loss does not have, or a value
                 that it refuses.
         """
+        if twice := sorted(self.options.keys() & more.keys()):
+            raise ValueError(f"{str(self)!r} gives {', '.join(twice)}, which must not be given beside it once more")
         if self.is_own:
             return own_loss(self.name, dict(self.options), **more)
         entry = LOSSES[self.name]
@@ -140,7 +142,7 @@ def _read(text: str) -> Any:
         return tuple(int(side) for side in text.split("x"))
     for kind in (int, float):
         try:
-            return kind(text)
+            return text if "_" in text else kind(text)  # Python would read 0_5 as 5
         except ValueError:
             continue
     return text

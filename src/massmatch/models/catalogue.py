@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
@@ -165,4 +166,24 @@ NETWORKS: list[Network] = [
         "U-Net of aggregated transformations, after ResNeXt",
     ),
 ]
-MODELS: dict[str, Network] = {network.name: network for network in NETWORKS}
+
+
+class UnknownNetworkError(KeyError, ValueError):
+    """A name that the catalogue does not have."""
+
+    def __str__(self) -> str:
+        """The message without the quotes that KeyError puts around it."""
+        return str(self.args[0])
+
+
+class Networks(dict[str, Network]):
+    """The networks by name. A name that is not there raises UnknownNetworkError, which says the nearest one."""
+
+    def __missing__(self, name: object) -> Network:
+        near = get_close_matches(str(name).lower(), self, 1, cutoff=0.0)[0]
+        raise UnknownNetworkError(
+            f"unknown model {name!r}; did you mean {near!r}? `massmatch models` lists all {len(self)}"
+        )
+
+
+MODELS = Networks({network.name: network for network in NETWORKS})

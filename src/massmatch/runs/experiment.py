@@ -162,10 +162,10 @@ def _require_logits(network: nn.Module, inputs: tuple[Tensor, ...], output: Any)
 
 def network_of(name: str) -> Network:
     """The entry of the catalogue. ValueError for an unknown name, with the nearest one."""
-    if name in MODELS:
+    try:
         return MODELS[name]
-    near = get_close_matches(name, MODELS, 1, cutoff=0.0)[0]
-    raise UsageError(f"unknown model {name!r}; did you mean {near!r}? `massmatch models` lists all {len(MODELS)}")
+    except KeyError as error:
+        raise UsageError(str(error)) from None
 
 
 def parts_of(experiment: Experiment, cohort: Cohort, fold: int) -> Split:

@@ -19,6 +19,7 @@ from .rule import GridRule
 class GridLoss(ImageLoss):
     """A loss over the cells of each image's own grid."""
 
+    reads_instances = True
     rule: GridRule  # how the grid follows from the truth
     by_distance: bool  # whether the loss needs the distance of each cell from the masses
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..arrays import array
 from ..call import Facts
-from ..checks import one_of, require_whole
+from ..checks import one_of, require_labelled, require_whole
 from .geometry import ROUNDINGS, STATISTICS, cell_max, cell_size, cut, distance_to_mass, grid_shape, power_of_two
 
 DISTANCE_UNITS = ("cell", "pixel", "image")
@@ -63,8 +63,8 @@ class GridRule:
         """Label, measure and cut one (*spatial) truth."""
         mass = array(target > 0.5)  # compared first: NumPy has no bfloat16
         labels = None if instances is None else array(instances).astype(np.int64)
-        if labels is not None and (mass & (labels == 0)).any():
-            raise ValueError("instances must label every pixel of true mass, but some are 0 (background)")
+        if labels is not None:
+            require_labelled(mass, labels)
         if self.cell_size:
             cell = self.fixed(mass.ndim)
         else:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..base import ImageLoss
-from ..call import Facts
-from ..checks import one_of, require_whole
+from ..call import Facts, check_truth
+from ..checks import one_of, require_tensor, require_whole
 from ..cores.base import BCE, Dice
 from .region import pixel_entropy, probabilities, refuse_mask, structural_loss, structure_of, structures
 
@@ -53,9 +53,16 @@ class AdaptiveSampleLoss(ImageLoss):
             self.register_buffer("edges", torch.full((groups - 1,), float("nan")))
 
     def fit(self, targets: Iterable[Tensor], densities: Sequence[int | None]) -> None:
-        """Learn the limits of the groups from the masses of the training part."""
+        """Learn the limits of the groups from the masses of the training part.
+
+        ValueError for masks outside [0, 1], and for fewer sizes of masses than groups.
+        """
         if self.strategy == "learned":
             return
+        targets = list(targets)
+        for target in targets:
+            require_tensor("targets", target)
+            check_truth(target)
         shares = np.array([float(target.double().mean()) for target in targets])
         shares = np.log10(shares[shares > 0])
         if len(np.unique(shares)) < self.groups:
@@ -119,8 +126,8 @@ class DensityASP(ImageLoss):
         for number, value in enumerate(density):
             if value not in (1, 2, 3, 4):
                 raise ValueError(f"density must be 1, 2, 3 or 4, but is {value!r} for image {number} of the batch")
-        pairs = zip(density, structures(target), strict=True)
-        return [{"density": torch.tensor(value), "structure": structure} for value, structure in pairs]
+        pairs = zip(torch.as_tensor(density), structures(target), strict=True)
+        return [{"density": value, "structure": structure} for value, structure in pairs]
 
     def per_image(
         self,

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..arrays import array
 from ..base import ImageLoss
 from ..call import Facts
-from ..checks import require_number
+from ..checks import require_labelled, require_number
 from ..cores.base import Dice, DiceBCE, Hybrid
 from ..facts import outside_graphs
 from .region import pixel_entropy, probabilities
@@ -28,10 +28,15 @@ def components(mask: np.ndarray) -> np.ndarray:
 
 
 def instance_labels(target: Tensor, instances: Tensor | None) -> Tensor:
-    """(B, C, *spatial) int64 labels, on the CPU: the instances given, or the components of the truth."""
+    """(B, C, *spatial) int64 labels, on the CPU: the instances given, or the components of the truth.
+
+    ValueError for true mass without an instance.
+    """
     masks = array(target > 0.5)
     if instances is not None:
-        return torch.from_numpy(array(instances).astype(np.int64) * masks)
+        labels = array(instances).astype(np.int64)
+        require_labelled(masks, labels)
+        return torch.from_numpy(labels * masks)
     return torch.from_numpy(np.stack([np.stack([components(channel) for channel in image]) for image in masks]))
 
 
@@ -104,6 +109,7 @@ def indexed(labels: Tensor, count: int) -> Tensor:
 class InstanceWise(ImageLoss):
     """A loss with a map of labels of the truth, which `facts` holds under `name`."""
 
+    reads_instances = True
     name = "labels"
     common = 0  # the label of most pixels
 
