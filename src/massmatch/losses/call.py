@@ -235,7 +235,12 @@ def check_instances(instances: Tensor, like: Tensor, values: bool = True) -> Non
 
 
 def compared(
-    facts: Sequence[Facts] | Facts, target: Tensor, given: Tensor, instances: Tensor | None, options: Hashable, waits: bool
+    facts: Sequence[Facts] | Facts,
+    target: Tensor,
+    given: Tensor,
+    instances: Tensor | None,
+    options: Hashable,
+    waits: bool,
 ) -> Sequence[Facts] | None:
     """One dict per image, if the facts are of this truth; None if they are of one of which the mask hides a part.
 
