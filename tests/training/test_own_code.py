@@ -5,20 +5,25 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from lightning_fabric import Fabric
 from torch import nn
 
 from massmatch.cli.screen import BUG, DEBUG, told
 from massmatch.errors import RunError, UsageError
 from massmatch.inference.network import load_network
 from massmatch.losses import make_loss
+from massmatch.losses.own import AdaptedLoss, OwnLossError, blamed
 from massmatch.runs.collection import collect
 from massmatch.runs.experiment import Experiment, make_model, own_code
 from massmatch.runs.failure import failures_written
 from massmatch.runs.folder import RunFolder
 from massmatch.runs.weights import save_weights
+from massmatch.training.batches import Batch
+from massmatch.training.step import Step
 
 MODULE = """
 import torch
@@ -150,6 +155,15 @@ def test_a_run_that_own_code_ends_has_failed_and_says_where(place, name):
     assert TOLD[name] in RunFolder(place / "run").failure()
 
 
+def test_code_of_a_file_with_several_names_is_told_by_all_of_them(place):
+    (place / "own_for_training.py").write_text(FAULTY)
+    loss = make_loss("own_for_training:raising")
+    make_loss("own_for_training:ending")
+    with pytest.raises(KeyError) as raised:
+        loss(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 8))
+    assert "own_for_training:raising or own_for_training:ending raised KeyError" in blamed(raised.value)
+
+
 def test_a_module_that_ends_the_program_when_it_is_imported_is_no_loss(place):
     (place / "own_for_training.py").write_text("raise SystemExit(0)")
     with pytest.raises(ValueError, match=r"no such loss or network \(SystemExit: 0\)"):
@@ -222,3 +236,70 @@ def test_a_network_of_ones_own_can_be_exported_for_batches_of_any_size(monkeypat
     batch = torch.export.Dim("batch", min=1, max=8)
     exported = torch.export.export(network, (images[:2],), dynamic_shapes=({0: batch},))
     assert torch.allclose(exported.module()(images), network(images))
+
+
+def stepped(loss, network):
+    """A step of a training with this loss, ready to be called with a batch."""
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    network, optimizer = Fabric(accelerator="cpu", devices=1).setup(network, optimizer)
+    return Step(Fabric(accelerator="cpu", devices=1), network, loss, optimizer, None, None, torch.contiguous_format)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda logits, target: ((logits > 0).float() - target).abs().mean(),
+        lambda logits, target: torch.from_numpy(np.abs(logits.detach().numpy() - target.numpy())).mean(),
+        lambda logits, target: torch.ones((), requires_grad=True) * target.mean(),
+    ],
+)
+def test_a_loss_from_which_nothing_is_learned_is_refused_at_the_first_step(function):
+    step = stepped(AdaptedLoss(function), nn.Conv2d(1, 1, 3, padding=1))
+    batch = Batch(torch.rand(2, 1, 8, 8), torch.ones(2, 1, 8, 8), [{}, {}], ["a", "b"])
+    with pytest.raises(RunError, match="no gradient by the network's weights, so nothing can be learned"):
+        step(batch, 0)
+
+
+READY_MADE = """
+from torch import nn
+from massmatch.losses import LOSSES
+
+class Scheduled(nn.Module):
+    epochs = None
+
+    def set_epoch(self, epoch, of):
+        self.epochs = (epoch, of)
+
+    def forward(self, logits, target):
+        return (logits - target).abs().mean()
+
+class Odd(Scheduled):
+    def set_epoch(self, epoch):
+        pass
+
+boundary = LOSSES["boundary"]()
+"""
+
+
+def test_a_loss_of_ones_own_is_told_of_each_epoch(place):
+    (place / "own_for_training.py").write_text(READY_MADE)
+    loss = make_loss("own_for_training:Scheduled")
+    loss.set_epoch(3, 10)
+    assert loss.function.epochs == (3, 10)
+    handed_probabilities = make_loss("own_for_training:Scheduled:probabilities=true")
+    handed_probabilities.set_epoch(4, of=10)
+    assert handed_probabilities.function.function.epochs == (4, 10)
+    with pytest.raises(OwnLossError, match=r"Odd.set_epoch must take \(epoch, of\)"):
+        make_loss("own_for_training:Odd").set_epoch(3, 10)
+
+
+def test_a_ready_made_loss_of_the_catalogue_keeps_its_facts_and_its_schedule(place):
+    (place / "own_for_training.py").write_text(READY_MADE)
+    own, named = make_loss("own_for_training:boundary"), make_loss("boundary")
+    target = torch.zeros(1, 1, 16, 16)
+    target[..., 4:9, 4:9] = 1
+    for loss in (own, named):
+        loss.set_epoch(5, 10)
+    assert own.facts(target)[0].keys() == named.facts(target)[0].keys() != set()
+    logits = torch.linspace(-2, 2, 256).reshape(1, 1, 16, 16)
+    assert torch.equal(own(logits, target), named(logits, target))

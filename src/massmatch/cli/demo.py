@@ -30,6 +30,8 @@ def demo(
         from massmatch.reports.page import write_showcase
         from massmatch.runs.collection import collect
         from massmatch.runs.experiment import experiment_on
+        from massmatch.runs.folder import RunFolder
+        from massmatch.runs.precision import Speed
         from massmatch.training.run import run
 
         screen.print("The packaged network on film mammograms of women it has not learned from (CBIS-DDSM, CC BY 3.0):")
@@ -38,11 +40,13 @@ def demo(
         screen.print("  green: the mass that was marked, blue: the prediction; for research, not for diagnosis\n")
         cohort = make_phantoms(out / "phantoms", **DEMO_COHORT)
         screen.print(f"{len(cohort)} made-up mammograms in {out / 'phantoms'}")
-        folders = []
+        folders, speed = [], None
         for loss in DEMO_LOSSES:
             experiment = experiment_on(cohort, loss=loss, optimizer="adamw", schedule="one-cycle", **DEMO_TRAINING)
             with watching(loss) as watch:
-                folders.append(run(experiment, cohort, 0, out / "runs", watch))
+                folders.append(run(experiment, cohort, 0, out / "runs", watch, speed=speed))
+            decided = RunFolder(folders[0]).resolved()  # all compute as the first does, as in a sweep
+            speed = Speed(decided["precision"], decided["memory"])
         page = out / "index.html"
         title = "massmatch on made-up mammograms"
         write_showcase(page, collect(*folders), cohort, title=title, remark=DEMO_REMARK)

@@ -4,8 +4,8 @@
 
 The attribute may be a class, whose instances are called with (logits, target); a function of (logits, target), whose
 further arguments are its options; or a module that is ready-made. With the option `probabilities=true` it is handed
-sigmoid(logits) instead of logits. A class derived from `ImageLoss` is used as it is. Modules are looked for where
-Python looks, and in the current directory, as with `python -m`.
+sigmoid(logits) instead of logits. A class derived from `ImageLoss`, or one of its instances, is used as it is. Modules
+are looked for where Python looks, and in the current directory, as with `python -m`.
 """
 
 import importlib
@@ -26,7 +26,7 @@ from .call import Facts
 from .checks import article
 from .entry import UnknownOptionError, nearest
 
-_NAMED: dict[str, str] = {}  # the file of each class or function that was asked for by module:attribute, and that name
+_NAMED: dict[str, list[str]] = {}  # each file of what was asked for by module:attribute, and the names asked for
 
 
 class OwnLossError(ValueError):
@@ -49,9 +49,15 @@ class Called(nn.Module):
         """What the callable returns for these logits, or for their probabilities."""
         return self.function(logits.sigmoid() if self.probabilities else logits, target)
 
+    def set_epoch(self, epoch: int, of: int) -> None:
+        """Pass the epoch on to a callable that has a schedule of its own."""
+        tell_epoch(self.function, epoch, of)
+
 
 class AdaptedLoss(ImageLoss):
     """Somebody else's loss under the common call: checked inputs in float32 or more, and one number.
+
+    Where the callable has a `set_epoch(epoch, of)`, it is told of each epoch as any loss is.
 
     Args:
         function: a callable of (logits, target), both (B, C, *spatial), that returns a scalar, or a tensor whose first
@@ -93,6 +99,25 @@ class AdaptedLoss(ImageLoss):
             )
         return value if value.ndim == 0 else value.reshape(len(value), -1).mean(1, keepdim=True)
 
+    def set_epoch(self, epoch: int, of: int) -> None:
+        """Pass the epoch on to a callable that has a schedule of its own."""
+        tell_epoch(self.function, epoch, of)
+
+
+def tell_epoch(function: Callable[..., Any], epoch: int, of: int) -> None:
+    """Call `function.set_epoch(epoch, of)` where it has one. OwnLossError for one that takes other arguments."""
+    told = getattr(function, "set_epoch", None)
+    if not callable(told):
+        return
+    try:
+        inspect.signature(told).bind(epoch, of)
+    except TypeError:
+        name = type(function).__name__
+        raise OwnLossError(
+            f"{name}.set_epoch must take (epoch, of): the epoch, from 0, and how many there are"
+        ) from None
+    told(epoch, of)
+
 
 def imported(name: str) -> Any:
     """The attribute of a module, from "module:attribute".
@@ -116,7 +141,8 @@ def imported(name: str) -> Any:
             f"that Python finds from {here}"
         ) from None
     if (file := source_file(found)) is not None:
-        _NAMED[str(file)] = name
+        names = _NAMED.setdefault(str(file), [])
+        names += [name] * (name not in names)
     return found
 
 
@@ -134,7 +160,7 @@ def blamed(error: BaseException) -> str | None:
     for frame in reversed(own_part(error)):
         if frame.filename in _NAMED:
             where = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
-            return f"{_NAMED[frame.filename]} raised {in_one_line(error)} ({where})"
+            return f"{' or '.join(_NAMED[frame.filename])} raised {in_one_line(error)} ({where})"
     return str(error) if isinstance(error, OwnLossError) else None
 
 
@@ -176,6 +202,8 @@ def own_loss(name: str, options: dict[str, Any], *, reduction: str = "mean", fro
     kind = imported(name)
     if inspect.isclass(kind) and issubclass(kind, ImageLoss):
         return built(name, kind, {"reduction": reduction, "from_logits": from_logits, **options})
+    if isinstance(kind, ImageLoss) and not options and (kind.reduction, kind.from_logits) == (reduction, from_logits):
+        return kind  # with its facts, what it learns from the training part, and its schedule
     if not from_logits:
         raise ValueError(f"{name} is a loss of one's own and is called with logits: from_logits must be True")
     return AdaptedLoss(callable_loss(name, options), reduction=reduction)

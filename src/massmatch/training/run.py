@@ -1,6 +1,5 @@
 """One run: train on a fold, keep the weights that are best on its validation part, measure them on its test part."""
 
-import logging
 import os
 import random
 import time
@@ -39,7 +38,6 @@ from massmatch.training.tracking import check_trackers
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the number format at every start
 PATIENCE = 600  # seconds for the first process to time the network
 
 

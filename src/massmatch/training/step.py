@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 SMALLEST_SCALE, PATIENCE = 1.0, 20  # a float16 run whose gradients still overflow unscaled, for so many steps
 
+NOTHING_LEARNED = (
+    "the loss has no gradient by the network's weights, so nothing can be learned: it must be computed from the logits "
+    "by PyTorch, without detach, NumPy, rounding or comparison in between"
+)
+
 
 class Step:
     """One step of a training, called with a batch: network, loss, optimiser and what else changes while it learns."""
@@ -69,11 +74,15 @@ class Step:
         if not torch.isfinite(main_output(outputs)).all():
             raise RunError(f"the network's output is not finite {where}{self.culprit(images)}")
         value = over_outputs(self.loss, outputs, target, batch.facts)
+        if not value.requires_grad:
+            raise RunError(NOTHING_LEARNED)
         if self.adversary is not None:
             value = value + self.adversary.penalty(images, main_output(outputs))
         if not torch.isfinite(value):
             raise RunError(f"the loss is {value.item()} {where}")
         self.fabric.backward(value * batch.weight)
+        if all(p.grad is None for p in self.network.parameters()):
+            raise RunError(NOTHING_LEARNED)
         averaged(self.fabric, self.learned)
         self.move(where)
         if self.adversary is not None:

@@ -84,6 +84,7 @@ def make_fabric(precision: str, device: torch.device, processes: Processes) -> "
     from lightning_fabric.plugins.precision import MixedPrecision
     from lightning_fabric.strategies import DDPStrategy
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the number format
     plugins: list[Any] = []
     if precision == "float16":  # Fabric alone would take bfloat16 on a CPU
         plugins = [MixedPrecision("16-mixed", device.type, torch.amp.GradScaler(device.type))]
