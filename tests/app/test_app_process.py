@@ -36,9 +36,8 @@ def started(folder, *options):
     raise AssertionError(process.communicate()[0])
 
 
-@pytest.mark.parametrize(
-    ("name", "code"), [("SIGINT", 0), pytest.param("SIGTERM", -signal.SIGTERM, marks=pytest.mark.long)]
-)
+@pytest.mark.long  # whole processes
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 0), ("SIGTERM", -signal.SIGTERM)])
 def test_it_ends_at_a_signal_and_leaves_no_image_behind(name, code, weights, tmp_path):
     (tmp_path / "temporary").mkdir()
     image = write_dicom(tmp_path / "SENTINEL_Jane.dcm", marked("left")[0])

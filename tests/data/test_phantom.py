@@ -30,6 +30,7 @@ def test_patients_have_two_or_four_images_of_one_density(many):
         assert len({s.density for s in own}) == 1
 
 
+@pytest.mark.long
 def test_masses_have_the_sizes_of_the_real_set():
     sizes = np.array([s.mask.mean() for s in phantoms(60, seed=3, size=128, normal_fraction=0)])
     low, median, high = 100 * np.percentile(sizes, [5, 50, 95])  # real: 0.08, 0.27, 1.07 %

@@ -253,6 +253,7 @@ def test_a_missing_package_is_named_before_anything_is_read(tmp_path, monkeypatc
         predict(tmp_path, tmp_path / "out", weights=tmp_path / "nowhere", dicom=True)
 
 
+@pytest.mark.long
 def test_many_findings_are_as_many_segments(tmp_path):
     boxes = [(20 + 6 * row, 10 + 6 * col, 3, 3) for row in range(18) for col in range(15)]  # more than 255
     image, truth = masses(*boxes)

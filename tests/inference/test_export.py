@@ -41,6 +41,7 @@ def exported(trained, cohort, tmp_path_factory):
     return export(trained, "onnx", out=out, images=[cohort.root / "images"])
 
 
+@pytest.mark.long  # exporting takes seconds
 def test_an_onnx_file_answers_as_the_network_alone_and_in_a_batch(exported, trained, cohort):
     assert exported.images == len(cohort.ids)
     assert exported.difference < 1e-5
@@ -53,6 +54,7 @@ def test_an_onnx_file_answers_as_the_network_alone_and_in_a_batch(exported, trai
         np.testing.assert_allclose(one[0], expected, atol=1e-5)
 
 
+@pytest.mark.long  # exporting takes seconds
 def test_the_metadata_say_how_the_file_is_used(exported, trained):
     _, facts = load_weights(trained / "best.safetensors")
     said = json.loads(onnxruntime.InferenceSession(exported.path).get_modelmeta().custom_metadata_map["massmatch"])
@@ -62,6 +64,7 @@ def test_the_metadata_say_how_the_file_is_used(exported, trained):
     assert "not for diagnosis" in said["use"]
 
 
+@pytest.mark.long  # exporting takes seconds
 def test_the_example_runs_without_massmatch_and_without_pytorch(exported, trained, cohort, tmp_path):
     source = cohort.root / "images" / f"{cohort.ids[0]}.png"
     command = [sys.executable, "-c", ALONE, EXAMPLE, exported.path, source, tmp_path / "mask.png"]
@@ -74,6 +77,7 @@ def test_the_example_runs_without_massmatch_and_without_pytorch(exported, traine
     assert 10 <= len(EXAMPLE.read_text().splitlines()) <= 30
 
 
+@pytest.mark.long  # exporting takes seconds
 def test_a_program_of_torch_answers_as_the_network_and_the_command_prints_the_largest_difference(weights, tmp_path):
     out = tmp_path / "deep/network.pt2"
     done = CliRunner().invoke(app, ["export", str(weights), "--to", "torch", "--out", str(out)], env={"COLUMNS": "200"})

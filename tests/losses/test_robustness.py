@@ -247,6 +247,7 @@ def test_every_switch_and_core_compiles_to_the_same_values_and_gradients():
     assert in_a_fresh_process(COMPILED.format(names=names), timeout=1500).split() == names
 
 
+@pytest.mark.long  # a process of its own that compiles
 def test_no_batch_is_compiled_anew_for_its_cells_and_a_phase_is_one_that_is_drawn_without_a_compiler():
     in_a_fresh_process("""
         import torch
@@ -277,6 +278,7 @@ def test_no_batch_is_compiled_anew_for_its_cells_and_a_phase_is_one_that_is_draw
     """)
 
 
+@pytest.mark.long
 def test_specks_on_a_large_image_stay_within_a_gigabyte():
     out = in_a_fresh_process("""
         import resource, torch

@@ -39,6 +39,7 @@ def test_the_demo_trains_the_losses_that_the_evidence_is_about():
     assert all(make_loss(loss) for loss in DEMO_LOSSES)
 
 
+@pytest.mark.long  # the whole demo
 def test_pictures_come_first_and_every_loss_is_in_them(shown):
     _, page = shown
     headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
@@ -48,6 +49,7 @@ def test_pictures_come_first_and_every_loss_is_in_them(shown):
     assert found == sorted(found)  # in the order of their names
 
 
+@pytest.mark.long  # the whole demo
 def test_neither_page_nor_screen_orders_losses_or_tests_them(shown):
     said, page = shown
     for text in (said, page.partition("<script")[0]):

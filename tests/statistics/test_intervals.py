@@ -227,6 +227,7 @@ def test_holm_by_hand():
     assert holm(pd.Series([0.6, 0.7])).tolist() == [1, 1]
 
 
+@pytest.mark.long
 def test_without_a_difference_a_family_of_tests_rarely_finds_one():
     """1000 studies, 4 systems that are equal to the baseline, a third of the 30 patients missed by both."""
     rng, alarms = np.random.default_rng(7), 0

@@ -84,6 +84,7 @@ def swept(odd):
     return massmatch(*command_line, closed_stdin=True), odd / "my runs", command_line
 
 
+@pytest.mark.long  # whole processes that train
 def test_row_58_a_sweep_works_in_a_folder_with_blanks_and_brackets(swept):
     done, runs, _ = swept
     assert done.returncode == 0, done.stderr
@@ -94,6 +95,7 @@ def test_row_58_a_sweep_works_in_a_folder_with_blanks_and_brackets(swept):
     assert len(list(runs.glob("*/fold0"))) == 2
 
 
+@pytest.mark.long  # whole processes that train
 def test_row_59_a_sweep_without_a_terminal_says_a_line_per_event_and_no_more(swept):
     said = swept[0].stdout
     assert "\x1b" not in said
@@ -105,6 +107,7 @@ def test_row_59_a_sweep_without_a_terminal_says_a_line_per_event_and_no_more(swe
     assert swept[0].stderr == ""
 
 
+@pytest.mark.long  # whole processes that train
 def test_the_same_sweep_again_leaves_what_is_done_alone(swept):
     _, runs, command_line = swept
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
@@ -115,6 +118,7 @@ def test_the_same_sweep_again_leaves_what_is_done_alone(swept):
     assert all(path.stat().st_mtime_ns == then for path, then in before.items() if "fold0" in str(path))
 
 
+@pytest.mark.long  # whole processes that train
 def test_a_sweep_with_other_settings_says_that_its_runs_begin_anew(swept):
     _, runs, command_line = swept
     other = [*command_line[: command_line.index("--epochs")], "--epochs", 2, "--jobs", 2, "--out", runs, "--dry-run"]
@@ -124,6 +128,7 @@ def test_a_sweep_with_other_settings_says_that_its_runs_begin_anew(swept):
     assert "has epochs 1 instead of 2" in " ".join(said.output.split())
 
 
+@pytest.mark.long  # whole processes that train
 def test_a_sweeps_rows_are_those_of_the_run_alone(swept, cohort, tmp_path):
     (folder,) = swept[1].glob("*_bce_*/fold0")
     alone = asked("train", swept[2][1], "--loss", "bce", *TRAINING, "--epochs", 1, "--out", tmp_path)

@@ -52,6 +52,7 @@ def test_without_a_decay_there_is_no_average(trained):
     assert "average" not in load_checkpoint(trained / "last.ckpt")
 
 
+@pytest.mark.long
 def test_a_run_with_an_average_keeps_it_and_goes_on_to_the_same_bits(cohort, tmp_path):
     experiment = tiny(cohort, ema=0.99, clip=1.0, epochs=3)
 

@@ -170,6 +170,7 @@ def test_a_changed_cohort_is_not_measured_in_silence(trained, cohort):
         evaluate_run(trained, changed)
 
 
+@pytest.mark.long
 def test_training_lowers_the_loss_and_finds_something(cohort, tmp_path):
     experiment = tiny(cohort, loss="sm-tversky-s-a", width=4, epochs=12, schedule="one-cycle", learning_rate=2e-2)
     history = pd.read_csv(fit.run(experiment, cohort, 0, tmp_path) / "history.csv")

@@ -104,6 +104,7 @@ def test_row_20_one_gradient_that_overflows_in_float16_is_skipped_and_counted(co
     assert load_checkpoint(out / "last.ckpt")["scaler"]["scale"] == 2.0 ** (16 - by_itself - 1)  # halved each time
 
 
+@pytest.mark.long
 def test_row_20_a_scale_below_1_for_twenty_steps_ends_the_run(cohort, tmp_path, monkeypatch):
     spoiling(monkeypatch, gradient=math.inf)
     experiment = tiny(cohort, loss="bce", precision="float16", epochs=9)

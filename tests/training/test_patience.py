@@ -57,6 +57,7 @@ def test_a_training_ends_once_so_many_epochs_were_no_better(cohort, tmp_path, sc
     assert len(run.rows())
 
 
+@pytest.mark.long
 def test_an_interruption_changes_neither_the_end_nor_a_bit(cohort, tmp_path, scripted):
     experiment = tiny(cohort, patience=2, **ONE_STEP)
 

@@ -77,7 +77,9 @@ def test_row_10_so_is_a_folder_that_cannot_be_written(cohort, tmp_path, monkeypa
         fit.run(tiny(cohort), cohort, 0, tmp_path)
 
 
-@pytest.mark.parametrize("changes", [{"loss": "asp-l"}, {"adversarial": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"loss": "asp-l"}, pytest.param({"adversarial": 0.1}, marks=pytest.mark.long)], ids=str
+)
 def test_row_11_what_learns_besides_the_network_is_resumed_too(cohort, tmp_path, changes):
     experiment = tiny(cohort, **changes)
     whole = fit.run(experiment, cohort, 0, tmp_path / "whole")
