@@ -68,6 +68,7 @@ def test_row_51_no_name_in_any_output(prepared, trained):
         assert not [word for word in SENTINELS if word in text]
 
 
+@pytest.mark.long
 def test_row_51_nor_when_things_go_wrong(tmp_path):
     inbreast.write(tmp_path / "in")
     broken = sorted((tmp_path / "in/AllDICOMs").iterdir())

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/systems.md").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("command", ["losses", "models"])
+@pytest.mark.parametrize("command", ["losses", pytest.param("models", marks=pytest.mark.long)])
 @pytest.mark.filterwarnings("ignore")
 def test_the_tables_of_the_page_are_those_of_the_catalogue(command):
     printed = CliRunner().invoke(app, [command, "--markdown"]).output.splitlines()

@@ -88,6 +88,7 @@ def test_the_page_holds_everything_itself_and_no_text_ends_its_script(explained)
     assert "1 pixel is stored as 0 on mass" in text
 
 
+@pytest.mark.long
 @needs_browser
 def test_nothing_is_complained_of_or_fetched_in_any_variant(explained):
     path, ledgers = explained
@@ -192,6 +193,7 @@ def test_the_table_holds_all_cells_by_their_share(explained):
         assert fixed(best["term"]) in rows[0]
 
 
+@pytest.mark.long
 @needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_small_screens_and_both_colour_schemes_are_readable(explained, dark):

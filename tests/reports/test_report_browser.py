@@ -47,6 +47,7 @@ def test_what_is_wider_than_a_narrow_window_scrolls_in_its_own_box(page):
         assert view.page.evaluate(inside) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_text_stands_out_from_its_ground(page, dark):
     with opened(page, dark=dark) as view:
@@ -64,6 +65,7 @@ def test_dark_mode_is_dark(page):
         assert min(view.page.evaluate(ground)) > 240
 
 
+@pytest.mark.long
 def test_the_keyboard_reaches_the_navigation_and_every_table(page):
     with opened(page) as view:
         reached = tabbed(view, most=400)

@@ -182,6 +182,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_row_13_a_real_process_ends_with_130_or_143_and_one_line(cohort, tmp_path):
     """The command is started twice in one process, which takes less time: Ctrl-C ends it, and then SIGTERM."""
     command = [sys.executable, "-c", TWICE, "train", str(cohort.root), "--width", "2", "--scheme", "split"]
@@ -369,6 +370,7 @@ def odd(cohort, tmp_path_factory):
     return out
 
 
+@pytest.mark.long
 def test_row_17_tongue_and_clock_change_no_file(odd, trained):
     assert (odd / "rows.csv").read_bytes() == (trained / "rows.csv").read_bytes()
     columns = [pd.read_csv(run / "history.csv").drop(columns="seconds") for run in (odd, trained)]
