@@ -1,7 +1,8 @@
-"""Several networks and mirrored images: the mean of probabilities, with one threshold that is told."""
+"""Several networks and mirrored images: the mean of their log-odds, with one threshold that is told."""
 
 import hashlib
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,12 @@ from bright import marked
 from mammograms import write_dicom
 from massmatch.cli import app
 from massmatch.inference.batch import predict
-from massmatch.inference.ensemble import Mean, Mirrored, load_ensemble, mean_logit, mirrored
+from massmatch.inference.ensemble import Mean, Mirrored, load_ensemble, mean_logit, mean_threshold, mirrored
 from massmatch.inference.network import load_network
 from massmatch.runs.folder import RunFolder
 from massmatch.runs.weights import read_weights, write_weights
 from massmatch.training.evaluate import probabilities
+from massmatch.training.thresholds import THRESHOLDS
 
 
 class Shifted(nn.Module):
@@ -32,15 +34,33 @@ class Shifted(nn.Module):
         return images + self.by
 
 
-def test_the_mean_is_that_of_the_probabilities():
+def odds(probability):
+    return probability / (1 - probability)
+
+
+def test_the_odds_are_the_geometric_mean_of_the_odds():
     logits = [torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(n)) for n in range(3)]
-    expected = torch.stack([each.double().sigmoid() for each in logits]).mean(0)
-    torch.testing.assert_close(mean_logit(logits).double().sigmoid(), expected, atol=1e-6, rtol=0)
+    product = math.prod(odds(each.double().sigmoid()) for each in logits)
+    torch.testing.assert_close(odds(mean_logit(logits).double().sigmoid()), product ** (1 / 3), atol=0, rtol=1e-5)
 
 
-def test_certain_networks_leave_finite_numbers():
-    found = mean_logit([torch.tensor([200.0, -200.0, 200.0]), torch.tensor([300.0, -300.0, -200.0])])
-    torch.testing.assert_close(found, torch.tensor([200.693, -200.693, 0.0]), atol=1e-3, rtol=0)
+def test_a_certain_network_weighs_no_more_than_the_last_threshold():
+    found = mean_logit([torch.tensor([200.0, -200.0, 200.0, 2.0]), torch.tensor([300.0, -300.0, -200.0, -4.0])])
+    end = math.log(THRESHOLDS[-1] / (1 - THRESHOLDS[-1]))
+    torch.testing.assert_close(found, torch.tensor([end, -end, 0.0, -1.0]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("thresholds", [(0.5, 0.5), (0.87, 0.962), (0.2, 0.999), (0.9, 0.95, 0.9999)])
+def test_where_each_stands_at_its_own_threshold_the_mean_stands_at_theirs(thresholds):
+    at = mean_logit([torch.tensor(t, dtype=torch.float64).logit() for t in thresholds]).double().sigmoid()
+    assert float(at) == pytest.approx(mean_threshold(thresholds), rel=1e-6)
+    assert min(thresholds) <= float(at) <= max(thresholds)
+
+
+def test_a_threshold_at_an_end_leaves_a_number():
+    assert mean_threshold([0.0]) == 0.0  # of one network it is its own
+    assert mean_threshold([0.0, 1.0]) == pytest.approx(0.5)
+    assert 0 < mean_threshold([0.0, 0.5]) < 0.5
 
 
 def test_an_ensemble_of_one_and_of_equals_is_the_one():
@@ -63,11 +83,11 @@ def rewritten(path, source, **facts):
     return path
 
 
-def test_the_threshold_is_the_mean_and_what_is_prepared_otherwise_is_refused(trained, tmp_path):
+def test_the_threshold_lies_between_and_what_is_prepared_otherwise_is_refused(trained, tmp_path):
     weights = trained / "best.safetensors"
     low, high = (rewritten(tmp_path / f"{t}.safetensors", weights, threshold=t) for t in (0.2, 0.6))
     network, facts = load_ensemble([low, high])
-    assert facts["threshold"] == pytest.approx(0.4)
+    assert facts["threshold"] == pytest.approx(math.sqrt(0.375) / (1 + math.sqrt(0.375)))  # odds 0.25 and 1.5
     alone, _ = load_network(trained)
     image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     found, one = (probabilities(each, image, "min-max") for each in (network, alone))
@@ -112,7 +132,7 @@ def test_predict_takes_one_network_or_several_and_says_the_threshold(trained, co
     weights = rewritten(tmp_path / "a.safetensors", trained / "best.safetensors", threshold=0.3)
     done = asked("--ensemble", trained, weights)
     assert done.exit_code == 0, done.output
-    assert "2 networks, threshold 0.4, the mean of theirs" in " ".join(done.output.split())
+    assert "2 networks, threshold 0.395644, the mean of theirs in log-odds" in " ".join(done.output.split())
     for wrong, message in (
         (("--run", trained, "--weights", weights), "--run and --weights: give one of them"),
         (("--run", weights), "--run: must be the folder of a run"),

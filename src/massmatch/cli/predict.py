@@ -26,7 +26,7 @@ def predict(
     ensemble: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Runs or weights files, such as the folds of one run: the mean of their probabilities.",
+            help="Runs or weights files, such as the folds of one run: the mean of their log-odds.",
             callback=present("run or weights"),
         ),
     ] = None,

@@ -36,7 +36,7 @@ def predict_all(images: list[Path], out: Path, *, weights: list[Path], **options
     """
     batch = predict(images, out, weights=weights, watch=_tell, **options)
     if len(weights) > 1 and options.get("threshold") is None:
-        _say(f"{len(weights)} networks, threshold {batch.threshold:g}, the mean of theirs")
+        _say(f"{len(weights)} networks, threshold {batch.threshold:g}, the mean of theirs in log-odds")
     for text in batch.failed.values():
         errors.print(f"massmatch: {text}", style="red")
     done = len(batch.index) - len(batch.failed)

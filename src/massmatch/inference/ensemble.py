@@ -1,22 +1,30 @@
-"""Several networks, or several views of one image, as one network: the mean of their probabilities."""
+"""Several networks, or several views of one image, as one network: the mean of their log-odds.
+
+Of the log-odds, not of the probabilities: networks that are trained with the soft loss have thresholds near 1, and
+there the mean of probabilities asks all of them to agree. On validation parts it was worse than a single network
+(docs/results.md, "The packaged network, and two wider ones").
+"""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from scipy.special import expit, logit
 from torch import Tensor, nn
 
 from massmatch.errors import UsageError
 from massmatch.inference.algorithm import Algorithm
 from massmatch.inference.network import SIDES, load_network, refuse_unused
+from massmatch.training.thresholds import THRESHOLDS
 
+CERTAIN = float(logit(THRESHOLDS[-1]))  # log-odds beyond which no threshold tells two pixels apart
 ALIKE = ("normalise", "preprocessing", "orientation", "size")  # what networks must share to see the same image
 
 
 class Mean(nn.Module):
-    """The logit of the mean probability of several networks.
+    """The mean log-odds of several networks.
 
     >>> image = torch.rand(1, 1, 8, 8)
     >>> torch.allclose(Mean([nn.Identity()])(image), image, atol=1e-6)
@@ -60,13 +68,29 @@ def mirrored(network: nn.Module, facts: dict[str, Any]) -> nn.Module:
 
 
 def mean_logit(logits: Sequence[Tensor]) -> Tensor:
-    """The logit of the mean of the probabilities; finite, and to the last digits right, where those are near 0 or 1."""
-    stacked = torch.stack([each.float() for each in logits])
-    return torch.logsumexp(F.logsigmoid(stacked), 0) - torch.logsumexp(F.logsigmoid(-stacked), 0)
+    """The mean of log-odds, each no further from 0 than any threshold, so that none that is certain outvotes the rest.
+
+    >>> mean_logit([torch.tensor([1.0, 100.0]), torch.tensor([3.0, -100.0])])
+    tensor([2., 0.])
+    """
+    return torch.stack([each.float().clamp(-CERTAIN, CERTAIN) for each in logits]).mean(0)
+
+
+def mean_threshold(thresholds: Sequence[float]) -> float:
+    """The threshold whose log-odds are the mean of theirs in log-odds: a pixel at which each network stands at its own is at it.
+
+    >>> round(mean_threshold([0.5, 0.9]), 3)
+    0.75
+    >>> mean_threshold([0.9])
+    0.9
+    """
+    if len(thresholds) == 1:
+        return thresholds[0]
+    return float(expit(np.clip(logit(thresholds), -CERTAIN, CERTAIN).mean()))
 
 
 def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
-    """The networks of runs or weights files as one, and its facts: the threshold is the mean of theirs.
+    """The networks of runs or weights files as one, and its facts: the threshold is `mean_threshold` of theirs.
 
     Raises UsageError where they do not see images alike (size, preparation, chest wall), for a network in `own` that
     none of them is of, and as `load_network` does.
@@ -81,7 +105,7 @@ def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.
                     f"--ensemble: {path} has {name} {facts.get(name)}, but {paths[0]} has {first.get(name)}: networks "
                     "of one ensemble must be trained on images that were prepared alike"
                 )
-    threshold = sum(facts["threshold"] for _, facts in loaded) / len(loaded)
+    threshold = mean_threshold([facts["threshold"] for _, facts in loaded])
     network = loaded[0][0] if len(loaded) == 1 else Mean([network for network, _ in loaded]).eval()
     algorithm = Algorithm(tuple(each for _, facts in loaded for each in facts["algorithm"].weights))
     return network, {**first, "threshold": threshold, "algorithm": algorithm}

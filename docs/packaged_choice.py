@@ -1,0 +1,60 @@
+"""Measures the networks of one fold alone, with mirrored images, and all together, on its validation and its test part.
+
+    python docs/packaged_choice.py COHORT RUN RUN ... --into docs/results/packaged_choice.csv
+
+What the package holds is chosen by the validation part; the test part says afterwards what the choice is worth.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from massmatch.data import Cohort, open_cohort
+from massmatch.inference.ensemble import load_ensemble, mirrored
+from massmatch.runs.atomic import write_atomic
+from massmatch.runs.experiment import Experiment, parts_of
+from massmatch.runs.folder import RunFolder
+from massmatch.statistics.intervals import estimate
+from massmatch.training.evaluate import evaluate
+
+
+def lines_of(runs: Sequence[RunFolder], cohort: Cohort) -> list[dict[str, Any]]:
+    """A line per part, without and with mirrored images, for the mean of the networks of some runs of one fold."""
+    model, facts = load_ensemble([run.path for run in runs])
+    experiment = Experiment(**facts["experiment"])
+    parts = parts_of(experiment, cohort, runs[0].experiment()["fold"])
+    name = f"width {experiment.width}, {experiment.augment}" if len(runs) == 1 else f"all {len(runs)} together"
+    return [
+        {"network": name, "mirrored": both, "part": part}
+        | scores(network, cohort, getattr(parts, part), facts["threshold"])
+        for both, network in ((False, model), (True, mirrored(model, facts)))
+        for part in ("validation", "test")
+    ]
+
+
+def scores(network: nn.Module, cohort: Cohort, ids: Sequence[str], threshold: float) -> dict[str, Any]:
+    """What one part says of one network."""
+    rows = evaluate(network, cohort, ids, threshold).rows
+    dsc = {name: round(estimate(rows, name).value, 6) for name in ("dsc", "dsc_pooled")}
+    return {"images": len(rows), "patients": rows["patient"].nunique(), **dsc, "missed": int(rows["missed"].sum())}
+
+
+def main() -> None:
+    """A line for each network, and for all of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--into", type=Path, required=True)
+    given = parser.parse_args()
+    cohort, runs = open_cohort(given.cohort), [RunFolder.find(run) for run in given.runs]
+    lines = [line for members in ([run] for run in runs) for line in lines_of(members, cohort)]
+    lines += lines_of(runs, cohort)
+    write_atomic(given.into, pd.DataFrame(lines).to_csv(index=False).encode())
+
+
+if __name__ == "__main__":
+    main()
