@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from massmatch.data import DataError
+from massmatch.data.preparation.process import prepare_listing
+from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.monai import monai
 from massmatch.errors import UsageError
 
@@ -176,3 +178,14 @@ def test_one_patient_in_two_spellings_is_refused(root, one, other):
     write(root, training=[entry("a", patient=one), entry("b", patient=other), entry("c", patient="q")])
     with pytest.raises(DataError, match=r"^list\.json: patient must be spelt in one way .* for a\.png, b\.png"):
         monai(root)
+
+
+def test_what_is_not_read_of_the_entries_is_told(root):
+    listing = monai(write(root, training=[entry("a", side="L", patient="p"), entry("b", mask="x.png", patient="q")]))
+    assert listing.remarks == ["list.json: entries hold what is not read: mask, side"]
+
+
+def test_a_datalist_whose_entries_have_no_label_says_so(root, tmp_path):
+    listing = monai(write(root, training=[{"image": "a.png", "mask": "a_label.png"}]))
+    with pytest.raises(DataError, match=r"^no image is left:\na\.png: has no label"):
+        prepare_listing(listing, tmp_path / "out", Preprocessing(), reader="monai", options={}, workers=1)

@@ -128,6 +128,13 @@ def test_spacing_from_a_sidecar(root):
     assert (sample.spacing_mm, sample.facts["spacing_source"]) == ((0.1, 0.2), "sidecar")
 
 
+@pytest.mark.parametrize("spacing", [[999, 0, 0.2], [999, 0.1, -1], [1, "nan", 1], [0.1], "0.1"])
+def test_a_sidecar_without_a_spacing_is_refused(root, spacing):
+    (root / "imagesTr/a_0000.json").write_text(json.dumps({"spacing": spacing}))
+    with pytest.raises(DataError, match=r"^imagesTr/a_0000\.json: must hold a spacing of numbers above 0"):
+        read(nnunet(root))
+
+
 def test_there_and_back(cohort, tmp_path):
     out = export_nnunet(cohort, tmp_path / "Dataset042_Phantoms", folds=4)
     facts = json.loads((out / "dataset.json").read_text())
@@ -222,6 +229,13 @@ def test_files_of_another_ending_are_named(root):
         "imagesTr/c_0000.nii.gz": "imagesTr/c_0000.nii.gz: its name does not end in .png, as dataset.json says"
     }
     assert len(listing.items) == 2
+
+
+def test_images_of_a_second_channel_are_named(root):
+    """dataset.json has one channel, so nobody would have read it."""
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(root / "imagesTr/a_0001.png")
+    told = "imagesTr/a_0001.png: its name does not end in _0000.png, as dataset.json says"
+    assert nnunet(root).skipped == {"imagesTr/a_0001.png": told}
 
 
 def test_labels_of_the_test_part_without_its_images_are_named(root):

@@ -328,3 +328,24 @@ def test_a_picture_that_claims_billions_of_pixels_is_told_the_limit(root):
     (root / "images/a.png").write_bytes(content)
     with pytest.raises(DataError, match=r"^images/a\.png: must have at most 100 million pixels: replace"):
         read(folder(root))
+
+
+def test_a_name_that_holds_the_name_of_a_folder_is_refused(tmp_path):
+    """x/a.png is called x-a where y/a.png is there, too; so is the third one."""
+    for name in ("x/a", "y/a", "x-a"):
+        save(tmp_path / f"{name}.png", image())
+        save(tmp_path / f"{name}_mask.png", mask())
+    listing = folder(tmp_path)
+    assert listing.faults == {"x-a.png": "x-a.png: x/a.png has the same id, 'x-a': rename one"} or listing.faults == {
+        "x/a.png": "x/a.png: x-a.png has the same id, 'x-a': rename one"
+    }
+    assert {id: areas(sample) for id, sample in read(listing).items()} == {"x-a": [96], "y-a": [96]}
+
+
+def test_folders_that_differ_in_capitals_are_refused(root):
+    for name in ("Images", "Masks"):
+        save(root / f"{name}/c.png", image())
+        if (root / f"{name.lower()}/c.png").exists():
+            pytest.skip("the file system knows no capitals")
+    with pytest.raises(DataError, match=r"differs in capitals only: put their files into one folder"):
+        folder(root)

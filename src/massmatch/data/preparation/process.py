@@ -106,8 +106,8 @@ def prepare_listing(
         result.told.sort()
         _keep_only({file for done in made.values() for file in done["sums"]}, part)
         rows = [made[item.id]["row"] for item in items if item.id not in failed]
-        if not rows and result.skipped:
-            raise DataError(f"no image is left:\n{_named(result.skipped)}")
+        if not rows and (lost := result.skipped or {file: f"{file}: {why}" for file, why in listing.left_out.items()}):
+            raise DataError(f"no image is left:\n{_named(lost)}")
         facts = {"reader": reader, "options": options, "preprocessing": preprocessing, "licence": listing.licence}
         told = {"left_out": listing.left_out, "skipped": result.skipped, "remarks": listing.remarks}
         finish(part, out, rows, {**facts, **told, "warnings": result.told})

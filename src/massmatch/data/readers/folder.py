@@ -71,7 +71,7 @@ def folder(
     faults: dict[str, str] = {}
     left_out: dict[str, str] = {}
     how = {"allow_for_processing": allow_for_processing, "modality": modality}
-    apart = {path.name.casefold(): path for path in source.iterdir() if path.is_dir()}
+    apart = _folders(source)
     if {"images", "masks"} <= apart.keys():
         images, masks = _apart(source, apart["images"], apart["masks"], faults, left_out)
     else:
@@ -156,7 +156,21 @@ def _beside(
         key: key[1] if stems.count(key[1]) == 1 else f"{relative(source, key[0]).replace('/', '-')}-{key[1]}"
         for key in {*found, *parts}
     }
-    return {ids[key]: path for key, path in found.items()}, {ids[key]: paths for key, paths in parts.items()}
+    images: dict[str, Path] = {}
+    for key, path in found.items():
+        if (other := images.setdefault(ids[key], path)) is not path:  # x/a.png is x-a where y/a.png is there, too
+            file = relative(source, path)
+            faults[file] = f"{file}: {relative(source, other)} has the same id, {ids[key]!r}: rename one"
+    return images, {ids[key]: paths for key, paths in parts.items() if images.get(ids[key]) in (None, found.get(key))}
+
+
+def _folders(source: Path) -> dict[str, Path]:
+    """The folders in the source by their names in small letters. DataError where two differ in capitals only."""
+    found: dict[str, Path] = {}
+    for path in _sorted(source):
+        if path.is_dir() and (other := found.setdefault(path.name.casefold(), path)) is not path:
+            raise DataError(f"{path.name}: {other.name} differs in capitals only: put their files into one folder")
+    return found
 
 
 def _sorted(folder: Path) -> list[Path]:

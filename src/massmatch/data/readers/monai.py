@@ -20,6 +20,7 @@ from massmatch.errors import UsageError
 
 PARTS = {"training": "train", "validation": "validation", "test": "test"}
 PATIENT = ("patient", "patient_id")
+READ = ("image", "label", "fold", *PATIENT)  # of an entry
 
 
 def monai(
@@ -68,7 +69,9 @@ def monai(
     refuse_modality_without_dicom(modality, [file for item in items for file in item.files])
     _refuse_spellings(items, path.name)
     pictures = [item for item in items if item.patient == item.id and not item.files[0].lower().endswith(DICOM)]
-    remarks = [*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])]
+    unread = {str(key) for _, entry in listed if isinstance(entry, dict) for key in entry} - {*READ}
+    remarks = [f"{path.name}: entries hold what is not read: {named(unread)}"] if unread else []
+    remarks += [*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])]
     summary = f"{len(items)} images with labels, {len(left_out)} without"
     licence = str(content.get("licence") or content.get("license") or licence_of(root))
     return Listing(root, items, licence, faults=faults, left_out=left_out, remarks=remarks, summary=summary)

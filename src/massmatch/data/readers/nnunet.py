@@ -4,6 +4,7 @@ DatasetXXX_Name/dataset.json  imagesTr/CASE_0000.png  labelsTr/CASE.png  [images
 """
 
 import json
+import math
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -164,15 +165,20 @@ def _by_case(folder: Path, ending: str) -> dict[str, str]:
 
 
 def _left_out(source: Path, facts: dict[str, Any]) -> dict[str, str]:
-    """Files in the folders of the cases that have another ending, and labels whose images are missing as a whole."""
-    ending = facts["file_ending"].lower()
+    """Files in the folders of the cases that have another ending, and labels whose images are missing as a whole.
+
+    Images end in _0000 too, for the first channel; not those of a file map, which says how they are called.
+    """
+    ending = facts["file_ending"]
+    channel = ending if isinstance(facts.get("dataset"), dict) else f"_0000{ending}"
     odd = {
-        f"{folder}{suffix}/{path.name}": f"its name does not end in {facts['file_ending']}, as dataset.json says"
+        f"{folder}{suffix}/{path.name}": f"its name does not end in {wanted}, as dataset.json says"
         for suffix in _parts(source).values()
-        for folder in ("images", "labels")
+        for folder, endings in (("images", (ending, channel)), ("labels", (ending,)))
         if (source / f"{folder}{suffix}").is_dir()
         for path in sorted((source / f"{folder}{suffix}").iterdir())
-        if is_data(path) and path.suffix.lower() != ".json" and not path.name.lower().endswith(ending)
+        if is_data(path) and path.suffix.lower() != ".json"
+        for wanted in [each for each in endings if not path.name.lower().endswith(each.lower())][:1]
     }
     alone = {"labelsTs/": "there is no imagesTs/ beside it"} if (source / "labelsTs").is_dir() else {}
     return odd if "test" in _parts(source) else {**odd, **alone}
@@ -243,7 +249,11 @@ def masses_of(labels: np.ndarray, path: str, value: int, declared: Collection[in
 def _sidecar(path: Path, file: str) -> tuple[float, float]:
     """Row and column spacing that nnU-Net's TIFF reader takes from a json beside the image."""
     try:
-        *_, row, col = json.loads(path.read_text())["spacing"]
-        return float(row), float(col)
+        *_, row, col = map(float, json.loads(path.read_text())["spacing"])
+        if not (0 < row < math.inf and 0 < col < math.inf):
+            raise ValueError
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{file}: must hold a spacing ({type(error).__name__}): mend or remove it") from None
+        raise DataError(
+            f"{file}: must hold a spacing of numbers above 0 ({type(error).__name__}): mend or remove it"
+        ) from None
+    return row, col
