@@ -141,3 +141,51 @@ def test_predict_takes_one_network_or_several_and_says_the_threshold(trained, co
         done = asked(*wrong)
         assert done.exit_code == 2
         assert message in done.output
+
+
+def test_a_network_that_is_given_twice_is_refused(trained, tmp_path):
+    weights = trained / "best.safetensors"
+    copy = rewritten(tmp_path / "copy.safetensors", weights)
+    again = rewritten(tmp_path / "again.safetensors", weights)
+    for twice in ([weights, weights], [copy, again]):
+        with pytest.raises(ValueError, match=r"^--ensemble: .* and .* are the same network, which would count twice"):
+            load_ensemble(twice)
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        *({"threshold": value} for value in (5.0, -1.0, math.nan)),
+        *({"size": value} for value in ([0, 0], [64], ["a", "b"])),
+        {"normalise": "none"},
+        {"orientation": "up"},
+        *({"preprocessing": value} for value in ({"foo": 1}, {"size": [64, 64]}, {"crop": "some"})),
+    ],
+    ids=str,
+)
+def test_weights_whose_facts_cannot_be_are_refused(trained, tmp_path, fact):
+    """A threshold of 5 would find nothing on any image, without a word."""
+    ((name, _),) = fact.items()
+    damaged = rewritten(tmp_path / "damaged.safetensors", trained / "best.safetensors", **fact)
+    with pytest.raises(ValueError, match=rf"damaged\.safetensors says {name} .*, with which nothing can be predicted"):
+        load_network(damaged)
+
+
+@pytest.mark.parametrize("threshold", [np.float32(0.25), np.float64(0.25), 0.25])
+def test_numbers_of_numpy_are_thresholds(trained, cohort, tmp_path, threshold):
+    image = cohort.root / "images" / f"{cohort.ids[0]}.png"
+    batch = predict(image, tmp_path / "out", weights=trained, threshold=threshold)
+    assert (batch.threshold, batch.failed) == (0.25, {})
+
+
+def test_what_cannot_be_predicted_with_is_refused_at_once(trained, cohort, tmp_path):
+    image = cohort.root / "images" / f"{cohort.ids[0]}.png"
+    for images, options, told in (
+        ([], {}, "^images: must name at least one file"),
+        (image, {"weights": []}, "^weights: must name at least one file"),
+        (image, {"threshold": "0.5"}, "^--threshold: must be a probability from 0 to below 1, but is '0.5'"),
+        (image, {"threshold": False}, "^--threshold: must be a probability from 0 to below 1, but is False"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            predict(images, tmp_path / "out", **{"weights": trained, **options})
+    assert not (tmp_path / "out").exists()

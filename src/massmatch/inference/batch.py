@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -131,7 +132,10 @@ def predict(
     least = None if least_area is None else LeastArea.parse(least_area)
     if dicom:
         require_highdicom()
-    paths = [weights] if isinstance(weights, (str, PathLike)) else weights
+    paths = [weights] if isinstance(weights, (str, PathLike)) else list(weights)
+    for name, several in (("images", images), ("weights", paths)):
+        if isinstance(several, (list, tuple)) and not several:
+            raise UsageError(f"{name}: must name at least one file or folder, but is empty")
     model, facts = load_ensemble([Path(path) for path in paths], own)
     if device is not None:
         model.to(usable_device(device))
@@ -139,10 +143,10 @@ def predict(
     if tta:
         model, facts["algorithm"] = mirrored(model, facts), replace(facts["algorithm"], tta=True)
     if threshold is not None:
-        if not 0 <= threshold < 1:
-            raise UsageError(f"--threshold: must be a probability from 0 to below 1, but is {threshold}")
-        facts["threshold"] = threshold
-    given = [images] if isinstance(images, (str, Path)) else images
+        if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) < 1:
+            raise UsageError(f"--threshold: must be a probability from 0 to below 1, but is {threshold!r}")
+        facts["threshold"] = float(threshold)
+    given = [images] if isinstance(images, (str, Path)) else list(images)
     out = Path(out)
     files = image_files([Path(one) for one in given], out=out)
     _refuse_without_dicom(files, {"--modality": modality != "MG", "--keep-names": keep_names, "--dicom": dicom})

@@ -77,7 +77,7 @@ def mean_logit(logits: Sequence[Tensor]) -> Tensor:
 
 
 def mean_threshold(thresholds: Sequence[float]) -> float:
-    """The threshold whose log-odds are the mean of theirs in log-odds: a pixel at which each network stands at its own is at it.
+    """The threshold whose log-odds are the mean of theirs: where each network stands at its own, the mean is at it.
 
     >>> round(mean_threshold([0.5, 0.9]), 3)
     0.75
@@ -92,11 +92,16 @@ def mean_threshold(thresholds: Sequence[float]) -> float:
 def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
     """The networks of runs or weights files as one, and its facts: the threshold is `mean_threshold` of theirs.
 
-    Raises UsageError where they do not see images alike (size, preparation, chest wall), for a network in `own` that
-    none of them is of, and as `load_network` does.
+    Raises UsageError for one that is given twice, where they do not see images alike (size, preparation, chest wall),
+    for a network in `own` that none of them is of, and as `load_network` does.
     """
     loaded = [load_network(path, own) for path in paths]
     refuse_unused(own, [facts["model"] for _, facts in loaded])
+    files = [facts["algorithm"].weights[0].sha256 for _, facts in loaded]
+    for number, file in enumerate(files):
+        if (before := files.index(file)) < number:
+            same = f"{paths[before]} and {paths[number]}"
+            raise UsageError(f"--ensemble: {same} are the same network, which would count twice: give it once")
     (_, first), *others = loaded
     for path, (_, facts) in zip(paths[1:], others, strict=True):
         for name in ALIKE:

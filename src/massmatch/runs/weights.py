@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import nn
 
 from massmatch.data import Cohort
+from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import LossSpec, in_one_spelling
 from massmatch.losses.own import origin
@@ -128,8 +129,8 @@ def warn_of_other_code(path: Path, name: str, facts: dict[str, Any]) -> None:
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The facts and the tensors of a weights file, in the number format of the file.
 
-    Raises ValueError for a file that is not there, is damaged, has weights that are no numbers, or was not written by
-    massmatch.
+    Raises ValueError for a file that is not there, is damaged, has weights that are no numbers or facts that cannot be,
+    or was not written by massmatch.
     """
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
@@ -142,6 +143,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise UsageError(
             f"{path} holds no weights of massmatch ({type(error).__name__}): give a best.safetensors"
         ) from None
+    _require_possible(facts, path)
     if said.get("sha256") != digest(tensors):
         raise UsageError(f"{path} is damaged: its weights have another SHA-256 than the file says")
     if (name := first_unfinite(tensors)) is not None:
@@ -158,6 +160,33 @@ def _known(facts: Any) -> dict[str, Any]:
         if not isinstance(facts, dict) or not isinstance(facts[name], kind):
             raise KeyError(name)
     return dict(facts)
+
+
+def _require_possible(facts: dict[str, Any], path: Path) -> None:
+    """Raise UsageError for facts with which a prediction would be nonsense, or would find nothing in silence."""
+    sides = facts["size"]
+    whole = len(sides) == 2 and all(isinstance(side, int) and side >= 1 for side in sides)
+    possible = {
+        "size": whole,
+        "normalise": facts["normalise"] in ("min-max", "z-score"),
+        "threshold": 0 <= facts["threshold"] <= 1,
+        "orientation": facts.get("orientation") in (None, "left", "right", "mixed"),
+        "preprocessing": facts["preprocessing"] is None or _is_preprocessing(facts["preprocessing"]),
+    }
+    for name, is_possible in possible.items():
+        if not is_possible:
+            raise UsageError(
+                f"{path} says {name} {facts.get(name)!r}, with which nothing can be predicted: restore the file"
+            )
+
+
+def _is_preprocessing(record: dict[str, Any]) -> bool:
+    """Whether it says what was done to the images; no version wrote one without a crop."""
+    try:
+        Preprocessing.from_record(record)
+    except (TypeError, ValueError):
+        return False
+    return "crop" in record
 
 
 def best_device() -> torch.device:
