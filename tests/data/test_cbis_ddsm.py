@@ -232,3 +232,21 @@ def test_tables_of_the_first_release_have_other_names_of_columns(root):
             text = text.replace(now, then, 1)
         path.write_text(text)
     assert {item.id: item.patient for item in cbis_ddsm(root).items} == newer
+
+
+def test_a_copy_of_a_table_adds_no_lesions(root):
+    """As browsers name a second download."""
+    shutil.copy(root / next(iter(twin.TABLES)), root / "mass_case_description_train_set (1).csv")
+    listing = cbis_ddsm(root)
+    check_masses(read(listing))
+    assert {sample.facts["n_abnormalities"] for sample in read(listing).values()} == {1, 3}
+    assert "6 rows stand in the tables more than once (copies of a table?) and count once" in listing.remarks
+
+
+def test_a_damaged_mask_is_a_fault_of_its_image_alone(root):
+    (mask,) = (root / "CBIS-DDSM/Mass-Training_P_00009_LEFT_CC_1").rglob("1-2.dcm")
+    mask.write_bytes(b"")
+    listing = cbis_ddsm(root)
+    assert list(listing.faults) == ["Mass-Training_P_00009_LEFT_CC"]
+    assert "1-2.dcm: is no DICOM file" in listing.faults["Mass-Training_P_00009_LEFT_CC"]
+    assert len(listing.items) == 4

@@ -55,7 +55,8 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
         raise UsageError(f"no such folder: {source}")
     source = source.absolute()  # NBIA's table may hold absolute paths
     series = Series(source)
-    lesions = read_tables(source, series.tables, KINDS[abnormality])
+    listed = read_tables(source, series.tables, KINDS[abnormality])
+    lesions = [*{lesion.said: lesion for lesion in reversed(listed)}.values()][::-1]  # the first of equal ones
     images: dict[str, list[Lesion]] = defaultdict(list)
     for lesion in lesions:
         images[lesion.image].append(lesion)
@@ -64,10 +65,11 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
     for id, own in sorted(images.items()):
         try:
             paths = _files_of(series, own, allow_outside_root)
+            why = _misfit(source, paths)
         except DataError as error:
             faults[id] = str(error)
             continue
-        if (why := _misfit(source, paths)) is not None:
+        if why is not None:
             file = relative(source, paths[0][0])
             skipped[file] = f"{file}: {why}"
             continue
@@ -82,7 +84,7 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
         LICENCE,
         faults=faults,
         skipped=skipped,
-        remarks=_remarks(abnormality, images, lesions, both),
+        remarks=_remarks(abnormality, images, lesions, both, len(listed) - len(lesions)),
         summary=_summary(items, images, len(skipped)),
     )
 
@@ -209,8 +211,10 @@ def _resized(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_
 # --- what is said of the whole ---------------------------------------------------------------------------------------
 
 
-def _remarks(kind: str, images: dict[str, list[Lesion]], lesions: list[Lesion], both: set[str]) -> list[str]:
-    told = []
+def _remarks(
+    kind: str, images: dict[str, list[Lesion]], lesions: list[Lesion], both: set[str], again: int
+) -> list[str]:
+    told = [f"{again} rows stand in the tables more than once (copies of a table?) and count once"] if again else []
     if (len(images), len(lesions)) != PUBLISHED[kind]:
         published = "{} images, {} lesions".format(*PUBLISHED[kind])
         told.append(f"{len(images)} images, {len(lesions)} lesions in the tables (published: {published})")

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from massmatch.data.errors import DataError
@@ -38,6 +38,11 @@ class Lesion:
     image_series: str
     other_series: tuple[str, ...]  # of mask and crop, without repetition
     facts: dict[str, str]
+
+    @property
+    def said(self) -> str:
+        """All that the row says, which the row of a copy of its table says too."""
+        return repr(replace(self, table=""))
 
 
 def read_tables(source: Path, files: Iterable[Path], kinds: Iterable[str]) -> list[Lesion]:
