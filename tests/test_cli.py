@@ -80,6 +80,18 @@ def test_compare_refuses_runs_of_other_test_images_unless_told_to_show_them(trai
     assert "Not the same test images" in table.read_text()
 
 
+def test_compare_refuses_images_of_the_same_names_with_other_masses_or_patients(trained, cohort, tmp_path):
+    rows = pd.read_csv(trained / "rows.csv")
+    for name, change in (("truth", {"fn": rows["fn"] + 5}), ("patient", {"patient": "another"})):
+        other = tmp_path / name
+        shutil.copytree(trained, other)
+        rows.assign(**change).to_csv(other / "rows.csv", index=False)
+        refused = asked("compare", cohort.root, trained, other)
+        assert refused.exit_code == 2
+        assert "images of the same names with other masses or patients" in " ".join(refused.output.split())
+        assert "Not the same test images" in asked("compare", cohort.root, trained, other, "--unpaired").output
+
+
 def test_compare_refuses_runs_of_another_cohort_whose_images_have_the_same_names(trained, cohort, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(trained, other)

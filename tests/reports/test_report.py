@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from made_up_reports import HISTORY, write_drawn_run, write_drawn_runs
-from made_up_runs import fail, write_run
+from made_up_runs import fail, image_rows, write_run
 from massmatch.cli import app
 from massmatch.reports import page
 from massmatch.reports.blocks import Section
@@ -344,6 +344,35 @@ def test_a_loss_of_ones_own_that_was_changed_between_runs_is_said_and_shown_as_t
     assert "cannot be compared" not in page
     overview = pd.read_csv(tmp_path / "tables/froc.csv").set_index("system")
     assert [len(system) > len("mine:Loss") for system in overview.index if "mine" in system] == [True, True]
+
+
+def test_runs_of_one_fold_that_tested_other_images_are_said_and_pictured_where_they_agree(cohort, tmp_path):
+    for loss in ("hybrid", "bce"):
+        folder = write_drawn_run(tmp_path / "runs", cohort, loss)
+    rows = pd.read_csv(folder / "rows.csv").iloc[:-1]
+    rows.to_csv(folder / "rows.csv", index=False)
+    candidates = pd.read_csv(folder / "candidates.csv")
+    candidates[candidates["id"].isin(rows["id"])].to_csv(folder / "candidates.csv", index=False)
+    resolved = yaml.safe_load((folder / "experiment.yaml").read_text())
+    resolved["resolved"]["images"]["test"] = len(rows)
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(resolved))
+    page = words(report(tmp_path / "runs", tmp_path, cohort))
+    assert "Runs of the same seed and fold tested other images" in page
+    assert f"on the same {len(rows)} test images" in page
+
+
+@pytest.mark.usefixtures("summary_only")
+def test_images_that_are_tested_in_two_folds_are_said(tmp_path):
+    for fold in (0, 1):
+        write_run(tmp_path / "runs", fold=fold)
+    assert "Images were tested in several folds of one seed" in words(report(tmp_path / "runs", tmp_path))
+
+
+@pytest.mark.usefixtures("summary_only")
+def test_a_test_part_without_any_mass_is_said(tmp_path):
+    rows = image_rows([0.0, 0.0]).assign(truth_empty=True, missed=False, tp=0, fp=0, fn=0, dsc=1.0)
+    write_run(tmp_path / "runs", rows=rows)
+    assert "No test image holds a mass" in words(report(tmp_path / "runs", tmp_path))
 
 
 def test_reconstructions_are_marked(cohort, tmp_path):

@@ -122,6 +122,11 @@ def test_an_image_that_comes_twice_is_noticed(tmp_path):
     assert "rows.csv: id a comes twice" in only(collect(tmp_path)).reason
 
 
+def test_pieces_of_an_image_that_was_not_tested_are_noticed(tmp_path):
+    (write_run(tmp_path) / "candidates.csv").write_text("id,score\ni000,0.5\ni009,0.25\n")
+    assert "candidates.csv: i009 is no image of rows.csv" in only(collect(tmp_path)).reason
+
+
 def test_a_missing_file_is_named(tmp_path):
     (write_run(tmp_path) / "rows.csv").unlink()
     assert "rows.csv" in only(collect(tmp_path)).reason

@@ -17,7 +17,7 @@ from PIL import Image
 from conftest import tiny
 from interruption import CutOffError, cut_in
 from massmatch.cli.screen import told
-from massmatch.data import DataError, Sample, split, write_cohort
+from massmatch.data import Cohort, DataError, Sample, split, write_cohort
 from massmatch.errors import RunError
 from massmatch.losses import WholeImageLoss, make_loss
 from massmatch.metrics import image_metrics
@@ -163,8 +163,6 @@ def test_nan_stops_the_run_and_names_the_images(cohort, tmp_path, monkeypatch):
 
 
 def test_a_changed_cohort_is_not_measured_in_silence(trained, cohort):
-    from massmatch.data import Cohort
-
     changed = Cohort(cohort.root, cohort.table.iloc[1:], cohort.masks, cohort.licence)
     with pytest.raises(ValueError, match="has changed: its fingerprint is"):
         evaluate_run(trained, changed)
@@ -276,6 +274,16 @@ def test_row_34_without_any_mass_nothing_is_trained(cohort, tmp_path):
     bare = write_cohort(empty, tmp_path / "bare", reader="test", options={}, licence="")
     with pytest.raises(DataError, match=r"masks/: none of the .* training images has a mass"):
         fit.run(tiny(bare), bare, 0, tmp_path / "runs")
+
+
+def test_row_34_no_epoch_is_chosen_on_images_without_mass(cohort, tmp_path):
+    normal = cohort.table["id"].map(cohort.mass_fraction) == 0
+    patients = list(cohort.table["patient"].unique())
+    alone = cohort.table.assign(patient=cohort.table["patient"].where(~normal, "normal " + cohort.table["id"]))
+    split = alone["patient"].map(lambda who: "test" if who in patients[:4] else "train").where(~normal, "validation")
+    parted = Cohort(cohort.root, alone.assign(split=split), cohort.masks, cohort.licence)
+    with pytest.raises(DataError, match=r"none of the .* validation images has a mass, so no epoch is better"):
+        fit.run(tiny(parted, scheme="official"), parted, 0, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,12 @@ from massmatch.runs import lock
 from massmatch.runs.checkpoint import load_checkpoint
 from massmatch.runs.experiment import Experiment
 from massmatch.runs.lock import HeldError
+from massmatch.sweeps.sweep import refuse_redivided
+from massmatch.sweeps.tables import Planned
 from massmatch.training import loop as epochs
 from massmatch.training import run as fit
 from massmatch.training.distributed.signals import StoppedError
+from massmatch.training.evaluate import evaluate_run
 from massmatch.training.state import random_state, set_random_state
 from started import PATIENCE, forked, started
 
@@ -320,6 +323,36 @@ def test_row_15_data_that_have_changed_are_refused(cohort, tmp_path):
     other = Cohort(cohort.root, cohort.table.iloc[1:], cohort.masks, cohort.licence)
     with pytest.raises(ValueError, match="has changed: its fingerprint is"):
         fit.run(tiny(cohort), other, 0, tmp_path)
+
+
+def test_row_15_a_table_that_divides_the_images_otherwise_is_refused(cohort, tmp_path):
+    """The images are the same, so their fingerprint is; but those that were learned from would be tested."""
+    table = cohort.table.assign(patient=[f"p{n % 7}" for n in range(len(cohort))])
+    other = Cohort(cohort.root, table, cohort.masks, cohort.licence)
+    assert other.fingerprint == cohort.fingerprint
+    with pytest.raises(CutOffError):
+        fit.run(tiny(cohort), cohort, 0, tmp_path, cut_at(2, 1))
+    refused = pytest.raises(UsageError, match=r"samples\.csv divides the images into other parts than when this run")
+    with refused:
+        fit.run(tiny(cohort), other, 0, tmp_path)
+    out = fit.run(tiny(cohort), cohort, 0, tmp_path)
+    with refused:
+        fit.run(tiny(cohort), other, 0, tmp_path)  # which is done
+    with refused:
+        evaluate_run(out, other)
+    with refused:
+        refuse_redivided([Planned("hybrid", tiny(cohort), 0)], other, tmp_path)
+
+
+def test_row_15_the_sizes_of_the_parts_tell_as_much_for_runs_of_the_first_version(cohort, tmp_path):
+    out = fit.run(tiny(cohort, epochs=1), cohort, 0, tmp_path)
+    facts = yaml.safe_load((out / "experiment.yaml").read_text())["resolved"]
+    del facts["division"]
+    changed(out, resolved=facts)
+    assert fit.run(tiny(cohort, epochs=1), cohort, 0, tmp_path) == out
+    changed(out, resolved={**facts, "images": {**facts["images"], "train": 1}})
+    with pytest.raises(UsageError, match=r"samples\.csv divides the images into other parts"):
+        fit.run(tiny(cohort, epochs=1), cohort, 0, tmp_path)
 
 
 def test_row_16_a_strict_resume_of_nothing_is_an_error(cohort, tmp_path):

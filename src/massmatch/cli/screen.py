@@ -67,8 +67,18 @@ def tested_images(rows: Mapping[str, "pd.DataFrame"], *, unpaired: bool) -> str:
     first, *others = rows
     ids = {name: set(of["id"].astype(str)) for name, of in rows.items()}
     differing = [name for name in others if ids[name] != ids[first]]
-    if not differing:
-        return f"{len(rows[first])} test images"
+    known = {name: set(zip(of["id"], of["patient"], of["tp"] + of["fn"], strict=True)) for name, of in rows.items()}
+    unlike = [name for name in others if ids[name] == ids[first] and known[name] != known[first]]
+    if unlike and not unpaired:
+        id = min(str(each[0]) for each in known[unlike[0]] - known[first])
+        raise UsageError(
+            f"{unlike[0]} and {first} tested images of the same names with other masses or patients, such as {id}: "
+            "train both on the cohort as it is now, or give --unpaired to see them side by side all the same"
+        )
+    if not differing and not unlike:
+        images = len(rows[first])
+        without = ", none with mass" if all(of["truth_empty"].astype(bool).all() for of in rows.values()) else ""
+        return f"{images} test image{'s' * (images != 1)}{without}"
     if not unpaired:
         other, shared = differing[0], len(ids[first] & ids[differing[0]])
         raise UsageError(

@@ -23,7 +23,10 @@ def pictures(of: Subject, each: int) -> list[Block]:
     if of.cohort is None:
         return [Lines([f"No pictures: {of.why}."], kind="warning")]
     runs = side_by_side(of)
-    choices = chosen({system: run.rows for system, run in runs.items()}, each)
+    shared = set.intersection(*(set(run.rows["id"]) for run in runs.values()))
+    if not shared:
+        return [Lines(["No pictures: the runs tested no image in common."], kind="warning")]
+    choices = chosen({system: run.rows[run.rows["id"].isin(shared)] for system, run in runs.items()}, each)
     if lacking := _lacking(runs):
         return [Lines([f"No pictures: {lacking}; `massmatch evaluate` makes it again."], kind="warning")]
     try:
@@ -34,7 +37,7 @@ def pictures(of: Subject, each: int) -> list[Block]:
     shown = f"seed {first.seed}, fold {first.fold}"
     left_out = [system for system in of.order if system not in runs]
     words = (
-        f"Of each loss its run of {shown}, on the same {count(len(first.rows), 'test image')}. Nobody picked the "
+        f"Of each loss its run of {shown}, on the same {count(len(shared), 'test image')}. Nobody picked the "
         "images: each kind has its rule, below its heading. First the whole mammogram; the frame in it is what the "
         "pictures beside it show, which holds all that is true or predicted by any of these losses."
     )

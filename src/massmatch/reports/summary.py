@@ -68,6 +68,18 @@ def _warnings(of: Subject) -> list[str]:
             f"Not all losses have the same runs ({counts}): means are over other images; differences are over the "
             "images in common."
         )
+    elif any(own != _tested(of, of.baseline) for own in (_tested(of, system) for system in of.order)):
+        found.append(
+            "Runs of the same seed and fold tested other images, or other masses or patients of them: means are over "
+            "other images; differences are over the images in common."
+        )
+    if (of.facts["scheme"], of.rows.duplicated(["system", "seed", "id"]).any()) == ("kfold", True):
+        found.append(
+            "Images were tested in several folds of one seed, which a cross-validation never does: samples.csv, which "
+            "divides the images, was changed between the runs. Train them all with one table."
+        )
+    if of.rows["truth_empty"].astype(bool).all():
+        found.append("No test image holds a mass: a pooled DSC of 100 % says that nothing was predicted, and no more.")
     found += [*_code_changed(of), *_computed_apart(of), *_thresholds_at_ends(of), *_searched_apart(of)]
     if len(of.collection.groups) > 1:
         more = count(len(of.collection.groups) - 1, "group")
@@ -81,6 +93,12 @@ def _warnings(of: Subject) -> list[str]:
             "nothing about their authors' systems."
         )
     return found
+
+
+def _tested(of: Subject, system: str) -> set[tuple[int, int, str, str, int]]:
+    """Of each image on which a system was tested seed, fold, id, patient and pixels of mass."""
+    rows = of.of(system)
+    return set(zip(rows["seed"], rows["fold"], rows["id"], rows["patient"], rows["tp"] + rows["fn"], strict=True))
 
 
 def _code_changed(of: Subject) -> list[str]:

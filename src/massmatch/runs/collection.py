@@ -12,7 +12,7 @@ import pandas as pd
 
 from massmatch.errors import RunError, UsageError
 from massmatch.runs.experiment import Experiment
-from massmatch.runs.folder import RunFolder, State, run_folders
+from massmatch.runs.folder import CANDIDATES, ROWS, RunFolder, State, run_folders
 
 VARIED = ("loss", "model", "width", "seed", "fold", "own_code")  # what a comparison may vary; all else must agree
 NEUTRAL = ("cohort", "resolved")  # a folder's name (the fingerprint decides), and where it ran
@@ -122,8 +122,11 @@ def _read(path: Path) -> Run | Unfinished:
     state, reason = folder.state_and_reason()
     if state == "done":
         experiment = folder.experiment()
-        tables = folder.rows(), folder.history(), folder.candidates()
-        return Run(path, experiment, experiment["fold"], *tables)
+        rows, history, candidates = folder.rows(), folder.history(), folder.candidates()
+        strange = [] if candidates is None else sorted({*candidates["id"]} - {*rows["id"]})
+        if not strange:
+            return Run(path, experiment, experiment["fold"], rows, history, candidates)
+        state, reason = "damaged", f"{folder / CANDIDATES}: {strange[0]} is no image of {ROWS}"
     try:
         experiment = folder.experiment()
     except RunError:

@@ -1,5 +1,7 @@
 """experiment.yaml: what a run is, and what was decided when it began."""
 
+import hashlib
+import json
 import platform
 from contextlib import suppress
 from importlib.metadata import version
@@ -39,9 +41,12 @@ def recorded(
     """What experiment.yaml says; at the first start `speed`, or what is fastest here, which is then written down.
 
     `used` are facts that do not change results, such as `workers`, `processes` and `cohort_path`.
+
+    Raises UsageError where the run began with another division of the images.
     """
     run = RunFolder(out)
     if (run / EXPERIMENT).is_file():
+        refuse_other_parts(run, parts)
         found = run.resolved()
         return Recorded(Speed(found["precision"], found["memory"]), found["threads"])
     threads = experiment.threads or torch.get_num_threads()
@@ -52,7 +57,8 @@ def recorded(
         "threads": threads,
         "device": device.type,
         **used,
-        "images": {name: len(ids) for name, ids in parts._asdict().items()},
+        "images": counted(parts),
+        "division": division(parts),
         "parameters": sum(p.numel() for p in model.parameters()),
         "versions": {name: version(name) for name in ("massmatch", "torch", "lightning-fabric", "numpy")},
         "python": platform.python_version(),
@@ -61,6 +67,30 @@ def recorded(
     facts = {**experiment.model_dump(), "fold": fold, "resolved": resolved}
     write_atomic(run / EXPERIMENT, yaml.safe_dump(facts, sort_keys=False).encode())
     return Recorded(speed, threads)
+
+
+def counted(parts: Split) -> dict[str, int]:
+    """How many images each part has."""
+    return {name: len(ids) for name, ids in parts._asdict().items()}
+
+
+def division(parts: Split) -> str:
+    """16 hex digits over the ids of each part: they follow from patients too, which the fingerprint does not cover."""
+    ids = {name: sorted(of) for name, of in parts._asdict().items()}
+    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
+
+
+def refuse_other_parts(run: RunFolder, parts: Split) -> None:
+    """Raise UsageError where the cohort's table divides the images otherwise than it did when the run began.
+
+    Images that the network has learned from would be tested. Runs of version 0.1 know the sizes of their parts alone.
+    """
+    known, now = run.experiment().get("resolved", {}), {"images": counted(parts), "division": division(parts)}
+    if any(known.get(name, value) != value for name, value in now.items()):
+        raise UsageError(
+            f"{run.path}: the cohort's samples.csv divides the images into other parts than when this run began: its "
+            "patients, or its column `split`, have changed; bring that table back, or train anew with another --out"
+        )
 
 
 def relatives(experiment: Experiment, runs: Path, fold: int) -> dict[Path, str]:

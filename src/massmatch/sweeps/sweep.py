@@ -1,18 +1,22 @@
 """A sweep: which runs it plans, how far they are, and the doing of those that are left."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from massmatch.data import Cohort, open_cohort
+from massmatch.data import Cohort, Split, open_cohort
+from massmatch.errors import RunError
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.collection import Collection, collect
+from massmatch.runs.experiment import parts_of
+from massmatch.runs.folder import EXPERIMENT, RunFolder
 from massmatch.runs.precision import Speed
 from massmatch.runs.recipes import Recipe
-from massmatch.runs.record import relatives
+from massmatch.runs.record import refuse_other_parts, relatives
 from massmatch.sweeps.cost import Cost, cost_of
 from massmatch.sweeps.engines.drive import Ended, Engine, drive
 from massmatch.sweeps.job import Job
@@ -105,6 +109,7 @@ class Sweep:
         machines.check((options or {}).get("workers", 0))
         systems, left_out = systems_of(plan, cohort)
         planned = runs_of(plan, systems, cohort, machines.threads)
+        refuse_redivided(planned, cohort, out)
         states = statuses(out, planned)
         each = cls(cohort, planned, out, machines, options or {}, [*remarks_on(plan, cohort), *left_out], states, {})
         each.speeds, disagreements = speeds_so_far(each.rest, out)
@@ -150,6 +155,17 @@ class Sweep:
         """The rest, as it is handed to processes."""
         places = (self.cohort.root.resolve(), self.out.resolve(), self.options)
         return [Job(run, *places, self.speeds.get(family_of(run.experiment.model_dump()))) for run in self.rest]
+
+
+def refuse_redivided(planned: Sequence[Planned], cohort: Cohort, out: Path) -> None:
+    """Raise UsageError for a run that has begun, or is done, with another division of the cohort's images."""
+    parts: dict[tuple[int, int], Split] = {}  # by seed and fold
+    for run in planned:
+        folder, key = RunFolder(run.folder(out)), (run.experiment.seed, run.fold)
+        if (folder / EXPERIMENT).is_file():
+            parts[key] = parts.get(key) or parts_of(run.experiment, cohort, run.fold)
+            with suppress(RunError):  # what is damaged is told by its state
+                refuse_other_parts(folder, parts[key])
 
 
 def begun_anew(planned: Sequence[Planned], states: Sequence[Status], out: Path) -> list[str]:

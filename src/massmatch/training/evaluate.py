@@ -20,6 +20,7 @@ from massmatch.runs.atomic import write_atomic, write_picture
 from massmatch.runs.checkpoint import differences
 from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import CANDIDATES, NATIVE_ROWS, PREDICTIONS, ROWS, WEIGHTS, RunFolder
+from massmatch.runs.record import refuse_other_parts
 from massmatch.runs.weights import load_weights
 from massmatch.training.batches import normalised
 from massmatch.training.progress import Progress, Watch
@@ -204,7 +205,8 @@ class Finished(NamedTuple):
     def of(cls, out: Path, cohort: Cohort) -> "Finished":
         """Read a run's weights and settings.
 
-        Raises UsageError for a run without weights, or with those of another run, or if the cohort has changed since.
+        Raises UsageError for a run without weights, or with those of another run, or if the cohort, or the division of
+        its images into parts, has changed since.
         """
         facts_of_run = RunFolder(out).experiment()
         model, facts = load_weights(out / WEIGHTS, own=(facts_of_run["model"],))
@@ -219,6 +221,7 @@ class Finished(NamedTuple):
                 "`evaluate WEIGHTS COHORT --out DIR`"
             )
         parts = parts_of(experiment, cohort, facts_of_run["fold"])
+        refuse_other_parts(RunFolder(out), parts)
         return cls(model, experiment, facts["threshold"], parts.test)
 
     def ticking(self, watch: Watch) -> Tick:

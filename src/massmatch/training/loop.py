@@ -74,7 +74,7 @@ def seeded_model(experiment: Experiment) -> nn.Module:
 def train(fabric: "Fabric", job: Job, watch: Watch, stop: Stop) -> None:
     """Train the epochs that are left, on every process of a run; the first one writes and reports progress.
 
-    Raises DataError for a training part without a mass, RunError as `Step` does, StoppedError after the
+    Raises DataError for a training or validation part without a mass, RunError as `Step` does, StoppedError after the
     step in which a signal came; the checkpoint of the epoch before is there then.
     """
     experiment, out, share = job.experiment, job.out, Share(fabric.global_rank, fabric.world_size)
@@ -85,6 +85,11 @@ def train(fabric: "Fabric", job: Job, watch: Watch, stop: Stop) -> None:
     workers = workers_that_fit(train, experiment.batch_size, job.workers)
     loader = Loader(train, experiment.batch_size, experiment.seed, share=share, workers=workers)
     step, state = moving(fabric, job, loss, train, steps=len(loader.order) * experiment.epochs)
+    if not job.cohort.mass_fraction[parts.validation].any():
+        raise DataError(
+            f"masks/: none of the {len(parts.validation)} validation images has a mass, so no epoch is better than one "
+            "that predicts nothing: take another fold or --scheme"
+        )
     history = state.resume(out / CHECKPOINT, strict=job.strict_resume)
     best = best_so_far(history)
     curves = Trackers(job.track if share.leads else (), experiment, out)

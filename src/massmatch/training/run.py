@@ -23,7 +23,7 @@ from massmatch.runs.failure import failures_written
 from massmatch.runs.folder import CHECKPOINT, DONE, EXPERIMENT, FAILED, PREDICTIONS, RunFolder
 from massmatch.runs.lock import locked
 from massmatch.runs.precision import Speed
-from massmatch.runs.record import recorded, refuse_another
+from massmatch.runs.record import recorded, refuse_another, refuse_other_parts
 from massmatch.runs.weights import best_device
 from massmatch.training.distributed.collectives import gathered
 from massmatch.training.distributed.launch import Processes, launch, make_fabric
@@ -65,11 +65,11 @@ def run(
     fastest here.
 
     Raises UsageError for unknown names, an impossible fold, other data than the experiment's, a speed that is not the
-    experiment's, or a folder of another run; HeldError for one in which another process writes;
-    RunError (with the ids of the batch) when loss, gradient or weights are no longer numbers; RunError for a batch
-    that is too large for the device; OSError when the disk is full; StoppedError after SIGTERM or Ctrl-C. After any of
-    these `last.ckpt` holds the last finished epoch, if there is one, and the same call goes on from there; FAILED.json
-    says why, except after StoppedError.
+    experiment's, a folder of another run, or a table that divides the images otherwise than when the run began;
+    HeldError for one in which another process writes; RunError (with the ids of the batch) when loss, gradient or
+    weights are no longer numbers; RunError for a batch that is too large for the device; OSError when the disk is full;
+    StoppedError after SIGTERM or Ctrl-C. After any of these `last.ckpt` holds the last finished epoch, if there is one,
+    and the same call goes on from there; FAILED.json says why, except after StoppedError.
 
     A run that is done and whose tables are damaged is measured again with its weights, with a warning; RunError where
     its last.ckpt is gone.
@@ -78,6 +78,7 @@ def run(
     refuse_another(out, experiment, fold)
     if (out / DONE).is_file():
         if not (fault := RunFolder(out).fault()):
+            refuse_other_parts(RunFolder(out), parts_of(experiment, cohort, fold))
             forget_failure(out)
             return out
         announce_mending(out, fault)
