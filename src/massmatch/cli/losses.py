@@ -127,6 +127,8 @@ def factory(name: str) -> Callable[..., Any]:
         spec = LossSpec.parse(name)
         spec.make()
     if not spec.is_own:
+        if "reduction" in spec.options:
+            return lambda: spec.make()
         return lambda reduction="mean": spec.make(reduction=reduction)
     if "reduction" in spec.options or not own.takes(spec.name, "reduction"):
         return lambda: own.callable_loss(spec.name, {**spec.options})
