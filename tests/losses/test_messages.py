@@ -401,3 +401,9 @@ def test_densities_may_be_a_tensor():
     loss = LOSSES["density-asp"]()
     (one, two), (first, second) = loss.facts(TRUTH, density=[1, 3]), loss.facts(TRUTH, density=torch.tensor([1, 3]))
     assert (one["density"], two["density"]) == (first["density"], second["density"])
+
+
+@pytest.mark.parametrize("loss", [None, 3, Dice()])
+def test_what_is_no_text_names_no_loss(loss):
+    with pytest.raises(TypeError, match=r"^a loss is named by a text, such as 'focal:gamma=3', but not by "):
+        make_loss(loss)

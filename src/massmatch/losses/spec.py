@@ -15,6 +15,7 @@ import numpy as np
 
 from .base import ImageLoss
 from .catalogue import LOSSES
+from .checks import article
 from .own import own_loss
 
 WORDS = {"true": True, "false": False, "null": None}
@@ -39,7 +40,10 @@ class LossSpec:
 
         Raises:
             ValueError: for what is not of the form of this module.
+            TypeError: for anything but a text.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"a loss is named by a text, such as 'focal:gamma=3', but not by {article(text)}")
         name, _, options = text.partition(":")
         attribute, _, rest = options.partition(":")
         if name not in LOSSES and attribute and "=" not in attribute:
