@@ -448,6 +448,14 @@ def test_compressed_pixels_of_another_size_are_refused(tmp_path, syntax, size):
         changed(tmp_path, "a.dcm", Rows=size[0], Columns=size[1])
 
 
+@pytest.mark.parametrize("size", [(50, 96), (64, 70), (32, 48)])
+def test_run_lengths_that_would_be_left_over_are_refused(tmp_path, size):
+    compressed(tmp_path, uid.RLELossless)
+    np.testing.assert_array_equal(read_dicom(tmp_path, "a.dcm").pixels, GREY)
+    with pytest.raises(DataError, match=rf"more than the {size[0]} rows and {size[1]} columns that its header says"):
+        changed(tmp_path, "a.dcm", Rows=size[0], Columns=size[1])
+
+
 @pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.JPEGLosslessSV1])
 def test_compressed_pixels_of_more_bits_are_refused(tmp_path, syntax):
     compressed(tmp_path, syntax)

@@ -6,6 +6,7 @@ Stored bits, padding, modality LUT or rescale, then MONOCHROME1 inverted: the or
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -20,6 +21,8 @@ from massmatch.data.errors import DataError
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
     from pydicom.dataset import Dataset
 
+MEND = "mend the header, or convert the file anew from its source"
+RLE_LEFT_OVER = re.compile(r"RLE segment contains .* (\d+) vs. (\d+) bytes expected")  # pydicom drops the rest
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 # What decodes the syntaxes for which pydicom needs a package; the extra "dicom" brings all of them.
 DECODERS = {
@@ -51,7 +54,8 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
         header.BitsStored = header.BitsAllocated  # or a decoder cuts the bits off that the header does not count
     try:
         header.pixel_array_options(correct_unused_bits=False)
-        with _without_messages_of_c():
+        with _without_messages_of_c(), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             words = header.pixel_array
     except MemoryError:
         raise DataError(f"{path}: its pixels do not fit into memory: replace the file") from None
@@ -61,6 +65,10 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
         ) from None
     finally:
         header.BitsStored = said
+    left_over = [int(found[1]) - int(found[2]) for one in told if (found := RLE_LEFT_OVER.search(str(one.message)))]
+    if max(left_over, default=0) >= min(words.shape):
+        size = f"{words.shape[0]} rows and {words.shape[1]} columns"
+        raise DataError(f"{path}: its pixels are more than the {size} that its header says: {MEND}")
     if words.ndim != 2 or words.dtype.kind not in "iu":
         raise DataError(f"{path}: must hold one grey image of integers, but has {words.shape} of {words.dtype}")
     return words
@@ -96,11 +104,10 @@ def _bits_of_stream(header: "Dataset", path: str) -> int:
 
     rows, columns, bits = int(header.Rows), int(header.Columns), int(header.BitsAllocated)
     said = f"but its header says {rows} rows and {columns} columns"
-    mend = "mend the header, or convert the file anew from its source"
     if not header.file_meta.TransferSyntaxUID.is_compressed:
         over = len(header.PixelData) - rows * columns * bits // 8
         if 8 * over >= min(rows, columns) * bits:
-            raise DataError(f"{path}: its pixels are {over} bytes longer than the image, {said}: {mend}")
+            raise DataError(f"{path}: its pixels are {over} bytes longer than the image, {said}: {MEND}")
         return 0
     try:
         found = frame_of(get_frame(header.PixelData, 0, number_of_frames=1))
@@ -109,10 +116,10 @@ def _bits_of_stream(header: "Dataset", path: str) -> int:
     if found is None:
         return 0
     if (found.rows, found.columns) != (rows, columns):
-        raise DataError(f"{path}: its pixels have {found.rows} rows and {found.columns} columns, {said}: {mend}")
+        raise DataError(f"{path}: its pixels have {found.rows} rows and {found.columns} columns, {said}: {MEND}")
     if found.bits > bits:
         raise DataError(
-            f"{path}: its pixels have {found.bits} bits, but its header says {bits} (BitsAllocated): {mend}"
+            f"{path}: its pixels have {found.bits} bits, but its header says {bits} (BitsAllocated): {MEND}"
         )
     return found.bits
 
@@ -144,8 +151,7 @@ def _stored(words: np.ndarray, header: "Dataset", path: str) -> tuple[np.ndarray
     highest = header.get("HighBit")
     if stored and highest is not None and int(highest) != stored - 1:
         raise DataError(
-            f"{path}: its highest bit (HighBit) must be {stored - 1} with {stored} bits, but is {highest}: "
-            "mend the header, or convert the file anew from its source"
+            f"{path}: its highest bit (HighBit) must be {stored - 1} with {stored} bits, but is {highest}: {MEND}"
         )
     if not 0 < stored < 8 * words.dtype.itemsize:
         return words, _padding(header, words)
@@ -161,7 +167,7 @@ def _stored(words: np.ndarray, header: "Dataset", path: str) -> tuple[np.ndarray
     if beyond.any() and not _has_overlays_in_pixels(header):
         raise DataError(
             f"{path}: its pixels have {int(unsigned[beyond].max()).bit_length()} bits, but its header says {stored} "
-            "(BitsStored): mend the header, or convert the file anew from its source"
+            "(BitsStored): {MEND}"
         )
     return pixels, padded
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from massmatch.data.dicom import read_dicom
+from massmatch.data.dicom import read_dicom, read_dicom_mask
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import read_grey
 from massmatch.data.instances import labelled
@@ -165,7 +165,12 @@ def read_image(root: Path, id: str, lesions: list[Lesion], files: list[list[str]
 
 def read_pixels(root: Path, file: str) -> np.ndarray:
     """(H, W) uint8 or uint16 of a DICOM file or a picture."""
-    return read_grey(root, file) if Path(file).suffix.lower() in PICTURES else read_dicom(root, file).pixels
+    return read_grey(root, file) if is_picture(file) else read_dicom(root, file).pixels
+
+
+def is_picture(file: str) -> bool:
+    """Whether a file is of the copy in JPEG, by its name."""
+    return Path(file).suffix.lower() in PICTURES
 
 
 def mask_of(root: Path, candidates: list[str], size: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -175,7 +180,7 @@ def mask_of(root: Path, candidates: list[str], size: tuple[int, ...]) -> NDArray
     """
     found = {}
     for file in candidates:
-        pixels = read_pixels(root, file)
+        pixels = read_grey(root, file) if is_picture(file) else read_dicom_mask(root, file)
         if _is_black_and_white(pixels) and _same_aspect(size[:2], pixels.shape[:2]):  # type: ignore[arg-type]
             found[file] = pixels > pixels.max() / 2
     exact = {file: mask for file, mask in found.items() if mask.shape == size} or found
