@@ -167,7 +167,7 @@ def _stored(words: np.ndarray, header: "Dataset", path: str) -> tuple[np.ndarray
     if beyond.any() and not _has_overlays_in_pixels(header):
         raise DataError(
             f"{path}: its pixels have {int(unsigned[beyond].max()).bit_length()} bits, but its header says {stored} "
-            "(BitsStored): {MEND}"
+            f"(BitsStored): {MEND}"
         )
     return pixels, padded
 
