@@ -99,13 +99,13 @@ def test_row_43_overlays_above_the_stored_bits_are_left_out(tmp_path):
 @pytest.mark.parametrize("pixels", [RAMP * 100, np.array([[-900, 5], [7, 8]], np.int16)])
 def test_more_bits_than_the_header_says_are_refused(tmp_path, pixels):
     """They would be cut off, so that bright tissue turns dark."""
-    with pytest.raises(DataError, match=r"^a\.dcm: its pixels have \d+ bits, but its header says 10 \(BitsStored\): mend"):
+    with pytest.raises(DataError, match=r"^a\.dcm: its pixels have \d+ bits, but .* says 10 \(BitsStored\): mend"):
         read(tmp_path, pixels, BitsStored=10)
 
 
 def test_bits_that_lie_higher_in_the_word_are_refused(tmp_path):
     """12 bits that end at bit 15 would be read 16 times too bright, and cut off."""
-    with pytest.raises(DataError, match=r"^a\.dcm: its highest bit \(HighBit\) must be 11 with 12 bits, but is 15: mend"):
+    with pytest.raises(DataError, match=r"^a\.dcm: its highest bit .* must be 11 with 12 bits, but is 15: mend"):
         read(tmp_path, RAMP, BitsStored=12, HighBit=15)
 
 
