@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from massmatch.metrics import RATES, cpm, froc, lesion_candidates, sensitivity_at
+from massmatch.metrics.froc import judged
 from shapes import digits, square
 
 
@@ -62,6 +63,12 @@ def test_the_criterion_decides_what_a_hit_is():
     assert points(froc(found, images(a=2), 0.2)) == [(0, 0), (0.5, 0), (0.5, 1)]
     assert points(froc(found, images(a=2), 0.5)) == [(0, 0), (0, 1), (0, 2)]
     assert points(froc(found, images(a=2), "centre")) == [(0, 0), (0, 1), (0.5, 1)]
+
+
+def test_where_nothing_is_said_an_iou_of_a_fifth_is_a_hit():
+    found = candidates(("a", 0.9, 1, 0.2, 0), ("a", 0.8, 2, 0.19, 0))
+    assert judged(found)["finds"].tolist() == [True, False]
+    assert points(froc(found, images(a=2)))[-1] == (0.5, 1)
 
 
 def test_what_touches_a_mass_is_false_only_until_the_mass_is_found():

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 Hit = float | Literal["centre"]
+HIT = 0.2  # the habit of mass detection on mammograms
 RATES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # of the CPM: false candidates per image (LUNA16, CAMELYON16: 1/4 to 8)
 
 
-def judged(candidates: pd.DataFrame, hit: Hit = 0.2) -> pd.DataFrame:
+def judged(candidates: pd.DataFrame, hit: Hit = HIT) -> pd.DataFrame:
     """The candidates, highest score first, with two columns more: finds (the first hit on its mass) and false."""
     rows = candidates.reset_index(drop=True)
     by_centre = rows["mass_at_centre"]
@@ -28,14 +29,14 @@ def judged(candidates: pd.DataFrame, hit: Hit = 0.2) -> pd.DataFrame:
     return rows.assign(finds=finds, false=~found)
 
 
-def froc(candidates: pd.DataFrame, images: pd.DataFrame, hit: Hit = 0.2) -> pd.DataFrame:
+def froc(candidates: pd.DataFrame, images: pd.DataFrame, hit: Hit = HIT) -> pd.DataFrame:
     """The curve, a row per threshold, the highest first; before it one of infinity, at which nothing is found.
 
     Args:
         candidates: rows of `lesion_candidates` with the column `id`; leave out those that are too small beforehand.
         images: a row per image, those without candidates included: `id` and `masses` (how many it holds), as in
             rows.csv.
-        hit: least IoU, or "centre". 0.2 is the habit on mammograms.
+        hit: least IoU, or "centre".
 
     Returns:
         threshold (candidates with this score or more), sensitivity (NaN if there is no mass), fp_per_image,
