@@ -166,7 +166,7 @@ def chosen(rows: Mapping[str, pd.DataFrame], each: int) -> list[Choice]:
 
 
 def _of_all(rows: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
-    """(images by id, runs)."""
+    """One column of several tables of rows: a line per image, by id, and a column per run."""
     return pd.concat([of.set_index("id")[column] for of in rows.values()], axis=1).sort_index()
 
 

@@ -49,7 +49,7 @@ def export_nnunet(cohort: Cohort, out: Path, *, folds: int = 5, seed: int = 0) -
 
 
 def _write_dataset(cohort: Cohort, part: Path, folds: int, seed: int) -> None:
-    """All files of the dataset."""
+    """Write all files of an nnU-Net dataset into the folder `part`: cases, splits and the key to the ids."""
     table = cohort.table.assign(case=_case_names(cohort.ids))
     test = table.get("split", pd.Series("", table.index)).astype(str).str.lower() == "test"
     for suffix, rows in (("Tr", table[~test]), ("Ts", table[test])):

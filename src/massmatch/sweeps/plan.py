@@ -216,5 +216,5 @@ def _unknown(key: str, source: str, known: list[str]) -> str:
 
 
 def _at(source: str, key: str) -> str:
-    """Where a mistake is."""
+    """How an error names a key of the plan: as an option of the command line, or by its file."""
     return f"--{key.replace('_', '-')}" if source == COMMAND_LINE else f"{source}: {key}"

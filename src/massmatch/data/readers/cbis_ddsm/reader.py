@@ -208,7 +208,7 @@ def _is_black_and_white(pixels: np.ndarray) -> bool:
 
 
 def _resized(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """To the nearest pixel."""
+    """The mask at another size: each pixel is that of the mask at the same place, without mixing."""
     rows, cols = (((2 * np.arange(t) + 1) * s) // (2 * t) for s, t in zip(mask.shape, size, strict=True))
     return mask[rows[:, None], cols]
 
