@@ -16,6 +16,7 @@ from collect import KEY as RUN
 from collect import read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from result_beside import beside, beside_lines
 from result_grid import grid_lines, ideas_lines
 from result_lead import BASELINE, draw_lead, lead, lead_lines, shared_runs, size_lines, with_budget, with_quarters
 from result_nuclei import nuclei_lines
@@ -29,6 +30,7 @@ PAGE = HERE / "results.md"
 FOREST = HERE / "images/forest.png"
 LEAD = HERE / "images/lead.png"
 RECOMMENDED = "soft-sm:random_phase=true"
+SINGLE = {"readings": "sm-dice-s-nz", "systems": "hybrid", "recipe": RECOMMENDED}  # trainings beside one of the table
 TRAIN_IMAGES = 861  # of the old rows, which do not say it: 861 or 862 in each run
 
 
@@ -53,6 +55,16 @@ def nuclei_rows() -> pd.DataFrame:
 def packaged_rows() -> pd.DataFrame:
     """The images of packaged_256.csv.gz: the packaged network and two wider ones, on the same fold at 256 x 256."""
     return read_table(HERE / "results/packaged_256.csv.gz")
+
+
+def choice_rows() -> pd.DataFrame:
+    """What validation and test part say of the three, alone and together, each without and with mirrored images."""
+    return pd.read_csv(HERE / "results/packaged_choice.csv")
+
+
+def single_rows(name: str, reference: str) -> pd.DataFrame:
+    """The images of single trainings in results/NAME_128.csv.gz, beside those of a loss of the large table."""
+    return beside(read_table(HERE / f"results/{name}_128.csv.gz"), new_rows(), reference)
 
 
 def old_rows() -> pd.DataFrame:
@@ -180,6 +192,18 @@ def packaged_table(rows: pd.DataFrame) -> str:
     return markdown(head, lines)
 
 
+def choice_table(rows: pd.DataFrame) -> str:
+    """A line for each network and view, with the scores of both parts."""
+    head = ["network", "mirrored images, too"]
+    head += [f"{part}: {what}" for part in ("validation", "test") for what in ("DSC", "DSC pooled", "missed")]
+    lines = []
+    for (network, both), of in rows.groupby(["network", "mirrored"], sort=False):
+        parts = of.set_index("part").loc[["validation", "test"]].itertuples()
+        scores = [text for part in parts for text in (percent(part.dsc), percent(part.dsc_pooled), str(part.missed))]
+        lines.append([str(network), "yes" if both else "no", *scores])
+    return markdown(head, lines)
+
+
 def runs_line(rows: pd.DataFrame) -> str:
     """What the table rests on, and how many of its runs there are."""
     runs = rows.drop_duplicates(RUN)
@@ -259,6 +283,13 @@ def blocks() -> dict[str, Callable[[], str]]:
         "lead": lambda: markdown(*lead_lines(lead(lead_rows()))),
         "lead by size": lambda: markdown(*size_lines(lead_rows(), RECOMMENDED)),
         "packaged": lambda: packaged_table(packaged_rows()),
+        "choice": lambda: choice_table(choice_rows()),
+        **{
+            name: lambda name=name, reference=reference: markdown(
+                *beside_lines(single_rows(name, reference), reference)
+            )
+            for name, reference in SINGLE.items()
+        },
         "nuclei runs": lambda: runs_line(nuclei),
         "nuclei": lambda: losses_table(nuclei),
         "nuclei ideas": lambda: markdown(*nuclei_lines(nuclei)),

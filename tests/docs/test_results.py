@@ -27,6 +27,12 @@ def test_the_page_tells_the_runs_and_the_nested_choice_of_the_committed_table(sc
         assert told in page, "run python docs/results.py"
 
 
+@pytest.mark.long
+def test_the_whole_page_is_what_the_committed_rows_give(script):
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert script["with_blocks"](page) == page, "run python docs/results.py"
+
+
 def test_old_and_new_rows_stand_in_tables_of_their_own(script):
     new, old = script["new_rows"](), script["old_rows"]()
     assert (new["settings"].str.contains('"threshold": "validation"')).all()
@@ -115,3 +121,30 @@ def test_a_table_holds_only_what_was_tested_on_the_same_images(script):
     common, further = script["common_runs"](rows), script["furthest"](rows)
     assert common[["loss", "fold"]].to_numpy().tolist() == [["hybrid", 0], ["bce", 0], ["dice", 0]]
     assert further["loss"].unique().tolist() == ["hybrid", "bce"]
+
+
+def test_a_single_training_is_named_by_what_it_differs_in_and_compared_on_its_own_folds():
+    module = runpy.run_path(str(DOCS / "result_beside.py"))
+    counts = {"missed": False, "tp": 1, "fp": 1, "fn": 1, "tn": 1, "val_dsc_pooled": 0.4}
+    usual = lead_rows([("hybrid", 8, 12, 0.3)], ema=0).assign(model="aunet", **counts)
+    table = pd.concat([usual, usual.assign(fold=1, dsc=0.9)])
+    single = pd.concat(
+        [
+            lead_rows([("hybrid", 8, 12, 0.35)], ema=0.999).assign(model="aunet", **counts),
+            lead_rows([("bce", 8, 12, 0.2)], ema=0).assign(model="arfnet", **{**counts, "val_dsc_pooled": 0.5}),
+        ]
+    )
+    rows = module["beside"](single, table, "hybrid")
+    assert rows["fold"].unique().tolist() == [0]
+    head, lines = module["beside_lines"](rows, "hybrid")
+    assert head[-1] == "DSC minus `hybrid`"
+    assert [line[0] for line in lines] == ["`hybrid`", "`bce, arfnet`", "`hybrid, ema 0.999`"]  # by the validation part
+    assert [line[-1] for line in lines] == ["", "-10.0 (-10.0 to -10.0)", "+5.0 (5.0 to 5.0)"]
+    assert lines[1][1:5] == ["50.0", "20.0", "50.0", "0"]
+
+
+def test_the_choice_has_a_line_for_each_network_and_view(script):
+    lines = [("a", both, part, 0.5, 0.4, 3) for both in (False, True) for part in ("test", "validation")]
+    rows = pd.DataFrame(lines, columns=["network", "mirrored", "part", "dsc", "dsc_pooled", "missed"])
+    printed = script["choice_table"](rows).splitlines()
+    assert printed[2:] == [f"| a | {word} | 50.0 | 40.0 | 3 | 50.0 | 40.0 | 3 |" for word in ("no", "yes")]
