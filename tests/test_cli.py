@@ -80,6 +80,16 @@ def test_compare_refuses_runs_of_other_test_images_unless_told_to_show_them(trai
     assert "Not the same test images" in table.read_text()
 
 
+def test_compare_shows_a_dash_for_a_metric_that_rows_lack(trained, cohort, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    pd.read_csv(trained / "rows.csv").drop(columns=["delta_a", "hau_px", "sen"]).to_csv(other / "rows.csv", index=False)
+    shown = asked("compare", cohort.root, trained, other)
+    assert shown.exit_code == 0, shown.output
+    (line,) = [line for line in shown.output.splitlines() if line.startswith("│ ΔA  ")]
+    assert line.split("│")[-2].strip() == "–"
+
+
 def test_compare_refuses_images_of_the_same_names_with_other_masses_or_patients(trained, cohort, tmp_path):
     rows = pd.read_csv(trained / "rows.csv")
     for name, change in (("truth", {"fn": rows["fn"] + 5}), ("patient", {"patient": "another"})):

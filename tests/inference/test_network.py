@@ -1,6 +1,7 @@
 """Prediction comes out in the frame of the stored pixels, whatever was done to the image on the way in."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from bright import Bright, facts, marked, predicted
 from mammograms import mammogram, write_dicom
 from massmatch.data import DataWarning
 from massmatch.data.preprocessing.frame import Preprocessing
-from massmatch.inference.network import orientation, segment, settle_orientation
+from massmatch.inference.network import load_network, orientation, segment, settle_orientation
 from massmatch.runs.weights import load_weights
 
 
@@ -139,3 +140,13 @@ def test_of_weights_that_do_not_say_it_the_user_says_where_the_chest_wall_was():
         settle_orientation(left, "right")
     with pytest.raises(ValueError, match="must be left, right or mixed, but is top"):
         settle_orientation(unknown, "top")
+
+
+def test_the_weights_of_an_unfinished_training_are_told(trained, tmp_path):
+    load_network(trained)  # without a warning, which would be an error here
+    shutil.copytree(trained, tmp_path / "fold0")
+    (tmp_path / "fold0" / "DONE").unlink()
+    with pytest.warns(
+        RuntimeWarning, match=r"the best weights so far of a training: it is interrupted \(no DONE: 2 of"
+    ):
+        load_network(tmp_path / "fold0")

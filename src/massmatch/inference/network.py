@@ -15,7 +15,7 @@ from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import UsageError, refusals_as_usage
 from massmatch.inference.algorithm import Algorithm, WeightsFile
 from massmatch.losses import in_one_spelling
-from massmatch.runs.folder import WEIGHTS, RunFolder
+from massmatch.runs.folder import DONE, WEIGHTS, RunFolder
 from massmatch.runs.weights import load_weights
 from massmatch.training.evaluate import predicted
 
@@ -27,7 +27,7 @@ def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module
     """The network of a run's folder, or of a weights file, and its facts, `algorithm` among them.
 
     It is in float32, ready to predict, on the GPU if there is one. A network of one's own is imported only if `own`
-    names it, module:Class: what a file says is no reason to run code.
+    names it, module:Class: what a file says is no reason to run code. Warns of a run whose training is not done.
 
     Raises UsageError for what is not there or not named, ValueError for weights that are damaged or not massmatch's.
     """
@@ -36,9 +36,12 @@ def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module
         raise UsageError(f"no such run or weights: {path}")
     run = RunFolder.find(path) if path.is_dir() else None
     file, name = (path, path.name) if run is None else (run / WEIGHTS, f"{run.path.parent.name}/{run.path.name}")
-    if run is not None and not file.is_file():
+    if run is not None and not (file.is_file() and (run / DONE).is_file()):
         state, reason = run.state_and_reason()
-        raise UsageError(f"{run.path} has no weights: it is {state}{reason and f' ({reason})'}")
+        is_so = f"it is {state}{reason and f' ({reason})'}"
+        if not file.is_file():
+            raise UsageError(f"{run.path} has no weights: {is_so}")
+        warnings.warn(f"{run.path} has the best weights so far of a training: {is_so}", RuntimeWarning, stacklevel=2)
     model, facts = load_weights(file, own)
     return model, {**facts, "algorithm": Algorithm((WeightsFile.of(file, name, facts),))}
 

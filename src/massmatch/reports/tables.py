@@ -65,11 +65,14 @@ STRATA: dict[str, Callable[[pd.DataFrame], pd.Series]] = {"size": by_size, "dens
 
 
 def comparison(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A line per name with COLUMNS, SPREAD, the DSC's interval over patients (see `statistics`) and COUNTS, as text."""
+    """A line per name with COLUMNS, SPREAD, the DSC's interval over patients (see `statistics`) and COUNTS, as text.
+
+    A metric that rows lack is a dash, as an undefined one is.
+    """
     shown = (*COLUMNS, FALSE_ALARMS, *SPREAD, *COUNTS)
     table = {
         name: {
-            **{c.heading: _text(line[c.key], c) for c in shown},
+            **{c.heading: _text(line.get(c.key, math.nan), c) for c in shown},
             INTERVAL: interval(estimate(rows[name]), DSC),
         }
         for name, line in {name: summary(of) for name, of in rows.items()}.items()

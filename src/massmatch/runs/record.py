@@ -41,12 +41,9 @@ def recorded(
     """What experiment.yaml says; at the first start `speed`, or what is fastest here, which is then written down.
 
     `used` are facts that do not change results, such as `workers`, `processes` and `cohort_path`.
-
-    Raises UsageError where the run began with another division of the images.
     """
     run = RunFolder(out)
     if (run / EXPERIMENT).is_file():
-        refuse_other_parts(run, parts)
         found = run.resolved()
         return Recorded(Speed(found["precision"], found["memory"]), found["threads"])
     threads = experiment.threads or torch.get_num_threads()

@@ -88,6 +88,8 @@ def run(
     processes.check(experiment.batch_size, device)
     require_processes("--workers of all --devices", workers * devices, least=0)
     parts = parts_of(experiment, cohort, fold)
+    if (out / EXPERIMENT).is_file():
+        refuse_other_parts(RunFolder(out), parts)
     with prepared(out) if processes.leads else awaited(out):
         model = seeded_model(experiment)
         need_space(out, space(cohort, parts, model, averaged=experiment.ema > 0))
