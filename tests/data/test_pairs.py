@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mammograms import mammogram, write_dicom
+from massmatch import prepare
 from massmatch.data import DataError, DataWarning, open_cohort
 from massmatch.data.readers.folder import folder
 from massmatch.data.readers.monai import monai
@@ -349,3 +350,16 @@ def test_folders_that_differ_in_capitals_are_refused(root):
             pytest.skip("the file system knows no capitals")
     with pytest.raises(DataError, match=r"differs in capitals only: put their files into one folder"):
         folder(root)
+
+
+@pytest.mark.parametrize(("one", "other"), [("a", "A"), ("7", "007")])
+def test_names_that_could_be_one_patient_are_refused_before_any_work(tmp_path, one, other):
+    """The cohort was written, and could not be opened."""
+    for name in (one, other):
+        save(tmp_path / f"d/images/{name}.png", image())
+        save(tmp_path / f"d/masks/{name}.png", mask())
+    if len(list((tmp_path / "d/images").iterdir())) == 1:
+        pytest.skip("the file system knows no capitals")
+    with pytest.raises(DataError, match=r"patients must be spelt in one way, but are .*: where nothing names them"):
+        prepare("folder", tmp_path / "d", tmp_path / "out", workers=1)
+    assert not (tmp_path / "out").exists()

@@ -20,6 +20,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.open import read_json
 from massmatch.data.preparation.files import (
@@ -33,8 +35,9 @@ from massmatch.data.preparation.files import (
     write_sample,
 )
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, preprocess
-from massmatch.data.readers.listing import NAMED, Item, Listing
+from massmatch.data.readers.listing import NAMED, Item, Listing, named
 from massmatch.data.sample import Sample
+from massmatch.data.table import spelt_in_several_ways
 from massmatch.errors import RunError, UsageError
 from massmatch.machine import cores, require_processes
 
@@ -81,6 +84,7 @@ def prepare_listing(
         require_processes("--workers", workers)
     out, items = Path(out), listing.items
     _check_ids(items)
+    _check_patients(items)
     if listing.faults and on_error == "stop":
         raise DataError(_all(listing.faults))
     preprocessing = how.model_dump(mode="json")
@@ -123,6 +127,17 @@ def _check_ids(items: list[Item]) -> None:
                 f"{', '.join(item.files)}: has the id {item.id}, as has {', '.join(other.files)}: rename one of them"
             )
         seen[item.id] = item
+
+
+def _check_patients(items: list[Item]) -> None:
+    """DataError where the cohort, once it is written, could not be opened: one patient by several spellings."""
+    patients = pd.Series({item.id: item.patient for item in items}, dtype=object)
+    if len(several := patients[spelt_in_several_ways(patients)] if len(patients) else patients):
+        raise DataError(
+            f"{named(several.index.tolist())}: patients must be spelt in one way, but are {several.iloc[0]!r} and "
+            f"{several[several != several.iloc[0]].iloc[0]!r}: where nothing names them, images count as patients of "
+            "their own names, so rename these images or name the patients"
+        )
 
 
 def _all(faults: dict[str, str]) -> str:
