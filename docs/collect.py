@@ -12,12 +12,11 @@ import gzip
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from massmatch.runs.atomic import write_atomic
-from massmatch.runs.collection import Run, collect
+from massmatch.runs.collection import NEUTRAL, VARIED, Run, collect
 from massmatch.runs.experiment import Experiment
 
 KEY = ["loss", "model", "width", "seed", "fold", "settings"]  # one run
@@ -54,16 +53,16 @@ def rows_of(run: Run) -> pd.DataFrame:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table at `path`; an option that came later than a row has its default in the row's settings."""
+    """The table at `path`, with the settings of each row as they are told today."""
     table = pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values={"val_threshold": [""], "hau_px": [""]})
-    return table.assign(settings=table["settings"].map({text: _filled(text) for text in table["settings"].unique()}))
+    return table.assign(settings=table["settings"].map({text: _as_today(text) for text in table["settings"].unique()}))
 
 
-def _filled(settings: str) -> str:
-    known: dict[str, Any] = json.loads(settings)
+def _as_today(settings: str) -> str:
+    """An option that came later than the row has its default, and what no longer must agree is left out."""
     defaults = {name: of.default for name, of in Experiment.model_fields.items() if not of.is_required()}
-    later = {name: value for name, value in defaults.items() if name not in KEY}
-    return json.dumps({**later, **known}, sort_keys=True)
+    known = {**defaults, **json.loads(settings)}
+    return json.dumps({k: v for k, v in known.items() if k not in (*VARIED, *NEUTRAL)}, sort_keys=True)
 
 
 def merge(table: pd.DataFrame, more: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
