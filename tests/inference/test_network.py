@@ -146,7 +146,5 @@ def test_the_weights_of_an_unfinished_training_are_told(trained, tmp_path):
     load_network(trained)  # without a warning, which would be an error here
     shutil.copytree(trained, tmp_path / "fold0")
     (tmp_path / "fold0" / "DONE").unlink()
-    with pytest.warns(
-        RuntimeWarning, match=r"the best weights so far of a training: it is interrupted \(no DONE: 2 of"
-    ):
+    with pytest.warns(RuntimeWarning, match="best weights so far of a training: it is interrupted"):
         load_network(tmp_path / "fold0")
