@@ -56,6 +56,7 @@ def prepared(tmp_path_factory):
     return root, massmatch((one, 0), (other, 3))
 
 
+@pytest.mark.long
 def test_row_51_no_name_in_any_output(prepared, trained):
     root, said = prepared
     out = root / "out"

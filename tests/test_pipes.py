@@ -14,6 +14,7 @@ def massmatch(*arguments, stdout, **environment):
     return subprocess.run(line, stdout=stdout, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [("losses",), ("predict", "{images}", "--run", "{run}", "--out", "{tmp}/out"), ("status", "{runs}", "--json")],
@@ -28,6 +29,7 @@ def test_row_59_a_command_whose_reader_has_gone_ends_quietly(arguments, trained,
     assert done.stderr == b""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("wanted", "colours"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_row_59_no_color_is_heeded_on_a_terminal(wanted, colours, trained):
     reader, terminal = pty.openpty()

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "repaired.md").read_text()
 
@@ -17,6 +19,7 @@ def test_the_five_faults_are_there_and_the_repairs_mend_them():
         exec(compile(block, "docs/repaired.md", "exec"), space)
 
 
+@pytest.mark.long
 def test_the_tables_of_three_seeds_are_what_the_images_give():
     made = subprocess.run([sys.executable, DOCS / "repaired_tables.py"], capture_output=True, text=True, check=True)
     assert made.stdout.count("\n| `") >= 6

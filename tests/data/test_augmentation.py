@@ -137,7 +137,8 @@ def test_facts_are_those_of_the_mask_that_the_network_learns_from(cohort):
         assert torch.equal(facts["checksum"], expected["checksum"])
 
 
-@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.long), 1])
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [0, 1])
 def test_an_augmented_run_that_was_cut_off_ends_with_the_same_bits(cohort, tmp_path, workers):
     experiment = tiny(cohort, augment="strong")
 

@@ -228,6 +228,7 @@ def test_two_writers_do_not_meet(tmp_path):
         run(source, tmp_path / "out")
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_told_and_nothing_is_lost(tmp_path):
     (tmp_path / "source").mkdir()
     source = listing(tmp_path / "source", 6)

@@ -301,6 +301,7 @@ def failures(out):
     return {name: {r["probe"] for r in results if r["status"] != "pass"} for name, results in json.loads(out).items()}
 
 
+@pytest.mark.long
 def test_ours_passes_all_others_fail_where_they_must_and_both_tables_say_so(tmp_path):
     """With a cell size of two sides the third axis of a volume has none; PyTorch's own takes no bool targets."""
     names = ("sm-tversky-sd-nz", "sm-dice-sd-nz:cell_size=8x8", "torch.nn:BCEWithLogitsLoss")

@@ -123,6 +123,7 @@ def cut_off(cohort, runs, **changes):
     return experiment, experiment.folder(runs, 0)
 
 
+@pytest.mark.long
 def test_row_3_a_truncated_checkpoint_gives_way_to_the_one_before(cohort, tmp_path):
     whole = fit.run(tiny(cohort, epochs=3), cohort, 0, tmp_path / "whole")
     experiment, out = cut_off(cohort, tmp_path / "cut")

@@ -97,6 +97,7 @@ def test_whatever_fails_the_engine_is_not_left_open(monkeypatch, cohort, tmp_pat
     assert engine.stops == 1
 
 
+@pytest.mark.long
 def test_each_network_has_its_own_decision(monkeypatch, cohort, tmp_path, timings):
     done = swept(monkeypatch, cohort, tmp_path, "--models", "unet", "unext")
     assert done.exit_code == 0, done.output
@@ -105,6 +106,7 @@ def test_each_network_has_its_own_decision(monkeypatch, cohort, tmp_path, timing
     assert ways_in(tmp_path) == [("unet", *WAYS[3])] * 2 + [("unext", *WAYS[2])] * 2
 
 
+@pytest.mark.long
 def test_a_sweep_that_goes_on_keeps_its_decision_and_so_do_runs_that_are_added(monkeypatch, cohort, tmp_path, timings):
     engine = InThisProcess(stopped=1)
     assert swept(monkeypatch, cohort, tmp_path, engine=engine).exit_code == 130
@@ -119,6 +121,7 @@ def test_a_sweep_that_goes_on_keeps_its_decision_and_so_do_runs_that_are_added(m
     assert ways_in(tmp_path) == [("aunet", "bfloat16", "channels-last")] * 3
 
 
+@pytest.mark.long
 def test_runs_of_other_settings_decide_nothing(monkeypatch, cohort, tmp_path, timings):
     assert swept(monkeypatch, cohort, tmp_path).exit_code == 0
     other = swept(monkeypatch, cohort, tmp_path, "--batch-size", 31)
@@ -126,6 +129,7 @@ def test_runs_of_other_settings_decide_nothing(monkeypatch, cohort, tmp_path, ti
     assert len(timings) == 2
 
 
+@pytest.mark.long
 def test_runs_that_disagree_are_told_and_the_most_common_way_is_taken(monkeypatch, cohort, tmp_path, timings):
     assert swept(monkeypatch, cohort, tmp_path, what=("--losses", "bce", "dice", "tversky", *OPEN[3:])).exit_code == 0
     first, *_ = sorted(tmp_path.glob("*/fold0/experiment.yaml"))
@@ -182,6 +186,7 @@ def test_a_machine_of_a_cluster_times_in_a_process_of_its_own(cohort):
         timed(tiny(cohort, memory="auto", model="nonet").model_dump_json(), {})
 
 
+@pytest.mark.long
 def test_the_decision_changes_no_folder(monkeypatch, cohort, tmp_path, timings):
     assert swept(monkeypatch, cohort, tmp_path / "sweep").exit_code == 0
     alone = asked("train", cohort.root, "--loss", "bce", *OPEN[3:], "--out", tmp_path / "alone")

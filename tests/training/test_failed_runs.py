@@ -114,6 +114,7 @@ def test_without_a_checkpoint_damaged_tables_are_told_and_nothing_is_trained_ove
     assert (folder / "DONE").is_file()
 
 
+@pytest.mark.long
 def test_other_settings_are_another_folder_and_train_says_so(trained, cohort, monkeypatch):
     runs, three = trained.parent.parent, tiny(cohort, epochs=3)
     assert relatives(three, runs, 0) == {trained: "epochs 2 instead of 3"}

@@ -48,7 +48,10 @@ def scripted(monkeypatch):
     return begin
 
 
-@pytest.mark.parametrize(("patience", "epochs"), [(0, 8), (2, 4), (3, 8), (1, 3)])
+@pytest.mark.parametrize(
+    ("patience", "epochs"),
+    [pytest.param(0, 8, marks=pytest.mark.long), (2, 4), pytest.param(3, 8, marks=pytest.mark.long), (1, 3)],
+)
 def test_a_training_ends_once_so_many_epochs_were_no_better(cohort, tmp_path, scripted, patience, epochs):
     scripted()
     run = RunFolder(fit.run(tiny(cohort, patience=patience, **ONE_STEP), cohort, 0, tmp_path))

@@ -344,6 +344,7 @@ def test_an_error_in_one_process_is_raised_as_it_was_there(cohort, tmp_path):
         fit.run(tiny(empty), empty, 0, tmp_path / "runs", devices=2)
 
 
+@pytest.mark.long
 def test_row_54_a_worker_that_is_killed_ends_the_run_with_advice(cohort, tmp_path):
     def kill(now):
         if now.epoch == 2:

@@ -91,6 +91,7 @@ def test_row_11_what_learns_besides_the_network_is_resumed_too(cohort, tmp_path,
     ends_alike(whole, fit.run(experiment, cohort, 0, tmp_path / "cut"))
 
 
+@pytest.mark.long
 def test_row_11_a_network_that_draws_random_numbers_is_resumed_to_the_bit(cohort, tmp_path, monkeypatch):
     make = epochs.make_model
     monkeypatch.setattr(epochs, "make_model", lambda *a: torch.nn.Sequential(torch.nn.Dropout(0.3), make(*a)))
@@ -143,6 +144,7 @@ def test_row_12_a_kill_between_checkpoint_and_history_loses_no_row(cohort, tmp_p
     assert len(pd.read_csv(fit.run(tiny(cohort, epochs=1), cohort, 0, tmp_path) / "history.csv")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_row_13_the_first_signal_lets_the_step_end(cohort, tmp_path, signum):
     steps = []
@@ -410,6 +412,7 @@ def test_row_17_tongue_and_clock_change_no_file(odd, trained):
     pd.testing.assert_frame_equal(*columns, check_exact=True)
 
 
+@pytest.mark.long
 def test_row_58_odd_folders_hold_runs_as_well(odd, cohort):
     runs = odd.parent.parent
     assert fit.run(tiny(cohort), cohort, 0, runs) == odd

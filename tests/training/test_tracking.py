@@ -37,6 +37,7 @@ def resumed(cohort, tmp_path, alone):
     return fit.run(experiment, cohort, 0, tmp_path, track=BOTH)
 
 
+@pytest.mark.long
 def test_tensorboard_has_each_epoch_once_after_a_resume(resumed):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -49,6 +50,7 @@ def test_tensorboard_has_each_epoch_once_after_a_resume(resumed):
         assert [scalar.value for scalar in scalars] == pytest.approx(history[column].tolist(), rel=1e-6)
 
 
+@pytest.mark.long
 def test_mlflow_goes_on_with_the_same_run_and_has_each_epoch_once(resumed, cohort, monkeypatch):
     store = client(resumed.parent.parent, monkeypatch)
     (experiment,) = [e for e in store.search_experiments() if e.name == cohort.name]
@@ -63,12 +65,14 @@ def test_mlflow_goes_on_with_the_same_run_and_has_each_epoch_once(resumed, cohor
     assert [metric.value for metric in metrics] == history["loss"].tolist()
 
 
+@pytest.mark.long
 def test_history_files_agree_and_have_each_epoch_once_after_a_resume(resumed):
     rows = [json.loads(line) for line in (resumed / "history.jsonl").read_text().splitlines()]
     assert pd.DataFrame(rows).equals(pd.read_csv(resumed / "history.csv"))
     assert [row["epoch"] for row in rows] == [1, 2, 3]
 
 
+@pytest.mark.long
 def test_two_runs_that_begin_at_once_share_the_cohorts_experiment(cohort, tmp_path, alone, monkeypatch):
     """Between this run's look and its try, another one has made it."""
     store, looked = client(tmp_path, monkeypatch), []
@@ -91,6 +95,7 @@ def test_two_runs_that_begin_at_once_share_the_cohorts_experiment(cohort, tmp_pa
     assert len(looked) == 2
 
 
+@pytest.mark.long
 def test_a_run_that_was_cut_off_is_killed_in_mlflow_until_it_goes_on(cohort, tmp_path, alone, monkeypatch):
     experiment = tiny(cohort, epochs=3)
     with pytest.raises(CutOffError):
