@@ -1,6 +1,7 @@
 """Single trainings beside one of the large table: readings of the paper, systems of its Table 2, parts of a recipe."""
 
 import json
+from typing import Any
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ def beside_lines(rows: pd.DataFrame, reference: str) -> tuple[list[str], list[li
     for name, of in rows.groupby("system"):
         validation = 100 * of.drop_duplicates(["seed", "fold"])["val_dsc_pooled"].mean()
         scores = [f"{100 * estimate(of, metric, draws=1).value:.1f}" for metric in ("dsc", "dsc_pooled")]
-        told = "" if name == reference else difference(known.loc[name])
+        told = "" if name == reference else in_points(known.loc[name])
         lines[name != reference, -validation, name] = [
             f"`{name}`",
             f"{validation:.1f}",
@@ -47,6 +48,6 @@ def beside_lines(rows: pd.DataFrame, reference: str) -> tuple[list[str], list[li
     return head, [lines[key] for key in sorted(lines)]
 
 
-def difference(line: pd.Series) -> str:
-    """In points, with its 95 % interval over the patients."""
-    return f"{100 * line['difference']:+.1f} ({100 * line['low']:.1f} to {100 * line['high']:.1f})"
+def in_points(line: Any) -> str:
+    """The difference of a line of `against`, in points, with its 95 % interval over the patients."""
+    return f"{100 * line.difference:+.1f} ({100 * line.low:.1f} to {100 * line.high:.1f})"

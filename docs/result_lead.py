@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 from matplotlib.figure import Figure
+from result_beside import in_points
 
 from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import KEY
@@ -79,7 +80,7 @@ def lead_lines(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
             f"`{line.system}`",
             *map(str, (line.width, line.epochs, line.runs)),
             *(f"{100 * value:.1f}" for value in (line.base, line.dsc)),
-            f"{100 * line.difference:+.1f} ({100 * line.low:.1f} to {100 * line.high:.1f})",
+            in_points(line),
         ]
         for line in table.sort_values(["system", "epochs", "width"]).itertuples()
     ]

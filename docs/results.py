@@ -16,7 +16,7 @@ from collect import KEY as RUN
 from collect import read_table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from result_beside import beside, beside_lines
+from result_beside import beside, beside_lines, in_points
 from result_grid import grid_lines, ideas_lines
 from result_lead import BASELINE, draw_lead, lead, lead_lines, shared_runs, size_lines, with_budget, with_quarters
 from result_nuclei import nuclei_lines
@@ -121,7 +121,7 @@ def difference(line: pd.Series) -> list[str]:
     """The difference to the baseline with both intervals; a dash where one training says nothing about others."""
     trainings = points(line["training_low"], line["training_high"]) if line["runs"] > 1 else "–"
     return [
-        f"{100 * line['difference']:+.1f} ({points(line['low'], line['high'])})",
+        in_points(line),
         trainings,
         "< 0.001" if line["p_holm"] < 0.001 else f"{line['p_holm']:.2g}",
     ]

@@ -12,6 +12,12 @@ from massmatch.losses import LOSSES
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+@pytest.fixture(autouse=True)
+def beside(monkeypatch):
+    """The scripts of the documentation import each other."""
+    monkeypatch.syspath_prepend(str(DOCS))
+
+
 @pytest.fixture(scope="module")
 def script():
     with pytest.MonkeyPatch.context() as patch:
