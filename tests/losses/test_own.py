@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from massmatch.losses import AdaptedLoss, make_loss
-from massmatch.losses.own import callable_loss, origin
+from massmatch.losses.origin import origin
+from massmatch.losses.own import callable_loss
 
 MODULE = '''
 import torch
@@ -168,3 +169,54 @@ def test_the_origin_is_the_version_and_the_source(module):
     assert first.startswith("mine_for_tests without version, mine_for_tests.py sha256 ")
     module.write_text(MODULE + "\n# changed")
     assert origin("mine_for_tests:Mean") != first
+
+
+def other_files(module, **texts):
+    """The origin of a loss in a module of this text, with files of these texts beside it."""
+    for name, text in texts.items():
+        path = module.parent / f"{name.replace('__in__', '/')}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+USES = {
+    "a module": "import helper_for_tests\n",
+    "a name of it": "from helper_for_tests import shared\n",
+    "when it is called": "def late():\n    from helper_for_tests import shared\n",
+    "by way of another": "import between_for_tests\n",
+    "of a package": "from package_for_tests import inner\n",
+    "deep in a package": "import package_for_tests.inner\n",
+    "from where it is made": "from helper_for_tests import ready as Mean\n",
+}
+
+
+@pytest.mark.parametrize("how", USES)
+def test_the_origin_tells_whether_a_file_that_is_imported_has_changed(module, how):
+    other_files(
+        module,
+        helper_for_tests="from torch import nn\nshared = 1\nready = nn.BCEWithLogitsLoss()\n",
+        between_for_tests="import helper_for_tests\nimport mine_for_tests\n",
+        package_for_tests__in____init__="",
+        package_for_tests__in__inner="from . import beside\nfrom .beside import shared\n",
+        package_for_tests__in__beside="import helper_for_tests\nshared = 1\n",
+    )
+    module.write_text(MODULE + USES[how])
+    first = origin("mine_for_tests:Mean")
+    (module.parent / "unrelated_for_tests.py").write_text("shared = 3\n")
+    assert origin("mine_for_tests:Mean") == first
+    other_files(module, helper_for_tests="from torch import nn\nshared = 2\nready = nn.BCEWithLogitsLoss()\n")
+    assert origin("mine_for_tests:Mean") != first
+    for name in [name for name in sys.modules if name.endswith("_for_tests") and name != "mine_for_tests"]:
+        del sys.modules[name]
+
+
+def test_the_origin_of_what_is_ready_made_tells_whether_it_is_made_otherwise(module):
+    first = origin("mine_for_tests:ready")
+    module.write_text(MODULE.replace("nn.BCEWithLogitsLoss()", "nn.BCEWithLogitsLoss(reduction='sum')"))
+    assert origin("mine_for_tests:ready") != first
+
+
+def test_installed_packages_are_told_by_their_version_alone(module):
+    module.write_text(MODULE + "import json\nimport numpy\nimport monai.losses\n")
+    assert origin("mine_for_tests:Mean").count("sha256") == 1
+    assert origin("monai.losses:DiceLoss").count("sha256") == 1

@@ -14,8 +14,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -238,28 +236,6 @@ def check_options(name: str, kind: Callable[..., Any], options: dict[str, Any]) 
         if option not in parameters:
             has = f"{nearest(option, parameters)} It has {', '.join(parameters)}" if parameters else "; it has none"
             raise UnknownOptionError(f"{name} has no option {option!r}{has}")
-
-
-def origin(name: str) -> str:
-    """Where a loss or network named module:attribute comes from: the version of its package and a digest of its source.
-
-        origin("monai.losses:DiceLoss")  # "monai 1.6.0, dice.py sha256 0123456789abcdef"
-
-    Raises ValueError for what cannot be imported.
-    """
-    found = imported(name)
-    thing = found if inspect.isclass(found) or inspect.isroutine(found) else type(found)
-    package = thing.__module__.partition(".")[0]
-    try:
-        version = metadata.version(package)
-    except metadata.PackageNotFoundError:
-        version = str(getattr(sys.modules.get(package), "__version__", "without version"))
-    try:
-        source = source_file(thing) or Path()
-        digest = f"{source.name} sha256 {sha256(source.read_bytes()).hexdigest()[:16]}"
-    except OSError:
-        digest = "without source"
-    return f"{package} {version}, {digest}"
 
 
 def in_one_line(error: BaseException) -> str:

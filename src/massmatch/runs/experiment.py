@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from massmatch.data import Cohort, Split, split
 from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import LossSpec, in_one_spelling, make_loss
-from massmatch.losses.own import built, imported, origin
+from massmatch.losses.origin import origin
+from massmatch.losses.own import built, imported
 from massmatch.models import MODELS, Network
 from massmatch.runs.options import TrainingOptions
 

@@ -19,7 +19,7 @@ from massmatch.data import Cohort
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import LossSpec, in_one_spelling
-from massmatch.losses.own import origin
+from massmatch.losses.origin import origin
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import first_unfinite, fit_into
 from massmatch.runs.experiment import Experiment, make_model
