@@ -48,6 +48,18 @@ def test_a_datalist(root):
     assert len(monai(root).items) == 2  # the folder's one json
 
 
+@pytest.mark.parametrize("key", ["PatientID", "Patient_ID", "PATIENT ID"])
+def test_a_patient_in_another_spelling_of_its_key(root, key):
+    listing = monai(write(root, training=[entry("a", **{key: 7}), entry("b", patient="7")]))
+    assert [item.patient for item in listing.items] == ["7", "7"]
+    assert not listing.remarks
+
+
+def test_two_patients_in_one_entry_are_refused(root):
+    listing = monai(write(root, training=[entry("a", patient="p", PatientID="q"), entry("b", patient="p")]))
+    assert listing.faults == {"a.png": "a.png: must have one patient, but has p and q: mend the entry"}
+
+
 def test_parts_with_labels(root):
     path = write(root, training=[entry("a")], validation=[entry("b")], test=[entry("c"), "d.png"])
     listing = monai(path)

@@ -43,6 +43,21 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("name", ["Patient_ID", "PatientID", "PATIENT ID", "patient-id", "Patient"])
+def test_a_patient_is_a_patient_in_every_spelling_of_the_column(folder, name):
+    (folder / "facts.csv").write_text(f"ID,{name},Laterality,Breast Density\na.png,007,LEFT,2\nb,007,RIGHT,2\n")
+    table = open_cohort(folder).table
+    assert table["patient"].tolist() == ["007", "007"]
+    assert (table["side"].tolist(), table["density"].tolist()) == (["L", "R"], [2, 2])
+
+
+@pytest.mark.parametrize("second", ["Patient ID", "patient", "Patient"])
+def test_two_columns_for_the_patient_are_refused(folder, second):
+    (folder / "facts.csv").write_text(f"id,patient,{second}\na,1,2\nb,1,2\n")
+    with pytest.raises(DataError, match=r"^facts\.csv: .*patient"):
+        open_cohort(folder)
+
+
 # --- used as it is -----------------------------------------------------------------------------------------------
 
 

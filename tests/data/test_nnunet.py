@@ -165,6 +165,16 @@ def test_cases_of_the_folds_that_are_not_there_are_named(cohort, tmp_path):
     assert "splits_final.json: names cases that are not there: gone" in nnunet(out).remarks
 
 
+def test_a_case_that_is_held_out_in_two_folds_is_refused(cohort, tmp_path):
+    out = export_nnunet(cohort, tmp_path / "Dataset001_X", folds=3)
+    folds = json.loads((out / "splits_final.json").read_text())
+    case = folds[0]["val"][0]
+    folds[2]["val"].append(case)
+    (out / "splits_final.json").write_text(json.dumps(folds))
+    with pytest.raises(DataError, match=rf"^splits_final\.json: {case} is in val of the folds 0 and 2"):
+        nnunet(out)
+
+
 def test_test_images_go_apart(cohort, tmp_path):
     part = cohort.table["patient"].isin(sorted(set(cohort.table["patient"]))[:3]).map({True: "test", False: "train"})
     with_parts = type(cohort)(cohort.root, cohort.table.assign(split=part), cohort.masks, cohort.licence)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import struct
 import zlib
@@ -50,6 +51,35 @@ def read(listing):
 
 def areas(sample):
     return np.bincount(sample.instances.ravel())[1:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a_mask.png", "a_gt.png"), ("a.png", "a_seg.png"), ("a.png", "a_mask.png"), ("a_mask.png", "a_mask.tif")],
+)
+def test_two_masks_that_say_the_same_of_an_image_are_refused(root, first, second):
+    (root / "masks/a.png").unlink()
+    save(root / "masks" / first, mask())
+    save(root / "masks" / second, mask(where=(24, 12, 12, 8)))
+    said = "there is masks/.*, too, for the same image: keep one of them"
+    assert re.search(said, folder(root).faults["images/a.png"])
+
+
+def test_beside_each_other_masks_of_two_kinds_are_refused(tmp_path):
+    save(tmp_path / "d/a.png", image())
+    save(tmp_path / "d/a_mask.png", mask())
+    save(tmp_path / "d/a_mask.tif", mask(where=(40, 10, 5, 5)))
+    assert "keep one of them" in folder(tmp_path / "d").faults["a.png"]
+
+
+def test_one_mass_drawn_twice_is_told(root):
+    (root / "masks/a.png").unlink()
+    for n, row in enumerate((20, 21, 45)):
+        save(root / f"masks/a_mask_{n}.png", mask(where=(row, 10, 6, 8)))
+    (item,) = (item for item in folder(root).items if item.id == "a")
+    with pytest.warns(DataWarning, match=r"masks/a_mask_1\.png: shares 40 pixels with masks/a_mask_0\.png") as told:
+        item.read()
+    assert len(told) == 1
 
 
 def test_a_pair_of_folders(root):

@@ -61,7 +61,7 @@ def test_the_picture_says_what_was_left_out():
     assert contour_picture(prediction("5px")).height > contour_picture(prediction("4px")).height
 
 
-@pytest.mark.parametrize("text", ["20", "20 cm2", "mm2", "-3px", "1e3px", "nanpx", "٣px", ""])
+@pytest.mark.parametrize("text", ["20", "20 cm2", "mm2", "-3px", "1e3px", "nanpx", "٣px", "", "0px", "0.0mm2"])
 def test_an_area_needs_a_number_and_a_unit(text, tmp_path):
     with pytest.raises(UsageError, match="--least-area: must be an area with its unit"):
         LeastArea.parse(text)

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import textwrap
+from itertools import combinations_with_replacement
 
 import pytest
 import torch
 
 from algorithm_1 import VARIANTS
 from drawing import box, made_up, sure
-from massmatch.losses import LOSSES, SpatialMatchingLoss, Tversky
+from massmatch.losses import LOSSES, SpatialMatchingLoss, Tversky, make_loss
 
 NAMES = [*VARIANTS, "bce", "dice", "tversky", "hybrid"]
 
@@ -174,6 +175,44 @@ OPTIONS = [
 def test_a_wrong_option_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         SpatialMatchingLoss(**options)
+
+
+def weights_of(name):
+    """The options of a loss that are numbers."""
+    options = LOSSES[name].options()
+    return [
+        each.name for each in options if isinstance(each.default, int | float) and not isinstance(each.default, bool)
+    ]
+
+
+@pytest.mark.parametrize("name", [*(name for name in LOSSES if not name.startswith("sm-")), "sm-tversky-sd-nz"])
+def test_no_two_weights_of_0_make_a_loss_that_learns_nothing(name):
+    logits = torch.randn(1, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    target = torch.zeros(1, 1, 24, 24)
+    target[..., 4:12, 5:11] = 1
+    for chosen in combinations_with_replacement(weights_of(name), 2):
+        try:
+            loss = make_loss(f"{name}:" + ",".join(f"{option}=0" for option in set(chosen)))
+        except ValueError:
+            continue
+        leaf = logits.clone().requires_grad_()
+        loss(leaf, target).backward()
+        assert leaf.grad.any(), chosen
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hybrid:bce_weight=0,dice_weight=0", "Hybrid: one of bce_weight and dice_weight must be above 0"),
+        ("sm-tversky-s-a:fn_weight=0,fp_weight=0", "Tversky: one of fn_weight and fp_weight must be above 0"),
+        ("focal-tversky:gamma=0", "FocalTversky: gamma must be above 0, or nothing is learned"),
+        ("arsl:low=0,high=0", "AdaptiveTversky: high must be above 0"),
+        ("blob:whole=0,each=0", "BlobLoss: one of whole and each must be above 0"),
+    ],
+)
+def test_weights_that_are_all_0_are_refused(text, said):
+    with pytest.raises(ValueError, match=said):
+        make_loss(text)
 
 
 def test_negative_smoothing_is_refused():

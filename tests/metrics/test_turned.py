@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from massmatch.cli import app
 from massmatch.data import Sample, write_cohort
 from massmatch.data.preprocessing.breast import chest_side
+from massmatch.errors import UsageError
 from massmatch.inference.evaluation import evaluate_weights
 from massmatch.runs.weights import load_weights
 from massmatch.training.evaluate import evaluate, evaluate_native, predicted, predicted_as_learned
@@ -77,6 +78,24 @@ def test_the_command_turns_what_the_weights_have_learnt_the_other_way(trained, c
     found = evaluate(load_weights(trained / "best.safetensors")[0], cohort, cohort.ids, 0.5)
     assert rows["tp"].tolist() == found.rows["tp"].tolist()
     assert rows["fp"].tolist() == found.rows["fp"].tolist()
+
+
+def test_a_folder_with_what_was_measured_on_other_images_is_refused(trained, mirrored, tmp_path):
+    out = tmp_path / "out"
+    evaluate_weights(trained, mirrored.root, out)
+    evaluate_weights(trained, mirrored.root, out)  # the same images may be measured again
+    gone = mirrored.ids[0]
+    few = [mirrored.load(id) for id in mirrored.ids if id != gone]
+    fewer = write_cohort(few, tmp_path / "few", reader="t", options={}, licence="x")
+    before = (out / "rows.csv").read_bytes()
+    for left in ("rows.csv", f"predictions/{gone}.png"):
+        with pytest.raises(
+            UsageError, match=rf"^--out: .*out holds an evaluation of images that .*few does not have \({gone}\)"
+        ):
+            evaluate_weights(trained, fewer.root, out)
+        assert not (out / "rows.csv").exists() or (out / "rows.csv").read_bytes() == before
+        (out / left).unlink()
+    evaluate_weights(trained, fewer.root, out)
 
 
 def test_from_python_it_gives_the_rows_that_it_writes_and_tells_of_every_image(trained, mirrored, tmp_path):

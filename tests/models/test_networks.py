@@ -20,7 +20,13 @@ def as_list(outputs):
 
 def build(name, width=4):
     torch.manual_seed(0)
-    return MODELS[name](1, 1, width)
+    return MODELS[name](1, 1, fitting(name, width))
+
+
+def fitting(name, width):
+    """The least width of a network from this one on."""
+    step = MODELS[name].width_step
+    return -(-width // step) * step
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,12 +67,32 @@ def test_the_first_of_the_list_is_the_main_output(name):
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"in_channels": 0}, {"out_channels": 1.5}])
 def test_wrong_sizes_are_refused(name, wrong):
     with pytest.raises((ValueError, TypeError)):
-        MODELS[name](**{"in_channels": 1, "out_channels": 1, "width": 4, **wrong})
+        MODELS[name](**{"in_channels": 1, "out_channels": 1, "width": fitting(name, 4), **wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "near"),
+    [
+        ("swin-unetr", 8, "must be a multiple of 12 for this network, but is 8: take 12$"),
+        ("swin-unetr", 64, "must be a multiple of 12 for this network, but is 64: take 60 or 72$"),
+        ("swin-unet", 8, "must be a multiple of 3 for this network, but is 8: take 6 or 9$"),
+    ],
+)
+def test_a_width_that_cannot_be_built_is_refused_with_the_nearest_ones(name, width, near):
+    with pytest.raises(ValueError, match=near):
+        MODELS[name](1, 1, width)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_other_width_is_built_as_it_is_asked_for(name):
+    step = MODELS[name].width_step
+    sizes = [sum(p.numel() for p in MODELS[name](1, 1, n * step).parameters()) for n in (4, 5, 6)]
+    assert sizes == sorted(set(sizes))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_channels_in_and_out(name):
-    assert as_list(MODELS[name](3, 2, 2)(torch.randn(2, 3, 32, 32)))[0].shape == (2, 2, 32, 32)
+    assert as_list(MODELS[name](3, 2, fitting(name, 2))(torch.randn(2, 3, 32, 32)))[0].shape == (2, 2, 32, 32)
 
 
 @pytest.mark.long

@@ -84,6 +84,39 @@ def test_a_cell_that_is_no_number_is_damage_and_no_traceback(tmp_path, name, col
     assert re.search(said, reason), reason
 
 
+@pytest.mark.parametrize(
+    ("name", "column", "value", "said"),
+    [
+        ("rows.csv", "dsc", "1.7", r"rows\.csv: dsc must be from 0 to 1, but is 1\.7 in row 2 \(i001\)"),
+        ("rows.csv", "specificity", "-0.1", "specificity must be from 0 to 1, but is -0.1"),
+        ("rows.csv", "tp", "-3", "tp must be a whole number of at least 0, but is -3"),
+        ("rows.csv", "fn", "2.5", "fn must be a whole number of at least 0, but is 2.5"),
+        ("rows.csv", "iou", "inf", "iou must be from 0 to 1, but is inf"),
+        ("rows.csv", "hau_px", "inf", "hau_px must be a finite number of at least 0, but is inf"),
+        ("rows.csv", "missed", "2", "missed must be 0 or 1, but is 2"),
+        ("rows.csv", "delta_a", "-1", "delta_a must be a finite number of at least 0, but is -1"),
+        ("rows.csv", "pieces", "-1", "pieces must be a whole number of at least 0, but is -1"),
+        ("history.csv", "val_dsc_pooled", "40", "val_dsc_pooled must be from 0 to 1, but is 40 in row 2"),
+    ],
+)
+def test_a_value_that_no_measurement_gives_is_damage(tmp_path, name, column, value, said):
+    write_run(tmp_path, loss="dice")
+    folder = write_run(tmp_path, loss="bce")
+    table = pd.read_csv(folder / name, dtype=str)
+    table.loc[1, column] = value
+    table.to_csv(folder / name, index=False)
+    assert re.search(said, RunFolder(folder).state_and_reason()[1])
+    assert [each.state for each in collect(tmp_path).unfinished] == ["damaged"]
+    code, told = asked("status", tmp_path)
+    assert re.search(said.removeprefix(r"rows\.csv: "), told), (code, told)
+
+
+def test_a_score_above_1_is_damage(tmp_path):
+    folder = write_run(tmp_path)
+    (folder / "candidates.csv").write_text("id,score\ni000,0.4\ni001,1.2\n")
+    assert "candidates.csv: score must be from 0 to 1, but is 1.2 in row 2 (i001)" in RunFolder(folder).fault()
+
+
 def test_cells_that_may_be_empty_are_no_damage(tmp_path):
     rows = image_rows([0.2, 0.6], hau_mm=[None, 3.5], density=[None, "2"], view=["CC", None])
     assert RunFolder(write_run(tmp_path, rows=rows)).state == "done"

@@ -43,4 +43,4 @@ def test_every_loss_trains(loss, cohort, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_every_network_trains(model, cohort, tmp_path):
-    trained(cohort, tmp_path, model=model, loss="hybrid")
+    trained(cohort, tmp_path, model=model, loss="hybrid", width=4 if 4 % MODELS[model].width_step == 0 else 12)

@@ -60,7 +60,8 @@ def show(name: Annotated[str, typer.Argument(help="A name of the list.")]) -> No
 
         network = network_of(name)
         lines = [f"{name}: {network.line}", f"source     {network.source}", f"fidelity   {network.fidelity}"]
-        for width in (8, network.published_width):
+        small = -(-8 // network.width_step) * network.width_step
+        for width in (small, network.published_width):
             parameters, operations = cost(network, width)
             costs = f"{parameters / 1e6:.2f} million parameters, {operations / 1e9:.1f} GFLOP for 256 x 256"
             lines.append(f"width {width:<4} {costs}")

@@ -10,6 +10,7 @@ from massmatch.data.errors import DataError, named
 from massmatch.data.images import IMAGE_ENDINGS
 
 ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side"}
+OURS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", *ALIASES)
 SIDES = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
 SPACING = ("spacing_row_mm", "spacing_col_mm")
 TEXT = ("id", "case", "patient", "patient_id")
@@ -77,7 +78,25 @@ def _parse(path: Path) -> pd.DataFrame:
         raise DataError(
             f"{path.name}: cannot be read as a csv ({reason}): save it with a line of column names, commas and UTF-8"
         ) from None
-    return pd.DataFrame({str(name).strip(): _typed(str(name).strip(), cells[name]) for name in cells})
+    names = [our_name(str(name)) for name in cells]
+    ours = [name.removesuffix(".1") for name in names if name.removesuffix(".1") in OURS]  # pandas numbers the second
+    if twice := [name for name in names if ours.count(name) > 1]:
+        raise DataError(f"{path.name}: `{twice[0]}` is the name of several columns: remove or rename one of them")
+    return pd.DataFrame({name: _typed(name, cells[of]) for name, of in zip(names, cells, strict=True)})
+
+
+def our_name(column: str) -> str:
+    """A column's name as we spell it, where it is one of ours in other capitals or with other marks between its words.
+
+    >>> [our_name(name) for name in ("PatientID", "PATIENT ID", "Patient-Id", "Age")]
+    ['patient_id', 'patient_id', 'patient_id', 'Age']
+    """
+    column = column.strip()
+    return next((name for name in OURS if _letters(name) == _letters(column)), column)
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _typed(name: str, cells: pd.Series) -> pd.Series:

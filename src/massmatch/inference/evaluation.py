@@ -9,11 +9,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from massmatch.data import Cohort, open_cohort
+from massmatch.data.errors import named
 from massmatch.errors import UsageError
 from massmatch.hold import held
 from massmatch.inference.ensemble import load_ensemble
 from massmatch.inference.network import refuse_unused, settle_orientation
-from massmatch.runs.folder import DONE, EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, RunFolder
+from massmatch.runs.folder import DONE, EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, RunFolder, read_table
 from massmatch.training.evaluate import evaluate, evaluate_native, evaluate_run, evaluate_run_native, write_rows
 from massmatch.training.progress import Progress, Watch
 
@@ -67,6 +68,7 @@ def _evaluate_all(
     path: Path, cohort: Cohort, out: Path, *, native: bool, own: Collection[str], watch: Watch
 ) -> Evaluation:
     """Every image of a cohort, turned as the network has learnt it."""
+    _refuse_other_images(out, cohort)
     model, facts = load_ensemble([path], own)
     facts = settle_orientation(facts)
     threshold, way, tick = facts["threshold"], facts["orientation"], _ticking(watch, len(cohort))
@@ -79,6 +81,21 @@ def _evaluate_all(
         found = evaluate(model, cohort, cohort.ids, threshold, orientation=way, out=out / PREDICTIONS, tick=tick)
         found.write(out)
     return Evaluation(out / ROWS, found.rows)
+
+
+def _refuse_other_images(out: Path, cohort: Cohort) -> None:
+    """UsageError where a folder holds what was measured on images that the cohort does not have: they would stand
+    beside its own.
+    """
+    measured = {
+        id for name in (ROWS, NATIVE_ROWS) if (out / name).is_file() for id in read_table(out / name, ("id",))["id"]
+    }
+    drawn = {path.stem for path in (out / PREDICTIONS).glob("*.png")}
+    if others := sorted((measured | drawn) - set(cohort.ids)):
+        raise UsageError(
+            f"--out: {out} holds an evaluation of images that {cohort.root} does not have ({named(others)}): give "
+            "another folder, or remove this one"
+        )
 
 
 def warn_of_unfinished(run: RunFolder) -> None:

@@ -22,8 +22,8 @@ class LeastArea:
     def parse(cls, text: str) -> "LeastArea":
         """From a number and its unit, such as 20mm2 or 500px. UsageError for anything else."""
         found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(mm2|px)", text.strip(), re.ASCII)
-        if found is None:
-            raise UsageError(f"--least-area: must be an area with its unit, such as 20mm2 or 500px, but is {text}")
+        if found is None or float(found[1]) == 0:
+            raise UsageError(f"--least-area: must be an area with its unit and above 0, such as 20mm2, but is {text}")
         return cls(float(found[1]), found[2])
 
     def __str__(self) -> str:

@@ -172,6 +172,13 @@ def require_number(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a finite number of at least 0, but is {value!r}")
 
 
+def require_some(of: object, *names: str) -> None:
+    """Raise ValueError where all of these attributes are 0: such a loss is one number whatever the network says."""
+    if not any(getattr(of, name) for name in names):
+        one = f"one of {' and '.join(names)}" if len(names) > 1 else names[0]
+        raise ValueError(f"{type(of).__name__}: {one} must be above 0, or nothing is learned: there is no gradient")
+
+
 def require_switch(name: str, value: object) -> None:
     """Raise ValueError unless `value` is True or False: a text such as "false" would be true."""
     if not isinstance(value, bool):

@@ -9,7 +9,18 @@ from torch import Tensor, nn
 
 from massmatch.models.aunet import conv_bn_relu
 
-__all__ = ["Gate", "PaddedNet", "conv_bn_relu", "double", "enlarged", "hidden", "joined", "pooled", "separate"]
+__all__ = [
+    "Gate",
+    "PaddedNet",
+    "conv_bn_relu",
+    "double",
+    "enlarged",
+    "hidden",
+    "joined",
+    "pooled",
+    "require_width",
+    "separate",
+]
 
 
 class PaddedNet(nn.Module, ABC):
@@ -42,6 +53,17 @@ class PaddedNet(nn.Module, ABC):
     @abstractmethod
     def logits(self, x: Tensor) -> Tensor | list[Tensor]:
         """Of padded images, in their size."""
+
+
+def require_width(width: int, step: int) -> None:
+    """Raise ValueError for a width that is no multiple of `step`, with the nearest ones that are.
+
+    require_width(64, 12)  # must be a multiple of 12, but is 64: take 60 or 72
+    """
+    if isinstance(width, int) and width % step:  # of what is no number, the network says so
+        below = width // step * step
+        near = f"{below} or {below + step}" if below else str(step)
+        raise ValueError(f"width must be a multiple of {step} for this network, but is {width}: take {near}")
 
 
 def double(inputs: int, outputs: int) -> nn.Sequential:

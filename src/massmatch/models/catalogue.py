@@ -13,9 +13,9 @@ from massmatch.models.aunet import AUNet
 from massmatch.models.dense import AttentionDenseUNet, FCDenseNetMultiScale
 from massmatch.models.dsunet import DSUNet
 from massmatch.models.mdunet import MDUNet
-from massmatch.models.monai_nets import attention_unet, swin_unetr, unet, unetpp
+from massmatch.models.monai_nets import SWIN_UNETR_STEP, attention_unet, swin_unetr, unet, unetpp
 from massmatch.models.nested import AttentionUNetPlusPlus, DilatedUNetPlusPlus
-from massmatch.models.swin_unet import SwinUnet
+from massmatch.models.swin_unet import HEADS, SwinUnet
 from massmatch.models.unet3plus import UNet3Plus
 from massmatch.models.unext import UNeXt
 
@@ -31,6 +31,7 @@ class Network:
         fidelity: how close it is to its source; begins with exact, adapted or reconstruction.
         line: what it is, in one line.
         deep_supervision: whether it returns a list of outputs while it trains, the main one first.
+        width_step: its width must be a multiple of this.
 
     Example:
         MODELS["aunet"](in_channels=1, out_channels=1, width=8)
@@ -42,6 +43,7 @@ class Network:
     fidelity: str
     line: str
     deep_supervision: bool = False
+    width_step: int = 1
 
     def __call__(self, *arguments: Any, **named: Any) -> nn.Module:
         """The network, with raw logits as its output."""
@@ -95,6 +97,7 @@ NETWORKS: list[Network] = [
         "Hatamizadeh et al. 2022",
         "adapted: MONAI's SwinUNETR, in 2-D",
         "encoder of shifted-window transformers, convolutional decoder",
+        width_step=SWIN_UNETR_STEP,
     ),
     Network(
         "unet3+",
@@ -132,6 +135,7 @@ NETWORKS: list[Network] = [
         "Cao et al. 2022",
         "adapted from the paper; windows of 8 (published: 27.17 million parameters)",
         "U-Net of shifted-window transformers",
+        width_step=HEADS[0],
     ),
     Network(
         "dsunet",

@@ -5,9 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from massmatch.models.blocks import PaddedNet
+from massmatch.models.blocks import PaddedNet, require_width
 
 LEVELS = 5
+SWIN_UNETR_STEP = 12  # MONAI builds no other widths
 
 
 class Wrapped(PaddedNet):
@@ -59,7 +60,8 @@ def swin_unetr(in_channels: int = 1, out_channels: int = 1, width: int = 24) -> 
     """Swin UNETR (Hatamizadeh et al. 2022) in 2-D, MONAI's SwinUNETR; a width that is a multiple of 12."""
     from monai.networks.nets import SwinUNETR
 
-    network = Wrapped(in_channels, out_channels, width, SwinUNETR, feature_size=-(-width // 12) * 12)
+    require_width(width, SWIN_UNETR_STEP)
+    network = Wrapped(in_channels, out_channels, width, SwinUNETR, feature_size=width)
     network.multiple = 64  # five halvings, and two pixels at the bottom for its instance normalisation
     return network
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from massmatch.models.blocks import PaddedNet
+from massmatch.models.blocks import PaddedNet, require_width
 
 HEADS = (3, 6, 12, 24)
 WINDOW = 8  # the paper's 7 divides 224 / 4, but not 256 / 4
@@ -117,15 +117,15 @@ class Expand(nn.Module):
 class SwinUnet(PaddedNet):
     """Swin-Unet with depths 2, 2, 2, 2 in encoder and decoder and heads 3, 6, 12, 24; no weights from ImageNet.
 
-    `width` is the number of channels of the tokens of 4 x 4 pixels: 96 in the paper, and rounded up to a multiple of 3
-    so that the heads divide it. Ours: windows of 8, and no stochastic depth.
+    `width` is the number of channels of the tokens of 4 x 4 pixels: 96 in the paper, a multiple of 3 so that the
+    heads divide it. Ours: windows of 8, and no stochastic depth.
     """
 
     multiple = 4 * 8 * WINDOW  # patches, three halvings, whole windows at the bottom
 
     def __init__(self, in_channels: int = 1, out_channels: int = 1, width: int = 96) -> None:
         super().__init__(in_channels, out_channels, width)
-        width = -(-width // HEADS[0]) * HEADS[0]
+        require_width(width, HEADS[0])
         widths = [width * 2**level for level in range(4)]
         self.patches = nn.Conv2d(in_channels, width, 4, stride=4)
         self.norm = nn.LayerNorm(width)

@@ -19,6 +19,7 @@ from massmatch.losses import LossSpec, in_one_spelling, make_loss
 from massmatch.losses.origin import origin
 from massmatch.losses.own import built, imported
 from massmatch.models import MODELS, Network
+from massmatch.models.blocks import require_width
 from massmatch.runs.options import TrainingOptions
 
 MAX_NAME = 240  # bytes; file systems take 255
@@ -96,8 +97,10 @@ def experiment_on(cohort: Cohort, **options: Any) -> Experiment:
     refuse_unused_folds(options)
     with refusals_as_usage():
         make_loss(options.get("loss", TrainingOptions.loss))
-        make_model(options.get("model", TrainingOptions.model), 1)
-        return Experiment(cohort=cohort.name, fingerprint=cohort.fingerprint, **options)
+        refuse_model(options.get("model", TrainingOptions.model))
+        experiment = Experiment(cohort=cohort.name, fingerprint=cohort.fingerprint, **options)
+        refuse_model(experiment.model, experiment.width)
+    return experiment
 
 
 def refuse_unused_folds(options: Mapping[str, Any]) -> None:
@@ -115,6 +118,17 @@ def own_code(loss: str, model: str) -> str | None:
     """
     names = [spec.name for spec in (LossSpec.parse(str(loss)), LossSpec.parse(str(model))) if spec.is_own]
     return "; ".join(f"{name} of {origin(name)}" for name in names) or None
+
+
+def refuse_model(text: str, width: int | None = None) -> None:
+    """Raise ValueError for an unknown network, a width that it cannot have, or a class of one's own that is none.
+
+    Networks of the catalogue, which may be large, are not built for it.
+    """
+    if LossSpec.parse(text).is_own:
+        make_model(text, 1)
+    else:
+        require_width(width or 0, network_of(text).width_step)
 
 
 def make_model(text: str, width: int) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from massmatch.errors import RunError, UsageError
 from massmatch.runs.lock import is_held
+from massmatch.runs.ranges import out_of_range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -258,6 +259,8 @@ def read_table(path: Path, needed: Sequence[str] = (), *, may_be_empty: bool = F
     for name in table.columns.difference(list(WORDS)):
         if (odd := _no_number(table[name], gaps=name not in needed)) is not None:
             raise RunError(f"{path}: {name} must hold a number in each row, but holds {odd!r}")
+    if impossible := out_of_range(table):
+        raise RunError(f"{path}: {impossible}")
     return table
 
 

@@ -24,7 +24,8 @@ from massmatch.data import Cohort
 from massmatch.errors import UsageError, refusals_as_usage
 from massmatch.losses import in_one_spelling, make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
-from massmatch.runs.experiment import Experiment, make_model, parts_of, refuse_unused_folds
+from massmatch.runs.experiment import Experiment, parts_of, refuse_model, refuse_unused_folds
+from massmatch.runs.options import TrainingOptions
 from massmatch.runs.recipes import Recipe, with_recipe
 from massmatch.sweeps.protocols import PROTOCOLS, cell_remark, contradiction, protocol_remarks, to_the_letter
 from massmatch.sweeps.tables import FIGURES, TABLES, Planned, System, every_fold, planned
@@ -151,7 +152,7 @@ def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
     with refusals_as_usage():
         systems = list(dict.fromkeys(System(*map(in_one_spelling, system)) for system in systems))
         for model in models_of(systems):
-            make_model(model, 1)
+            refuse_model(model, int(plan.training.get("width", TrainingOptions.width)))
         losses = {system.loss: make_loss(system.loss) for system in systems}
     starved = [name for name, loss in losses.items() if isinstance(loss, DensityASP)]
     lacking = without_density(cohort) if starved else 0

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from massmatch.data.dicom import (
     read_header,
     refuse_modality_without_dicom,
 )
-from massmatch.data.errors import DataError
+from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import IMAGE_ENDINGS, misfit, read_grey, read_labels
 from massmatch.data.masks import merged, to_instances
 from massmatch.data.open import licence_of
@@ -33,7 +35,7 @@ from massmatch.errors import UsageError
 
 DICOM = (".dcm", ".dicom")
 BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a glob: names hold brackets
-SUFFIX = re.compile(r"(?P<stem>.+?)(_mask(_\d+)?|_seg|_gt)")
+SUFFIX = re.compile(r"(?P<stem>.+?)(?P<mark>_mask(_\d+)?|_seg|_gt)")
 NO_IMAGE = "no image by its name"
 FOLDER = "is a folder, in which no images are looked for: move its files up"
 NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")  # pictures
@@ -90,6 +92,7 @@ def folder(
             _check_files(source, [path, *masks.get(id, [])], allow_outside_root)
             if id not in masks:
                 raise DataError(f"{file}: no mask of this name (one without mass is all black): add it")
+            _refuse_other_hands(source, masks[id])
             items.append(_item(source, id, path, masks[id], table.get(id), how, keep_names, nameless))
         except DataError as error:
             faults[file] = str(error)
@@ -211,6 +214,20 @@ def _check_files(source: Path, paths: list[Path], allow_outside: bool) -> None:
             raise DataError(f"{relative(source, path)}: may not be read: give yourself the right to read it")
 
 
+def _refuse_other_hands(source: Path, masks: list[Path]) -> None:
+    """DataError for files that say the same of one image, as two people or programs drew it: they are no two masses.
+
+    Those of several masses are called `_mask` (or as the image is), `_mask_1`, `_mask_2`, ...
+    """
+    marks = [match["mark"] if (match := SUFFIX.fullmatch(path.stem)) else "_mask" for path in masks]
+    if len({mark.split("_")[1] for mark in marks}) > 1 or len(set(marks)) < len(marks):
+        first, *others = (relative(source, path) for path in masks)
+        raise DataError(
+            f"{first}: there is {named(others)}, too, for the same image: keep one of them (several masses of an image "
+            "are called _mask_1, _mask_2, ...)"
+        )
+
+
 # --- facts -----------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +307,7 @@ def read_pair(
     else:
         pixels = read_grey(root, image)
     parts = [_masses(root, mask, pixels.shape, how, take) for mask in masks]
+    _warn_of_one_mass_twice(dict(zip(masks, parts, strict=True)))
     return Sample(
         id=id,
         patient=patient,
@@ -301,6 +319,19 @@ def read_pair(
         spacing_mm=spacing,
         facts={"spacing_source": source, **{k: v for k, v in facts.items() if k not in COLUMNS}},
     )
+
+
+def _warn_of_one_mass_twice(parts: dict[str, np.ndarray]) -> None:
+    """DataWarning for two files that share most of the smaller one: perhaps two people drew one mass."""
+    for (one, first), (other, second) in combinations(parts.items(), 2):
+        shared = int(((first > 0) & (second > 0)).sum())
+        if 2 * shared > min(int((first > 0).sum()), int((second > 0).sum())) > 0:
+            warnings.warn(
+                f"{other}: shares {shared} pixels with {one}, most of the smaller one: each counts as a mass of its "
+                "own, the later one where they overlap; keep one of them if two people drew the same mass",
+                DataWarning,
+                stacklevel=3,
+            )
 
 
 def _masses(root: Path, mask: str, shape: tuple[int, ...], how: dict[str, Any], take: Take) -> np.ndarray:

@@ -15,7 +15,7 @@ from massmatch.data.open import licence_of
 from massmatch.data.readers.folder import DICOM, NO_PATIENTS, Take, read_pair
 from massmatch.data.readers.listing import Item, Listing, forward, inside, relative
 from massmatch.data.readers.nnunet import mass_value, masses_of
-from massmatch.data.table import GAPS, spelt_in_several_ways
+from massmatch.data.table import GAPS, our_name, spelt_in_several_ways
 from massmatch.errors import UsageError
 
 PARTS = {"training": "train", "validation": "validation", "test": "test"}
@@ -69,7 +69,9 @@ def monai(
     refuse_modality_without_dicom(modality, [file for item in items for file in item.files])
     _refuse_spellings(items, path.name)
     pictures = [item for item in items if item.patient == item.id and not item.files[0].lower().endswith(DICOM)]
-    unread = {str(key) for _, entry in listed if isinstance(entry, dict) for key in entry} - {*READ}
+    unread = {
+        str(key) for _, entry in listed if isinstance(entry, dict) for key in entry if our_name(str(key)) not in READ
+    }
     remarks = [f"{path.name}: entries hold what is not read: {named(unread)}"] if unread else []
     remarks += [*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])]
     summary = f"{len(items)} images with labels, {len(left_out)} without"
@@ -149,7 +151,10 @@ def _item(
     id = Path(image).stem
     if not _is_gap(fold := entry.get("fold")):
         known = {**known, "monai_fold": _whole_number(fold, image)}
-    patient = next((found for name in PATIENT if (found := _patient(entry.get(name), image)) is not None), None)
+    said = {patient for key, value in entry.items() if our_name(key) in PATIENT and (patient := _patient(value, image))}
+    if len(said) > 1:
+        raise DataError(f"{image}: must have one patient, but has {' and '.join(sorted(said))}: mend the entry")
+    patient = said.pop() if said else None
     if patient is None and image.lower().endswith(DICOM):
         header = read_header(root, image, pixels=False)
         if is_nameless(header):

@@ -201,11 +201,21 @@ def _folds(source: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
     try:
-        return {case: fold for fold, parts in enumerate(json.loads(path.read_text())) for case in parts["val"]}
+        held_out = [
+            (str(case), fold) for fold, parts in enumerate(json.loads(path.read_text())) for case in parts["val"]
+        ]
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(
             f"splits_final.json: must be a list of train and val ({type(error).__name__}): mend it"
         ) from None
+    found: dict[str, int] = {}
+    for case, fold in held_out:
+        if (other := found.setdefault(case, fold)) != fold:
+            raise DataError(
+                f"splits_final.json: {case} is in val of the folds {other} and {fold}, but an image is held out in one "
+                "fold alone: mend it, or move the file away"
+            )
+    return found
 
 
 def read_case(

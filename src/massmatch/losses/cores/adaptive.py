@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import require_number
+from ..checks import require_number, require_some
 from .base import SumCore
 from .sums import Sums, pixel_sums, ratio
 
@@ -40,6 +40,7 @@ class AdaptiveTversky(SumCore):
     def __post_init__(self) -> None:
         for name in ("low", "high", "smooth"):
             require_number(f"AdaptiveTversky({name})", getattr(self, name))
+        require_some(self, "high")
         if self.low > self.high:
             raise ValueError(
                 f"AdaptiveTversky(low) must be at most high, {self.high!r}, but is {self.low!r}: "

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import require_number, require_switch
+from ..checks import require_number, require_some, require_switch
 from .sums import Sums, pixel_count, pixel_sums, ratio, squared_sums
 
 
@@ -111,6 +111,7 @@ class Tversky(SumCore):
     def __post_init__(self) -> None:
         for name in ("fn_weight", "fp_weight", "smooth"):
             require_number(f"Tversky({name})", getattr(self, name))
+        require_some(self, "fn_weight", "fp_weight")
 
     def sums(
         self,
@@ -196,6 +197,7 @@ class Hybrid(SumCore):
     def __post_init__(self) -> None:
         for name in ("bce_weight", "dice_weight", "smooth"):
             require_number(f"Hybrid({name})", getattr(self, name))
+        require_some(self, "bce_weight", "dice_weight")
 
     def sums(
         self,

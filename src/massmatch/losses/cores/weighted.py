@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import require_number
+from ..checks import require_number, require_some
 from .base import SumCore, axes_of
 from .sums import Sums, pixel_sums, ratio, region_sum
 
@@ -223,6 +223,8 @@ class FocalTversky(SumCore):
     def __post_init__(self) -> None:
         for name in ("gamma", "fn_weight", "fp_weight", "smooth"):
             require_number(f"FocalTversky({name})", getattr(self, name))
+        require_some(self, "gamma")
+        require_some(self, "fn_weight", "fp_weight")
 
     def sums(
         self,

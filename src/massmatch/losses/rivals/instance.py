@@ -15,7 +15,7 @@ from torch import Tensor
 from ..arrays import array
 from ..base import ImageLoss
 from ..call import Facts
-from ..checks import require_labelled, require_number
+from ..checks import require_labelled, require_number, require_some
 from ..cores.base import Dice, DiceBCE, Hybrid
 from ..facts import outside_graphs
 from .region import pixel_entropy, probabilities
@@ -168,6 +168,7 @@ class BlobLoss(InstanceWise):
         for name, value in (("whole", whole), ("each", each)):
             require_number(name, value)
         self.whole, self.each = whole, each
+        require_some(self, "whole", "each")
 
     def per_image(
         self,
