@@ -143,12 +143,14 @@ def test_the_command_writes_native_rows_beside_the_others(small):
     assert "pixels of the native frame" in " ".join(done.output.split())
 
 
+@pytest.mark.filterwarnings("always:this is the cohort that the network was trained on")
 def test_the_command_measures_all_images_into_a_folder_of_its_own(small, tmp_path):
     half, folder = small
     done = command(folder / "best.safetensors", half.root, "--frame", "native", "--out", tmp_path / "a")
     assert done.exit_code == 0, done.output
     assert len(pd.read_csv(tmp_path / "a" / "rows_native.csv")) == len(half)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["rows_native.csv"]
+    assert "this is the cohort that the network was trained on" in " ".join(done.output.split())
     done = command(folder / "best.safetensors", half.root, "--out", tmp_path / "b")
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["candidates.csv", "predictions", "rows.csv"]

@@ -24,6 +24,7 @@ from massmatch.runs.atomic import write_atomic
 from massmatch.runs.experiment import make_model
 from massmatch.runs.failure import Outcome, write_failure
 from massmatch.runs.folder import RunFolder
+from massmatch.runs.lock import locked
 from massmatch.sweeps import cost, machines
 from massmatch.sweeps.engines import drive
 from massmatch.sweeps.status import BEGINNING, Status, all_statuses, record_of, status_of, time_left
@@ -74,6 +75,17 @@ def test_a_run_whose_process_is_dead_is_interrupted_though_its_lock_is_there(tmp
     history(tmp_path, [0.1], [1.0])
     lock(tmp_path, dead_process(), socket.gethostname())
     assert RunFolder(tmp_path).state == "interrupted"
+
+
+def test_a_number_that_was_given_to_another_process_is_not_taken_for_the_dead_one(tmp_path):
+    """It stood as running for ever, though nobody wrote it any more."""
+    with locked(tmp_path):
+        held = (tmp_path / "LOCK").read_text()
+        assert RunFolder(tmp_path).state == "running"
+    history(tmp_path, [0.1], [1.0])
+    for facts, state in (({}, "running"), ({"began": f"{json.loads(held)['began']}0"}, "interrupted")):
+        (tmp_path / "LOCK").write_text(json.dumps({**json.loads(held), **facts}))
+        assert RunFolder(tmp_path).state == state
 
 
 def test_a_process_that_waits_to_be_buried_is_dead(tmp_path):

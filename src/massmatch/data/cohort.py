@@ -24,6 +24,7 @@ from massmatch.data.errors import DataError
 from massmatch.data.images import levels, misfit, read_grey, read_labels
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing
+from massmatch.data.preprocessing.options import PreprocessingOptions
 from massmatch.data.sample import Sample
 
 COLUMNS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", "spacing_source")
@@ -148,8 +149,10 @@ class Cohort:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over ids and the bytes of all images and masks: changes when the data do."""
-        digest = hashlib.sha256()
+        """16 hex digits over ids, the bytes of all images and masks, and how images are scaled on their way into a
+        network, where it is not the default: changes when what is learned from does.
+        """
+        digest = hashlib.sha256(b"" if self.normalise == PreprocessingOptions.normalise else self.normalise.encode())
         for row in self.table.to_dict("records"):
             digest.update(row["id"].encode())
             for path in (row["image_path"], row["mask_path"]):

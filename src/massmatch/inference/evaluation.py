@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from massmatch.errors import UsageError
 from massmatch.hold import held
 from massmatch.inference.ensemble import load_ensemble
 from massmatch.inference.network import refuse_unused, settle_orientation
+from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import DONE, EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, RunFolder, read_table
 from massmatch.training.evaluate import evaluate, evaluate_native, evaluate_run, evaluate_run_native, write_rows
 from massmatch.training.progress import Progress, Watch
@@ -67,18 +68,21 @@ def evaluate_weights(
 def _evaluate_all(
     path: Path, cohort: Cohort, out: Path, *, native: bool, own: Collection[str], watch: Watch
 ) -> Evaluation:
-    """Every image of a cohort, turned as the network has learnt it."""
+    """Every image of a cohort, turned and scaled as the network has learnt it."""
     _refuse_other_images(out, cohort)
     model, facts = load_ensemble([path], own)
     facts = settle_orientation(facts)
-    threshold, way, tick = facts["threshold"], facts["orientation"], _ticking(watch, len(cohort))
+    warn_of_known_images(facts, cohort)
+    warn_of_other_preparation(facts, cohort)
+    threshold, tick = facts["threshold"], _ticking(watch, len(cohort))
+    learnt = {"orientation": facts["orientation"], "normalise": facts["normalise"]}
     out.mkdir(parents=True, exist_ok=True)
     with held(out, out / ".lock"):
         if native:
-            rows = evaluate_native(model, cohort, cohort.ids, threshold, orientation=way, tick=tick)
+            rows = evaluate_native(model, cohort, cohort.ids, threshold, **learnt, tick=tick)
             write_rows(out / NATIVE_ROWS, rows)
             return Evaluation(out / NATIVE_ROWS, rows)
-        found = evaluate(model, cohort, cohort.ids, threshold, orientation=way, out=out / PREDICTIONS, tick=tick)
+        found = evaluate(model, cohort, cohort.ids, threshold, **learnt, out=out / PREDICTIONS, tick=tick)
         found.write(out)
     return Evaluation(out / ROWS, found.rows)
 
@@ -104,6 +108,44 @@ def warn_of_unfinished(run: RunFolder) -> None:
         state, reason = run.state_and_reason()
         warnings.warn(
             f"{run.path} is {state}{reason and f' ({reason})'}: measured are its best weights so far", stacklevel=3
+        )
+
+
+def warn_of_known_images(facts: dict[str, Any], cohort: Cohort) -> None:
+    """Warn where the network has learned from images of this cohort, or its epoch and threshold were chosen on them.
+
+    A cohort is known by its fingerprint: images that were copied into another one are not noticed.
+    """
+    made, fold = facts["experiment"], facts.get("fold")
+    if made.get("fingerprint") != cohort.fingerprint:
+        return
+    known = "some" if fold is None else f"{len(cohort) - len(parts_of(Experiment(**made), cohort, fold).test)}"
+    warnings.warn(
+        f"this is the cohort that the network was trained on: {known} of these {len(cohort)} images it has learned "
+        "from, or its epoch and threshold were chosen on them, so the numbers say little about new images; "
+        "`massmatch evaluate RUN`, without --out, measures its test part alone",
+        stacklevel=3,
+    )
+
+
+def warn_of_other_preparation(facts: dict[str, Any], cohort: Cohort) -> None:
+    """Warn where images have another size than the network's training images, or were known to be prepared otherwise.
+
+    Not of the side of the chest wall and of the scaling of greys, in which images are brought to what was learnt.
+    """
+    learnt, own = facts["preprocessing"] or {}, cohort.preprocessing
+    here = {} if own is None else own.model_dump(mode="json")
+    compared = ("crop", "pectoral", "range")
+    told = {name: (here[name], learnt[name]) for name in compared if name in here and name in learnt}
+    if learnt.get("size") != "native":
+        shown, wanted = ("x".join(map(str, each)) for each in (cohort.load(cohort.ids[0]).image.shape, facts["size"]))
+        told["size"] = (shown, wanted)
+    if told := {name: pair for name, pair in told.items() if pair[0] != pair[1]}:
+        said = ", ".join(f"{name} {found} instead of {wanted}" for name, (found, wanted) in told.items())
+        warnings.warn(
+            f"{cohort.root} was prepared otherwise than the images that the network was trained on ({said}), so it may "
+            "do worse than it could: prepare these images alike",
+            stacklevel=3,
         )
 
 

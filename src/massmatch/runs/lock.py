@@ -40,7 +40,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise _held(folder, holder(who)) from None
     try:
         _take_over(folder, who)
-        facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.ctime()}
+        me = os.getpid()
+        facts = {"pid": me, "began": began(me), "host": socket.gethostname(), "since": time.ctime()}
         write_atomic(who, json.dumps(facts).encode())
         try:
             with _alive(who):
@@ -66,12 +67,15 @@ def is_held(folder: Path) -> bool:
     if not facts:
         return False
     if facts.get("host") == socket.gethostname():
-        return lives(facts.get("pid"))
+        return lives(facts.get("pid"), facts.get("began"))
     return age(folder / "LOCK") < BEAT * BEATS
 
 
-def lives(pid: object) -> bool:
-    """Whether there is such a process here that is not merely waiting to be buried."""
+def lives(pid: object, since: object = None) -> bool:
+    """Whether there is such a process here that is not merely waiting to be buried.
+
+    `since`: what `began` said of it. Numbers of dead processes are given to new ones, which began at another time.
+    """
     if not isinstance(pid, int):
         return False
     try:
@@ -80,10 +84,26 @@ def lives(pid: object) -> bool:
         return False
     except PermissionError:
         return True
+    state = _status(pid)
+    return not state or (state[0] != "Z" and since in (None, began(pid)))
+
+
+def began(pid: int) -> str | None:
+    """When a process of this machine began, as a text that no other of the same number has; None if nobody can say."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:  # no such files on this system
-        return True
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+    state = _status(pid)
+    return f"{boot} {state[19]}" if state else None  # ticks since the machine was started: field 22 of proc(5)
+
+
+def _status(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the name of the program; empty on a system without such files."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def age(path: Path) -> float:

@@ -36,9 +36,17 @@ FACTS: dict[str, type | tuple[type, ...]] = {  # what nothing can be predicted w
 
 
 def save_weights(
-    path: Path, model: nn.Module, experiment: Experiment, threshold: float, size: tuple[int, int], cohort: Cohort
+    path: Path,
+    model: nn.Module,
+    experiment: Experiment,
+    threshold: float,
+    size: tuple[int, int],
+    cohort: Cohort,
+    fold: int | None = None,
 ) -> None:
     """Write the weights with all that `load_weights` needs, and what they came from, in the metadata.
+
+    `fold` says, with the experiment, which images of the cohort the network has learned from.
 
     Raises RunError, and leaves the file that was there, for weights that are no numbers.
     """
@@ -52,6 +60,7 @@ def save_weights(
         "orientation": cohort.orientation,  # predictions turn an image so that its chest wall lies on this side
         "threshold": threshold,
         "experiment": experiment.model_dump(),
+        "fold": fold,
         "data_licence": cohort.licence,
     }
     write_weights(path, {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, facts)

@@ -138,19 +138,22 @@ def evaluate(
     threshold: float,
     *,
     orientation: str | None = None,
+    normalise: str | None = None,
     out: Path | None = None,
     tick: Tick = lambda: None,
 ) -> Measured:
     """Measure a network on images of a cohort: rows and candidates; with `out` the probabilities too, as `<id>.png` of
     16 bits (65535 = 1).
 
-    `orientation`: see `predicted_as_learned`.
+    `orientation`: see `predicted_as_learned`. `normalise`: how the network wants images scaled; by default as the
+    cohort says.
     """
     model.eval()
+    normalise = normalise or cohort.normalise
     rows, candidates = [], [pd.DataFrame(columns=["id", "patient", *CANDIDATE, "area_mm2"])]
     for id in ids:
         sample = cohort.load(id)
-        probability = predicted_as_learned(model, sample.image, cohort.normalise, orientation)
+        probability = predicted_as_learned(model, sample.image, normalise, orientation)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             write_picture(out / f"{id}.png", Image.fromarray(as_stored(probability)))
@@ -167,21 +170,23 @@ def evaluate_native(
     threshold: float,
     *,
     orientation: str | None = None,
+    normalise: str | None = None,
     tick: Tick = lambda: None,
 ) -> pd.DataFrame:
     """Rows measured in the frame in which the images were before they were prepared, with its size and spacing.
 
     The probabilities are brought back (size, mirror and crop undone; 0 outside the crop) and held against
-    masks_native/, so what a crop has cut off counts as not found.
+    masks_native/, so what a crop has cut off counts as not found. `orientation` and `normalise`: as in `evaluate`.
 
     Raises DataError, before anything is predicted, where a cohort has no masks in that frame.
     """
     frames = {id: cohort.native_frame(id) for id in ids}
     model.eval()
+    normalise = normalise or cohort.normalise
     rows = []
     for id, frame in frames.items():
         sample = cohort.load(id)
-        native = frame.undo(predicted_as_learned(model, sample.image, cohort.normalise, orientation))
+        native = frame.undo(predicted_as_learned(model, sample.image, normalise, orientation))
         spacing = frame.native_spacing(sample.spacing_mm)
         rows.append(measure(sample, native, cohort.native_instances(id), spacing, threshold))
         tick()
@@ -210,8 +215,9 @@ class Finished(NamedTuple):
         """
         facts_of_run = RunFolder(out).experiment()
         model, facts = load_weights(out / WEIGHTS, own=(facts_of_run["model"],))
-        known = {name: value for name, value in facts_of_run.items() if name in facts["experiment"]}
-        if told := differences(known, {name: facts["experiment"][name] for name in known}):
+        said = facts["experiment"] | ({} if facts.get("fold") is None else {"fold": facts["fold"]})
+        known = {name: value for name, value in facts_of_run.items() if name in said}
+        if told := differences(known, {name: said[name] for name in known}):
             raise UsageError(f"{out / WEIGHTS} is of another run: {told}; remove the folder to train this run again")
         experiment = Experiment(**facts["experiment"])
         if cohort.fingerprint != experiment.fingerprint:

@@ -107,7 +107,8 @@ def train(fabric: "Fabric", job: Job, watch: Watch, stop: Stop) -> None:
                 best = row["val_dsc_pooled"]
                 if share.leads:
                     size = train.samples[0].image.shape
-                    save_weights(out / WEIGHTS, state.kept, experiment, row["val_threshold"], size, job.cohort)
+                    threshold = row["val_threshold"]
+                    save_weights(out / WEIGHTS, state.kept, experiment, threshold, size, job.cohort, job.fold)
             state.save(out / CHECKPOINT, history)
             if share.leads:
                 write_history(out, history)

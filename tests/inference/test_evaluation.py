@@ -1,0 +1,82 @@
+"""Weights measured on another cohort: images are scaled as was learnt, and what makes the numbers mislead is said."""
+
+import shutil
+
+import pytest
+
+from conftest import tiny
+from massmatch.data import Cohort
+from massmatch.data.preprocessing.frame import Preprocessing
+from massmatch.errors import UsageError
+from massmatch.inference.evaluation import evaluate_weights, warn_of_known_images, warn_of_other_preparation
+from massmatch.runs.experiment import parts_of
+from massmatch.runs.weights import load_weights, save_weights
+from massmatch.training.evaluate import evaluate, evaluate_run
+
+
+def prepared(cohort, **how):
+    """The same images, said to be prepared in this way."""
+    return Cohort(cohort.root, cohort.table, cohort.masks, cohort.licence, Preprocessing(**how))
+
+
+def test_images_are_scaled_as_the_weights_say_and_not_as_the_cohort_says(trained, cohort, tmp_path):
+    """A network of z-scores was handed images between 0 and 1 in silence."""
+    model, _ = load_weights(trained / "best.safetensors")
+    wanted = prepared(cohort, normalise="z-score", size=(64, 64))
+    save_weights(tmp_path / "w.safetensors", model, tiny(wanted), 0.5, (64, 64), wanted)
+    found = evaluate_weights(tmp_path / "w.safetensors", cohort.root, tmp_path / "out").rows
+    expected = evaluate(model, wanted, cohort.ids, 0.5).rows
+    assert found["tp"].tolist() == expected["tp"].tolist()
+    assert found["tp"].tolist() != evaluate(model, cohort, cohort.ids, 0.5).rows["tp"].tolist()
+
+
+def test_images_that_are_scaled_otherwise_make_another_cohort(cohort):
+    """A run on min-max images was taken for that on z-scores, since the files are the same."""
+    usual, other = prepared(cohort), prepared(cohort, normalise="z-score")
+    assert usual.fingerprint == cohort.fingerprint != other.fingerprint
+
+
+def test_images_that_were_learned_from_are_counted(trained, cohort, tmp_path):
+    known = len(cohort) - len(parts_of(tiny(cohort), cohort, 0).test)
+    with pytest.warns(UserWarning, match=f"{known} of these {len(cohort)} images it has learned from"):
+        evaluate_weights(trained, cohort.root, tmp_path)
+    facts = load_weights(trained / "best.safetensors")[1]
+    with pytest.warns(UserWarning, match=f"some of these {len(cohort)} images"):  # weights of earlier versions
+        warn_of_known_images({**facts, "fold": None}, cohort)
+    warn_of_known_images({**facts, "experiment": {**facts["experiment"], "fingerprint": "0"}}, cohort)
+
+
+@pytest.mark.parametrize(
+    ("learnt", "size", "said"),
+    [
+        (Preprocessing(size=(128, 64)), [128, 64], r"\(size 64x64 instead of 128x64\)"),
+        (Preprocessing(size=(64, 64), crop="breast"), [64, 64], r"\(crop none instead of breast\)"),
+        (Preprocessing(size=(64, 64), range="min-max", pectoral="suppress"), [64, 64], "pectoral keep .* range breast"),
+        (None, [32, 32], r"\(size 64x64 instead of 32x32\)"),
+        (Preprocessing(size=(64, 64), flip="right", normalise="z-score", bits=16), [64, 64], None),
+        (Preprocessing(size="native"), [128, 64], None),
+        (None, [64, 64], None),
+    ],
+    ids=str,
+)
+def test_images_that_were_prepared_otherwise_are_told(cohort, learnt, size, said):
+    facts = {"preprocessing": None if learnt is None else learnt.model_dump(mode="json"), "size": size}
+    if said is None:
+        warn_of_other_preparation(facts, prepared(cohort, size=(64, 64)))
+        return
+    with pytest.warns(UserWarning, match=said):
+        warn_of_other_preparation(facts, prepared(cohort, size=(64, 64)))
+
+
+def test_weights_of_another_fold_are_not_measured_as_a_runs_own(trained, cohort, tmp_path):
+    """Images that the network has learned from would be its test part."""
+    run = tmp_path / "run" / "fold0"
+    shutil.copytree(trained, run)
+    model, facts = load_weights(run / "best.safetensors")
+    experiment = tiny(cohort)
+    assert facts["fold"] == 0
+    save_weights(run / "best.safetensors", model, experiment, facts["threshold"], (64, 64), cohort, 1)
+    with pytest.raises(UsageError, match=r"is of another run: fold should be 0 but is 1"):
+        evaluate_run(run, cohort)
+    save_weights(run / "best.safetensors", model, experiment, facts["threshold"], (64, 64), cohort)  # of an old version
+    evaluate_run(run, cohort)
