@@ -30,6 +30,7 @@ def test_row_43_stored_values_with_black_at_zero(tmp_path):
     assert read(tmp_path, RAMP + 5).pixels.tolist() == RAMP.tolist()
 
 
+@pytest.mark.filterwarnings("ignore:a.dcm. its PresentationLUTShape")
 @pytest.mark.parametrize("shape", [None, "INVERSE", "IDENTITY"])
 def test_row_43_monochrome1_is_inverted_whatever_the_lut_shape_says(tmp_path, shape):
     tags = {} if shape is None else {"PresentationLUTShape": shape}
@@ -37,10 +38,52 @@ def test_row_43_monochrome1_is_inverted_whatever_the_lut_shape_says(tmp_path, sh
     assert found.pixels.tolist() == [[50, 40, 30], [20, 10, 0]]
 
 
+@pytest.mark.filterwarnings("ignore:a.dcm. its PresentationLUTShape")
 @pytest.mark.parametrize("shape", [None, "INVERSE", "IDENTITY"])
 def test_row_43_monochrome2_is_not(tmp_path, shape):
     tags = {} if shape is None else {"PresentationLUTShape": shape}
     assert read(tmp_path, **tags).pixels.tolist() == RAMP.tolist()
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        (
+            {"PresentationLUTShape": "INVERSE"},
+            "INVERSE, which does not belong to MONOCHROME2: it is read with air dark",
+        ),
+        (
+            {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "IDENTITY"},
+            "IDENTITY, which does not belong to MONOCHROME1: it is read with air bright",
+        ),
+        ({"PixelAspectRatio": [2, 1]}, "says 2 high and 1 wide: pixels are measured as squares, for want of a spacing"),
+        (
+            {"PixelAspectRatio": [2, 1], "PixelSpacing": [0.1, 0.1]},
+            "says 2 high and 1 wide: pixels are measured as 0.1 x 0.1 mm, as its spacing says",
+        ),
+    ],
+)
+def test_a_header_that_says_two_things_of_its_pixels_is_told(tmp_path, tags, said):
+    with pytest.warns(DataWarning, match=rf"^a\.dcm: its .* {said}"):
+        read(tmp_path, **tags)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PixelAspectRatio": [1, 1]},
+        {"PixelAspectRatio": [2, 1], "ImagerPixelSpacing": [0.2, 0.1]},
+        {"ImagerPixelSpacing": [0.2, 0.1]},
+        {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
+    ],
+)
+def test_a_header_that_says_one_thing_is_read_without_a_word(tmp_path, tags):
+    read(tmp_path, **tags)
+
+
+def test_pixels_of_no_length_are_no_pixels(tmp_path):
+    with pytest.raises(DataError, match=r"^a\.dcm: holds no pixels"):
+        read(tmp_path, PixelData=b"")
 
 
 def test_row_43_polarity_on_pixels(tmp_path):

@@ -16,6 +16,17 @@ MASK = np.zeros((8, 10), np.uint8)
 MASK[2:5, 3:7] = 1
 
 
+def chunk(kind, content):
+    """A part of a PNG, with its checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def write_png(path, head, rows, *parts):
+    """A PNG, chunk by chunk as its specification says. `head`: columns, rows, bits, colour type."""
+    body = [chunk(b"IHDR", struct.pack(">IIBBBBB", *head, 0, 0, 0)), *parts, chunk(b"IDAT", zlib.compress(rows))]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body) + chunk(b"IEND", b""))
+
+
 def write_tiff(path, pixels, *, compressed=False, order="<", **tags):
     """A TIFF of one strip, byte by byte as TIFF 6.0 says, with any tags by number (t262 is the photometric)."""
     data = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
@@ -65,6 +76,45 @@ def test_a_tiff_that_lacks_strips_is_refused(tmp_path, pixels):
             read(tmp_path, "a.tif")
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("mode", [1, 2])
+def test_16_bits_in_several_planes_are_refused(tmp_path, mode, order):
+    """Pillow reads the bytes of 16 bits in planes (PlanarConfiguration 2) as 8-bit pixels, which scrambles them."""
+    planes = np.stack([RAMP16] * 3, axis=0 if mode == 2 else 2)
+    write_rgb16(tmp_path / "a.tif", planes, mode, order)
+    for read in (read_grey, read_labels):
+        with pytest.raises(DataError, match=r"^a\.tif: 16 bits in several channels would be cut to 8"):
+            read(tmp_path, "a.tif")
+
+
+def write_rgb16(path, planes, mode, order):
+    """A TIFF of three channels of 16 bits, side by side (mode 1) or plane by plane (2)."""
+    data = planes.astype(f"{order}u2").tobytes()
+    count = 3 if mode == 2 else 1
+    size = len(data) // count
+    rows, cols = RAMP16.shape
+    directory, far = 8 + len(data), 8 + len(data) + 2 + 11 * 12 + 4
+    lists = struct.pack(f"{order}3H", 16, 16, 16) + b"\0\0"
+    offsets, sizes = [8 + n * size for n in range(count)], [size] * count
+    if count > 1:
+        lists += struct.pack(f"{order}6I", *offsets, *sizes)
+    strips = (far + 8, far + 20) if count > 1 else (8, size)
+    entries = [
+        *((256, 4, 1, cols), (257, 4, 1, rows), (258, 3, 3, far), (259, 4, 1, 1), (262, 4, 1, 2)),
+        *((273, 4, count, strips[0]), (277, 4, 1, 3), (278, 4, 1, rows), (279, 4, count, strips[1])),
+        *((284, 4, 1, mode), (339, 4, 1, 1)),
+    ]
+    head = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, directory)
+    table = b"".join(struct.pack(f"{order}HHII", *entry) for entry in entries)
+    path.write_bytes(head + data + struct.pack(f"{order}H", len(entries)) + table + b"\0" * 4 + lists)
+
+
+def test_a_large_tiff_with_big_endian_bytes_is_named(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"MM\0+" + b"\0" * 60)
+    with pytest.raises(DataError, match=r"^a\.tif: a BigTIFF with big-endian bytes: this kind is not read"):
+        read_grey(tmp_path, "a.tif")
+
+
 def test_negative_greys_of_8_bits_are_refused(tmp_path):
     write_tiff(tmp_path / "a.tif", RAMP8, t339=2)
     with pytest.raises(DataError, match=r"^a\.tif: .*signed 8 bits"):
@@ -73,15 +123,8 @@ def test_negative_greys_of_8_bits_are_refused(tmp_path):
 
 def test_16_bits_beside_an_alpha_channel_are_refused(tmp_path):
     """Pillow would cut them to 8. Written chunk by chunk as the PNG specification says: colour type 4, 16 bits."""
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     rows = b"".join(b"\0" + np.stack([row, row], axis=1).astype(">u2").tobytes() for row in RAMP16)
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 6, 4, 16, 4, 0, 0, 0))
-    (tmp_path / "a.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
+    write_png(tmp_path / "a.png", (6, 4, 16, 4), rows)
     with pytest.raises(DataError, match=r"^a\.png: 16 bits in several channels would be cut to 8"):
         read_grey(tmp_path, "a.png")
 
@@ -91,6 +134,12 @@ def test_labels_of_few_bits_keep_their_numbers(tmp_path, bits):
     labels = np.array([[0, 1, 2, 3]], np.uint8)
     Image.fromarray(labels).save(tmp_path / "a.png", bits=bits)
     assert read_labels(tmp_path, "a.png").tolist() == labels.tolist()
+
+
+def test_a_smoothed_edge_in_4_bits_keeps_its_greys(tmp_path):
+    """Programs that pack pictures store 16 greys in 4 bits: 15 labels, each a ring, would be made of one mass."""
+    Image.fromarray(np.arange(16, dtype=np.uint8)[None]).save(tmp_path / "a.png", bits=4)
+    assert read_labels(tmp_path, "a.png").tolist() == [list(range(0, 256, 17))]
 
 
 # --- masks with a palette --------------------------------------------------------------------------------------------
@@ -123,6 +172,28 @@ BLACK, WHITE, RED = (0, 0, 0), (255, 255, 255), (200, 0, 0)
 def test_the_colours_of_a_palette_say_what_is_background(tmp_path, colours, numbers, labels):
     painted(tmp_path / "a.png", [numbers], colours)
     assert read_labels(tmp_path, "a.png").tolist() == [labels]
+
+
+@pytest.mark.parametrize("greys", [(0, 127, 255), (0, 64, 128, 191, 255), (0, 255, 128)])
+def test_a_palette_of_greys_is_refused_for_a_mask_and_read_for_an_image(tmp_path, greys):
+    """They may be labels, or the smoothed edge of one mass, whose rings would be masses."""
+    painted(tmp_path / "a.png", [range(len(greys))], {n: (grey,) * 3 for n, grey in enumerate(greys)})
+    assert read_grey(tmp_path, "a.png").tolist() == [list(greys)]
+    with pytest.raises(DataError, match=rf"^a\.png: its palette holds {len(greys) - 1} greys beside black"):
+        read_labels(tmp_path, "a.png")
+
+
+def test_a_palette_whose_greys_are_its_numbers_is_a_grey_picture(tmp_path):
+    painted(tmp_path / "a.png", [[0, 1, 2, 2]], {n: (n, n, n) for n in range(256)})
+    assert read_labels(tmp_path, "a.png").tolist() == read_grey(tmp_path, "a.png").tolist() == [[0, 1, 2, 2]]
+
+
+def test_numbers_without_a_colour_are_refused(tmp_path):
+    """A palette of two colours, and a pixel of number 2, which viewers show as black or not at all."""
+    write_png(tmp_path / "a.png", (3, 1, 8, 3), b"\0\0\1\2", chunk(b"PLTE", b"\0\0\0\xff\xff\xff"))
+    for read in (read_grey, read_labels):
+        with pytest.raises(DataError, match=r"^a\.png: has numbers that its palette gives no colour"):
+            read(tmp_path, "a.png")
 
 
 def test_a_palette_without_black_is_refused(tmp_path):

@@ -7,6 +7,7 @@ what stands in the header.
 
 import hashlib
 import logging
+import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -87,6 +88,7 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False, mod
     with unspoken(path, "damaged"):
         _refuse(header, path, allow_for_processing, modality)
         spacing, source = _spacing(header)
+        contradictions = list(_contradictions(header))
         absurd = [name for name in SPACINGS if _pair(header, name) and not _plausible(header, name)]
         found = Mammogram(
             pixels=grey_pixels(header, path),
@@ -99,6 +101,8 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False, mod
             instance=str(header.get("SOPInstanceUID", "")),
             series=str(header.get("SeriesInstanceUID", "")),
         )
+    for text in contradictions:
+        warnings.warn(f"{path}: {text}", DataWarning, stacklevel=2)
     for name in absurd:
         row, col = _pair(header, name) or (0, 0)
         text = (
@@ -218,7 +222,7 @@ def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: st
             f"must be a mammogram (modality {wanted}), but has the modality {came}",
             "give a mammogram, or --modality any if it is one (digitised film comes as RG, CR, DX or OT)",
         )
-    if "PixelData" not in header:
+    if not header.get("PixelData"):
         raise no("holds no pixels", "give an image file, whole")
     if absent := [keyword for keyword in (*FORMAT, "PixelRepresentation") if header.get(keyword) in (None, "")]:
         raise no(f"its header lacks {absent[0]}, which says how pixels are stored", "export the image anew")
@@ -242,6 +246,25 @@ def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: st
             f"must have 1 to {MAX_PIXELS / 1e6:.0f} million pixels, but its header says {size / 1e6:.1f}",
             "replace the file",
         )
+
+
+SHAPES = {"MONOCHROME1": "IDENTITY", "MONOCHROME2": "INVERSE"}  # each belongs to the other one (PS3.3 C.8.11.1.1)
+
+
+def _contradictions(header: "Dataset") -> Iterator[str]:
+    """What the header says of the pixels in two ways that do not agree, and which of them is taken."""
+    grey, shape = photometric(header), str(header.get("PresentationLUTShape", "")).strip().upper()
+    if shape and SHAPES.get(grey) == shape:
+        air = "bright" if grey == "MONOCHROME1" else "dark"
+        yield (
+            f"its PresentationLUTShape is {shape}, which does not belong to {grey}: it is read with air {air} in the "
+            "stored pixels, as the latter says; look at the picture"
+        )
+    aspect, spacing = _pair(header, "PixelAspectRatio"), _spacing(header)[0]
+    row, col = spacing or (1.0, 1.0)
+    if aspect is not None and not math.isclose(aspect[0] / aspect[1], row / col, rel_tol=0.01):
+        measured = f"as {row:g} x {col:g} mm, as its spacing says" if spacing else "as squares, for want of a spacing"
+        yield f"its PixelAspectRatio says {aspect[0]:g} high and {aspect[1]:g} wide: pixels are measured {measured}"
 
 
 def _spacing(header: "Dataset") -> tuple[tuple[float, float] | None, str]:

@@ -57,14 +57,23 @@ def read_labels(root: Path, path: str) -> np.ndarray:
     other colours are labels, counted in the order of their numbers. Where the colours are even and an alpha channel is
     not, the alpha channel is the mask.
 
-    Raises DataError as `read_grey` does, and where palette or alpha channel do not say which pixels are background.
+    Raises DataError as `read_grey` does, where palette or alpha channel do not say which pixels are background, and for
+    a palette of several greys: whether they are labels or a smoothed edge cannot be known.
     """
     image, stored = _opened(root, path)
     if image.mode == "P" and "transparency" not in image.info:
         return _by_palette(image, path)
     if image.mode in ("LA", "RGBA", "P"):
         return _by_alpha(image.convert("LA" if image.mode == "LA" else "RGBA"), path)
-    return _grey(image, path) // FEW_BITS.get(stored, 1)
+    grey = _grey(image, path)
+    step = FEW_BITS.get(stored, 1)
+    return grey if step > 1 and _reach_white(grey) else grey // step
+
+
+def _reach_white(grey: np.ndarray) -> bool:
+    """Whether a mask of few bits goes from black over several greys to white, as a packed smoothed edge does."""
+    found = levels(grey)
+    return len(found) > 3 and int(found[-1]) == 255
 
 
 def read_size(root: Path, path: str) -> tuple[int, int]:
@@ -100,6 +109,8 @@ def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
             image.load()
             if image.getexif().get(ORIENTATION, 1) != 1:  # PNG and JPEG may have it behind their pixels
                 raise _turned(path)
+            if image.mode == "P" and int(np.asarray(image).max()) >= len(image.getpalette("RGB") or ()) // 3:
+                raise DataError(f"{path}: has numbers that its palette gives no colour: save it as grey")
     except DataError:
         raise
     except Exception as error:
@@ -110,15 +121,19 @@ def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
 def _unidentified(file: Path) -> str | None:
     """What to say of a TIFF or JPEG that Pillow cannot open; None for another file."""
     with file.open("rb") as stream:
-        head = stream.read(8)
-        if head[:4] in (b"II*\0", b"MM\0*"):
+        if stream.read(4) == b"MM\0+":
+            return "a BigTIFF with big-endian bytes: this kind is not read: save it as a plain TIFF"
+        stream.seek(0)
+        head = stream.read(16)  # 8 of them in a plain TIFF
+        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0"):
             with suppress(Exception), warnings.catch_warnings(action="ignore"):  # torn tags say nothing
-                tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+                tags = TiffImagePlugin.ImageFileDirectory_v2(head if b"+" in head[:4] else head[:8])
                 stream.seek(tags.next)
                 tags.load(stream)
                 signed = " with a sign" if tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED else ""
                 zero = "white" if tags[PHOTOMETRIC] == WHITE_IS_ZERO else "black"
-                kind = f"a TIFF of {tags[BITS][0]} bits{signed}, {BYTES[head[:2]]} bytes, {zero} at zero"
+                big = "BigTIFF" if b"+" in head[:4] else "TIFF"
+                kind = f"a {big} of {tags[BITS][0]} bits{signed}, {BYTES[head[:2]]} bytes, {zero} at zero"
                 return f"{kind}: this kind is not read: save it as 16-bit grey without a sign, with black at zero"
         if head.startswith(b"\xff\xd8"):
             try:
@@ -140,7 +155,7 @@ def _refuse_what_would_change(image: ImageFile.ImageFile, stored: str, path: str
         raise DataError(f"{path}: holds pixels for a part of its {image.height} rows only: replace the file")
     if (pages := getattr(image, "n_frames", 1)) > 1:
         raise DataError(f"{path}: must be one picture, but holds {pages}: save each as its own file")
-    if image.mode in ("RGB", "RGBA", "LA") and ";16" in stored:
+    if image.mode in ("RGB", "RGBA", "LA") and (";16" in stored or _tag(image, BITS, 8) > 8):
         raise DataError(f"{path}: 16 bits in several channels would be cut to 8: save it as 16-bit grey")
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "F") and not image.mode.startswith("I;16"):
         raise DataError(f"{path}: must be a grey picture, but has the colours of {image.mode}: convert it")
@@ -198,6 +213,15 @@ def _by_palette(image: Image.Image, path: str) -> np.ndarray:
     if len(used) > 1 and len(set(colours.values())) == 1:  # the colours say nothing
         return numbers
     distinct = list(dict.fromkeys(colour for colour in colours.values() if colour != (0, 0, 0)))
+    if (
+        len(distinct) > 1
+        and all(len(set(colour)) == 1 for colour in distinct)
+        and not np.array_equal(palette[used, 0], used)
+    ):
+        raise DataError(
+            f"{path}: its palette holds {len(distinct)} greys beside black, which may be labels or a smoothed edge: "
+            "save it as grey, with 0 for background and labels 1, 2, ..."
+        )
     if black in ([], [0]) and len(distinct) == len(used) - len(black) and (0 not in used or black):
         return numbers
     if not black:
