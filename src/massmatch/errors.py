@@ -55,6 +55,6 @@ def refusals_as_usage() -> Iterator[None]:
 
 
 def _line(mistake: dict[str, Any]) -> str:
-    """One mistake of a ValidationError: the field, what was expected, what came."""
+    """One mistake of a ValidationError: the field, what was expected, what came; or what is wrong with all fields."""
     expected = mistake["msg"].removeprefix("Value error, ")
-    return f"{mistake['loc'][0]}: {expected}, but is {mistake['input']!r}"
+    return f"{mistake['loc'][0]}: {expected}, but is {mistake['input']!r}" if mistake["loc"] else expected

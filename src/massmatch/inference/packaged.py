@@ -8,9 +8,9 @@ from massmatch.data.images import read_grey, read_labels
 from massmatch.inference.network import load_network, segment
 from massmatch.metrics import image_metrics
 from massmatch.pictures import overlay
+from massmatch.runs.start import PACKAGED
 
-FOLDER = Path(__file__).parents[1] / "weights"
-PACKAGED = FOLDER / "cbis_ddsm.safetensors"  # beside it: ATTRIBUTION.txt
+FOLDER = PACKAGED.parent
 EXAMPLES = FOLDER / "examples"  # images/, masks/ and examples.csv; a cohort of a few images
 CARD = FOLDER / "model_card.md"  # what it finds and misses, and on whom that was measured
 ABOUT = "the packaged network, trained on film scans (CBIS-DDSM) and not tried on digital mammograms"

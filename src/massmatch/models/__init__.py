@@ -5,5 +5,6 @@ Those with deep supervision return a list while they train: the main output firs
 
 from massmatch.models.aunet import AUNet
 from massmatch.models.catalogue import MODELS, Network
+from massmatch.models.lite_unet import LiteUNet
 
-__all__ = ["MODELS", "AUNet", "Network"]
+__all__ = ["MODELS", "AUNet", "LiteUNet", "Network"]

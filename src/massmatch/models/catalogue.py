@@ -12,6 +12,7 @@ from massmatch.models.arfnet import ARFNet
 from massmatch.models.aunet import AUNet
 from massmatch.models.dense import AttentionDenseUNet, FCDenseNetMultiScale
 from massmatch.models.dsunet import DSUNet
+from massmatch.models.lite_unet import LiteUNet
 from massmatch.models.mdunet import MDUNet
 from massmatch.models.monai_nets import SWIN_UNETR_STEP, attention_unet, swin_unetr, unet, unetpp
 from massmatch.models.nested import AttentionUNetPlusPlus, DilatedUNetPlusPlus
@@ -67,6 +68,13 @@ NETWORKS: list[Network] = [
         "Sun et al. 2020",
         "exact",
         "residual encoder, plain decoder, attention-guided up-sampling: the network of the paper's experiments",
+    ),
+    Network(
+        "lite-unet",
+        LiteUNet,
+        "ours; encoder of Tan and Le 2019",
+        "exact in its encoder, EfficientNet-Lite0; the decoder is ours",
+        "U-Net on a light encoder that can start from ImageNet: the network in this package",
     ),
     Network(
         "arfnet",

@@ -253,7 +253,7 @@ def _runs(of: Subject) -> Table:
         lines.append(
             {
                 "loss": run.loss,
-                "network": f"{run.model}-w{run.width}",
+                "network": run.network,
                 "seed": run.seed,
                 "fold": run.fold,
                 "parameters": resolved.get("parameters", float("nan")),
@@ -273,6 +273,6 @@ def _runs(of: Subject) -> Table:
 def _experiments(of: Subject) -> str:
     """As they stand, one behind the other."""
     named = reversed(list(zip(of.runs, systems(of.runs), strict=True)))
-    first = {f"{system} ({run.model}-w{run.width})": run for run, system in named}
+    first = {f"{system} ({run.network})": run for run, system in named}
     texts = [(name, yaml.safe_dump(run.experiment, sort_keys=False, allow_unicode=True)) for name, run in first.items()]
     return "\n".join(f"# {name}\n{text}" for name, text in sorted(texts))

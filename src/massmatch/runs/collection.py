@@ -14,7 +14,16 @@ from massmatch.errors import RunError, UsageError
 from massmatch.runs.experiment import Experiment
 from massmatch.runs.folder import CANDIDATES, ROWS, RunFolder, State, run_folders
 
-VARIED = ("loss", "model", "width", "seed", "fold", "own_code")  # what a comparison may vary; all else must agree
+VARIED = (
+    "loss",
+    "model",
+    "width",
+    "start",
+    "start_sha256",
+    "seed",
+    "fold",
+    "own_code",
+)  # what a comparison may vary; all else must agree
 NEUTRAL = ("cohort", "resolved")  # a folder's name (the fingerprint decides), and where it ran
 
 
@@ -43,6 +52,13 @@ class Run:
     def width(self) -> int:
         """Channels of the first level."""
         return self.experiment["width"]
+
+    @property
+    def network(self) -> str:
+        """Name and width, and what its training started from where that was not chance."""
+        start, digest = self.experiment.get("start", "random"), self.experiment.get("start_sha256")
+        origin = Path(start).stem + (f" {digest[:8]}" if digest else "")
+        return f"{self.model}-w{self.width}" + ("" if start == "random" else f" from {origin}")
 
     @property
     def seed(self) -> int:
@@ -158,7 +174,7 @@ class Group(NamedTuple):
 
 
 def comparable_groups(runs: Sequence[Run]) -> list[Group]:
-    """Runs that agree in all but loss, model, width, seed and fold, and the code of one's own; the largest group first.
+    """Runs that agree in all but loss, network, seed and fold, and the code of one's own; the largest group first.
 
     Another cohort, budget, scheme or threshold makes another group.
     """
@@ -185,16 +201,16 @@ def changed_code(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def systems(runs: Sequence[Run]) -> list[str]:
-    """What is compared, of each run: the loss, with network and width behind it where the runs differ in them.
+    """What is compared, of each run: the loss, with the network behind it where the runs differ in it.
 
     A loss or network of one's own that was changed between the runs is another one: its source stands behind the name.
     """
-    several = len({(run.model, run.width) for run in runs}) > 1
+    several = len({run.network for run in runs}) > 1
     changed = changed_code(runs)
     names = []
     for run in runs:
         sources = "".join(f" [{source}]" for name, source in run.own_code.items() if name in changed)
-        names.append(run.loss + (f" ({run.model}-w{run.width})" if several else "") + sources)
+        names.append(run.loss + (f" ({run.network})" if several else "") + sources)
     return names
 
 

@@ -21,6 +21,7 @@ from massmatch.losses.own import built, imported
 from massmatch.models import MODELS, Network
 from massmatch.models.blocks import require_width
 from massmatch.runs.options import TrainingOptions
+from massmatch.runs.start import settled
 
 MAX_NAME = 240  # bytes; file systems take 255
 PEAK = {"constant": 1e-4, "one-cycle": 2e-3}  # section 4.1; what a width-8 AU-Net learned fastest with
@@ -44,18 +45,20 @@ class Experiment(BaseModel, TrainingOptions):
 
     cohort: str  # folder name
     fingerprint: str  # of the cohort's images and masks
+    start_sha256: str | None = None  # of the file of weights that `start` names
     own_code: str | None = None  # version and source digest of a loss or network of one's own, module:attribute
 
     @model_validator(mode="before")
     @classmethod
     def fill_in(cls, fields: Any) -> Any:
-        """Add what follows from other fields: the learning rate from the schedule, `own_code` from loss and model."""
+        """Add what follows from others: the learning rate from the schedule, `own_code`, and the digest of `start`."""
         if not isinstance(fields, dict):
             return fields
         known = {name: of.default for name, of in cls.model_fields.items()} | fields
         rate = {"learning_rate": PEAK.get(known["schedule"])} if "learning_rate" not in fields else {}
         code = {"own_code": own_code(known["loss"], known["model"])} if "own_code" not in fields else {}
-        return {**fields, **{name: value for name, value in (rate | code).items() if value is not None}}
+        start = settled(known["start"], known["model"]) if "start" in fields and "start_sha256" not in fields else {}
+        return {**fields, **{name: value for name, value in (rate | code | start).items() if value is not None}}
 
     @field_validator("loss", "model")
     @classmethod

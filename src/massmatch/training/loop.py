@@ -33,6 +33,7 @@ from massmatch.training.distributed.share import Share
 from massmatch.training.distributed.signals import Stop, StoppedError
 from massmatch.training.evaluate import probabilities
 from massmatch.training.progress import Progress, Watch
+from massmatch.training.start import started
 from massmatch.training.state import Progressed
 from massmatch.training.step import Step
 from massmatch.training.thresholds import THRESHOLDS, at_end, best_threshold
@@ -58,11 +59,11 @@ class Job(NamedTuple):
 
 
 def seeded_model(experiment: Experiment) -> nn.Module:
-    """A new network, whose first weights follow from the seed alone. RunError where it does not fit into memory."""
+    """A new network, whose first weights follow from the seed and `start`. RunError if it does not fit into memory."""
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         try:
-            return make_model(experiment.model, experiment.width)
+            return started(make_model(experiment.model, experiment.width), experiment)
         except RuntimeError as error:  # PyTorch has no kind of its own for it
             if "can't allocate memory" not in str(error):
                 raise

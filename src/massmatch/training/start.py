@@ -1,0 +1,51 @@
+"""The first weights of a training, in the network; and the refusal of weights that know the images of a test part."""
+
+from torch import nn
+
+from massmatch.errors import UsageError
+from massmatch.models import LiteUNet
+from massmatch.runs.checkpoint import fit_into
+from massmatch.runs.experiment import Experiment
+from massmatch.runs.start import settled, start_file
+from massmatch.runs.weights import read_weights
+
+DIVISION = ("scheme", "folds", "seed")  # with the fold, what decides which images are in which part
+
+
+def started(model: nn.Module, experiment: Experiment) -> nn.Module:
+    """The network with the weights that the experiment starts from; drawn at random they are what it came with.
+
+    Raises UsageError for a file of another network.
+    """
+    if isinstance(model, LiteUNet) and experiment.start == "imagenet":
+        model.start_from_imagenet()
+    elif (path := start_file(experiment.start)) is not None:
+        facts, tensors = read_weights(path)
+        if (facts["model"], facts["width"]) != (experiment.model, experiment.width):
+            raise UsageError(
+                f"start: {path} is of {facts['model']} of width {facts['width']}, not of {experiment.model} of width "
+                f"{experiment.width}: give --model {facts['model']} --width {facts['width']}"
+            )
+        fit_into(model, tensors, str(path))
+    return model
+
+
+def refuse_known_images(experiment: Experiment, fold: int) -> None:
+    """Raise UsageError for a file of weights that learned from images which this fold measures or chooses by.
+
+    Weights of the same cohort are taken for the fold that they were trained on alone. Whether another cohort holds the
+    same women nobody can see.
+    """
+    path = start_file(experiment.start)
+    if path is None:
+        return
+    if settled(experiment.start, experiment.model)["start_sha256"] != experiment.start_sha256:
+        raise UsageError(f"start: {path} has changed since this experiment was described: describe it anew")
+    facts, _ = read_weights(path)
+    learned = facts["experiment"]
+    same_parts = facts.get("fold") == fold and all(learned.get(of) == getattr(experiment, of) for of in DIVISION)
+    if learned.get("fingerprint") == experiment.fingerprint and not same_parts:
+        raise UsageError(
+            f"start: {path} was trained on this cohort, and has learned from images of the test part of fold {fold}: "
+            "start from weights of another cohort, or of the same fold of the same division"
+        )
