@@ -20,8 +20,12 @@ from massmatch.runs.experiment import experiment_on
 from massmatch.runs.folder import RunFolder
 from massmatch.runs.start import PACKAGED
 from massmatch.runs.weights import load_weights
+from massmatch.sweeps.machines import Machines
+from massmatch.sweeps.plan import checked
+from massmatch.sweeps.sweep import Sweep
 from massmatch.training.loop import seeded_model
 from massmatch.training.run import run
+from massmatch.training.start import check_start
 
 UNIFORM, TIE = 652, 457  # classes of ImageNet: military uniform, bow tie
 
@@ -55,7 +59,7 @@ def test_imagenet_changes_the_encoder_and_leaves_the_decoder_to_the_seed(cohort)
 
 def test_imagenet_is_refused_for_other_networks_several_channels_and_where_it_is_not_installed(cohort, monkeypatch):
     with pytest.raises(UsageError, match=r"^start: imagenet is for --model lite-unet alone, but the network is aunet"):
-        experiment_on(cohort, start="imagenet", width=2)
+        check_start(experiment_on(cohort, start="imagenet", width=2), 0)
     with pytest.raises(ValueError, match="in_channels must be 1"):
         LiteUNet(3, 1).start_from_imagenet()
     monkeypatch.setattr("massmatch.runs.start.find_spec", lambda name: None)
@@ -94,7 +98,7 @@ def test_a_file_of_another_network_and_one_that_is_not_there_are_refused(cohort,
     with pytest.raises(
         UsageError, match=r"is of aunet of width 2, not of aunet of width 3: give --model aunet --width 2"
     ):
-        seeded_model(experiment_on(cohort, start=str(trained), width=3))
+        check_start(experiment_on(cohort, start=str(trained), width=3, scheme="split"), 0)
     with pytest.raises(
         UsageError, match="start: must be random, imagenet, packaged, a run or a file of weights, but is no"
     ):
@@ -118,3 +122,33 @@ def test_a_file_that_changed_after_it_was_described_is_refused(cohort, trained, 
     copy.write_bytes(PACKAGED.read_bytes())
     with pytest.raises(UsageError, match="has changed since this experiment was described"):
         run(experiment, cohort, 0, tmp_path / "runs")
+
+
+def planned(cohort, out, **content):
+    return Sweep.planned_on(cohort, checked(content), out, Machines(jobs=1)).planned
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"start": "nowhere"}, "start: must be random, imagenet, packaged, a run or a file of weights, but is nowhere"),
+        ({"start": "imagenet"}, "start: imagenet is for --model lite-unet alone"),
+        ({"start": "RUN", "scheme": "split", "width": 3}, "give --model aunet --width 2"),
+        (
+            {"start": "RUN", "scheme": "kfold", "folds": 3, "width": 2},
+            "has learned from images of the test part of fold 0",
+        ),
+    ],
+)
+def test_a_sweep_finds_a_start_that_cannot_be_before_anything_runs(cohort, trained, tmp_path, training, message):
+    training = {name: str(trained) if value == "RUN" else value for name, value in training.items()}
+    with pytest.raises(UsageError, match=message):
+        planned(cohort, tmp_path, losses=["dice", "bce"], training=training)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_sweep_over_the_network_that_imagenet_fits_is_planned(cohort, tmp_path):
+    plan = checked({"losses": ["dice"], "models": ["lite-unet"], "training": {"start": "imagenet", "width": 2}})
+    assert {run.experiment.start for run in Sweep.planned_on(cohort, plan, tmp_path, Machines(jobs=1)).planned} == {
+        "imagenet"
+    }

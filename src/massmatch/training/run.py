@@ -32,7 +32,7 @@ from massmatch.training.distributed.signals import Stop
 from massmatch.training.evaluate import Finished, Measured, evaluate, evaluate_run
 from massmatch.training.loop import Job, seeded_model, train
 from massmatch.training.progress import Progress, Watch
-from massmatch.training.start import refuse_known_images
+from massmatch.training.start import check_start
 from massmatch.training.state import random_state, set_random_state
 from massmatch.training.tracking import check_trackers
 
@@ -85,7 +85,7 @@ def run(
         announce_mending(out, fault)
         strict_resume = True
     check(experiment, cohort, speed)
-    refuse_known_images(experiment, fold)
+    check_start(experiment, fold)
     check_trackers(track)
     processes.check(experiment.batch_size, device)
     require_processes("--workers of all --devices", workers * devices, least=0)

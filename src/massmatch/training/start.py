@@ -1,4 +1,4 @@
-"""The first weights of a training, in the network; and the refusal of weights that know the images of a test part."""
+"""The first weights of a training, in the network; and the refusal of weights that do not fit it or its test part."""
 
 from torch import nn
 
@@ -13,35 +13,33 @@ DIVISION = ("scheme", "folds", "seed")  # with the fold, what decides which imag
 
 
 def started(model: nn.Module, experiment: Experiment) -> nn.Module:
-    """The network with the weights that the experiment starts from; drawn at random they are what it came with.
-
-    Raises UsageError for a file of another network.
-    """
+    """The network with the weights that the experiment starts from; drawn at random they are what it came with."""
     if isinstance(model, LiteUNet) and experiment.start == "imagenet":
         model.start_from_imagenet()
     elif (path := start_file(experiment.start)) is not None:
-        facts, tensors = read_weights(path)
-        if (facts["model"], facts["width"]) != (experiment.model, experiment.width):
-            raise UsageError(
-                f"start: {path} is of {facts['model']} of width {facts['width']}, not of {experiment.model} of width "
-                f"{experiment.width}: give --model {facts['model']} --width {facts['width']}"
-            )
-        fit_into(model, tensors, str(path))
+        fit_into(model, read_weights(path)[1], str(path))
     return model
 
 
-def refuse_known_images(experiment: Experiment, fold: int) -> None:
-    """Raise UsageError for a file of weights that learned from images which this fold measures or chooses by.
+def check_start(experiment: Experiment, fold: int) -> None:
+    """Raise UsageError for ImageNet's weights in another network than theirs, and for a file of weights of another
+    network, one that is no longer what the experiment says, or one that learned from images which this fold measures.
 
     Weights of the same cohort are taken for the fold that they were trained on alone. Whether another cohort holds the
     same women nobody can see.
     """
-    path = start_file(experiment.start)
-    if path is None:
+    if experiment.start == "imagenet" and experiment.model != "lite-unet":
+        raise UsageError(f"start: imagenet is for --model lite-unet alone, but the network is {experiment.model}")
+    if (path := start_file(experiment.start)) is None:
         return
-    if settled(experiment.start, experiment.model)["start_sha256"] != experiment.start_sha256:
+    if settled(experiment.start)["start_sha256"] != experiment.start_sha256:
         raise UsageError(f"start: {path} has changed since this experiment was described: describe it anew")
     facts, _ = read_weights(path)
+    if (facts["model"], facts["width"]) != (experiment.model, experiment.width):
+        raise UsageError(
+            f"start: {path} is of {facts['model']} of width {facts['width']}, not of {experiment.model} of width "
+            f"{experiment.width}: give --model {facts['model']} --width {facts['width']}"
+        )
     learned = facts["experiment"]
     same_parts = facts.get("fold") == fold and all(learned.get(of) == getattr(experiment, of) for of in DIVISION)
     if learned.get("fingerprint") == experiment.fingerprint and not same_parts:
