@@ -124,7 +124,7 @@ class Halving(nn.Conv2d):
     """A convolution of stride 2 padded as TensorFlow pads even maps: a pixel more below and on the right."""
 
     def forward(self, x: Float[Tensor, "B inputs h w"]) -> Float[Tensor, "B outputs h2 w2"]:
-        """The map, of half the size."""
+        """The map, of half the height and width."""
         before, after = (self.kernel_size[0] - 2) // 2, (self.kernel_size[0] - 1) // 2
         return super().forward(F.pad(x, (before, after, before, after)))
 
