@@ -40,6 +40,7 @@ def test_losses_and_models_are_listed():
     assert "aunet" in asked("models").output
 
 
+@pytest.mark.filterwarnings("always:this is the cohort that the network was trained on")
 def test_train_evaluate_predict_compare(cohort, tmp_path):
     trained = asked("train", cohort.root, "--loss", "tversky", *TINY, "--threads", 1, "--out", tmp_path / "runs")
     assert trained.exit_code == 0, trained.output
@@ -131,6 +132,14 @@ def test_compare_says_in_what_runs_differ_beside_their_losses(trained, cohort, t
     assert "warning" not in alone
     said = " ".join(asked("compare", cohort.root, trained, tmp_path / "00", tmp_path / "11").output.split())
     assert "mine:Loss is not the same in all these runs (mine without version, mine.py sha256 00; mine" in said
+
+
+def test_compare_names_a_folder_of_a_run_that_was_never_started(trained, cohort, tmp_path):
+    shutil.copytree(trained, tmp_path / "a" / "fold0")
+    (tmp_path / "b" / "fold0").mkdir(parents=True)
+    refused = asked("compare", cohort.root, tmp_path)
+    assert refused.exit_code != 0
+    assert "b/fold0 has no result, but is never started" in " ".join(refused.output.split()).replace(" b/", "b/")
 
 
 def test_compare_takes_a_folder_of_runs_and_shows_each_once(trained, cohort, tmp_path):

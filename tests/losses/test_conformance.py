@@ -360,3 +360,15 @@ def ending(logits, target):
 def test_a_loss_that_ends_the_program_fails_its_probes():
     assert {result.detail for result in check(lambda: ending, ["value", "no mass"])} == {"SystemExit: 0"}
     assert {result.detail for result in check(lambda: exit(3), ["value"])} == {"cannot be built: SystemExit: 3"}
+
+
+def test_a_loss_that_remembers_its_calls_is_not_deterministic():
+    class Remembers(Good):
+        calls = 0
+
+        def forward(self, logits, target):
+            self.calls += 1
+            return super().forward(logits, target) * self.calls
+
+    (result,) = check(Remembers, ["determinism"])
+    assert (result.status, result.detail) == ("fail", "the second call differs")

@@ -16,13 +16,14 @@ from massmatch.cli.screen import BUG, DEBUG, told
 from massmatch.errors import RunError, UsageError
 from massmatch.inference.network import load_network
 from massmatch.losses import make_loss
-from massmatch.losses.own import AdaptedLoss, OwnLossError, blamed
+from massmatch.losses.own import AdaptedLoss, OwnLossError, blamed, plain_state
 from massmatch.runs.collection import collect
 from massmatch.runs.experiment import Experiment, make_model, own_code
 from massmatch.runs.failure import failures_written
 from massmatch.runs.folder import RunFolder
 from massmatch.runs.weights import save_weights
 from massmatch.training.batches import Batch
+from massmatch.training.loop import warn_of_plain_state
 from massmatch.training.step import Step
 
 MODULE = """
@@ -303,3 +304,65 @@ def test_a_ready_made_loss_of_the_catalogue_keeps_its_facts_and_its_schedule(pla
     assert own.facts(target)[0].keys() == named.facts(target)[0].keys() != set()
     logits = torch.linspace(-2, 2, 256).reshape(1, 1, 16, 16)
     assert torch.equal(own(logits, target), named(logits, target))
+
+
+UNSEEN = """
+import torch
+from torch import nn
+
+class Plain:
+    def __init__(self, weight=True):
+        self.weight = nn.Parameter(torch.ones(()), requires_grad=weight)
+
+    def __call__(self, logits, target):
+        return (self.weight * logits - target).abs().mean()
+
+class Listed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = {"one": nn.Conv2d(1, 1, 1)}
+
+    def forward(self, logits, target):
+        return (self.layers["one"](logits) - target).abs().mean()
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+        self.table = {}
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, logits, target):
+        self.calls += 1
+        self.mean = 0.9 * self.mean + 0.1 * logits.detach().mean()
+        return (logits - target).abs().mean() * self.calls
+
+class Keeping(Plain):
+    def __call__(self, logits, target):
+        self.last = self.weight = self.weight + 1
+        return (logits - target).abs().mean()
+"""
+
+
+@pytest.mark.parametrize(("name", "where"), [("Plain", "weight"), ("Listed", "layers")])
+def test_weights_of_a_loss_that_pytorch_does_not_see_are_refused(place, name, where):
+    """They stayed as they were, in silence."""
+    (place / "own_for_training.py").write_text(UNSEEN)
+    with pytest.raises(ValueError, match=f"keeps weights in {where} where PyTorch does not see them"):
+        make_loss(f"own_for_training:{name}")
+    make_loss("own_for_training:Plain:weight=false")
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"), [("Counting", "Counting.calls"), ("Keeping:weight=false", "Keeping.weight")]
+)
+def test_what_a_loss_changes_and_no_checkpoint_holds_is_told(place, text, changed):
+    """A run that was interrupted ended with other weights than one that was not."""
+    (place / "own_for_training.py").write_text(UNSEEN)
+    name = f"own_for_training:{text}"
+    loss, images = make_loss(name), torch.rand(2, 1, 8, 8)
+    before = plain_state(loss)
+    warn_of_plain_state(name, before, loss)
+    loss(images, images)
+    with pytest.warns(UserWarning, match=f"{text} changes {changed} while it learns, which no checkpoint holds"):
+        warn_of_plain_state(name, before, loss)

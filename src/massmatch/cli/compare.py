@@ -69,6 +69,7 @@ def compare(
         # Each run once, in the order given; `find` says what a folder without a run holds.
         held = (folder for run in runs for folder in run_folders(run) or [RunFolder.find(run).path])
         folders = list({folder.resolve(): folder for folder in held}.values())
+        refuse_unfinished(folders)
         opened, of = open_cohort(cohort), {folder: RunFolder(folder).experiment()["fingerprint"] for folder in folders}
         if opened.fingerprint not in of.values():
             raise DataError(
@@ -81,7 +82,6 @@ def compare(
                 f"{strange[0]} was trained on another cohort ({of[strange[0]]}) than {opened.root} "
                 f"({opened.fingerprint}): leave it out, or give --unpaired to see both side by side all the same"
             )
-        refuse_unfinished(folders)
         named = show(folders, unpaired=unpaired)
         tell_other_settings(folders)
         if table is not None:

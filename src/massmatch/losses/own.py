@@ -10,9 +10,11 @@ are looked for where Python looks, and in the current directory, as with `python
 
 import importlib
 import inspect
+import pickle
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from .call import Facts
 from .checks import article
 from .entry import UnknownOptionError, nearest
 
+_PYTORCHS = vars(nn.Module())  # the attributes that every module has
 _NAMED: dict[str, list[str]] = {}  # each file of what was asked for by module:attribute, and the names asked for
 
 
@@ -189,7 +192,41 @@ def callable_loss(name: str, options: dict[str, Any]) -> nn.Module:
         found = partial(found, **options)
     if not callable(found):
         raise ValueError(f"{name} is no loss: it must be a class, a function or a module, called with (logits, target)")
+    refuse_unseen_weights(name, found)
     return found if isinstance(found, nn.Module) and not probabilities else Called(found, probabilities)
+
+
+def refuse_unseen_weights(name: str, loss: Any) -> None:
+    """Raise ValueError for weights in a plain object, or in a list or dictionary: no optimiser would be told of them,
+    and no checkpoint would hold them.
+    """
+    parts = loss.modules() if isinstance(loss, nn.Module) else [loss]
+    for attribute, value in ((name, value) for part in parts for name, value in getattr(part, "__dict__", {}).items()):
+        if attribute.startswith("_"):  # where PyTorch keeps what it knows of
+            continue
+        held = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
+        tensors = [t for each in held for t in (each.parameters() if isinstance(each, nn.Module) else [each])]
+        if any(isinstance(each, Tensor) and each.requires_grad for each in tensors):
+            raise ValueError(
+                f"{name} keeps weights in {attribute} where PyTorch does not see them, so they would not be trained: "
+                "derive it from torch.nn.Module, with lists as nn.ParameterList or nn.ModuleList, or freeze them "
+                "(requires_grad_(False))"
+            )
+
+
+def plain_state(loss: nn.Module) -> dict[str, bytes]:
+    """What a loss of one's own keeps outside of parameters and buffers, by the name of the attribute, to compare it.
+
+    No checkpoint holds it. What cannot be pickled is left out.
+    """
+    parts = [*loss.modules(), *(each.function for each in loss.modules() if isinstance(each, Called))]
+    found = {}
+    for part in (each for each in parts if not isinstance(each, (AdaptedLoss, Called))):
+        for name, value in getattr(part, "__dict__", {}).items():
+            if name not in _PYTORCHS:
+                with suppress(Exception):  # whatever code of one's own answers
+                    found[f"{type(part).__name__}.{name}"] = pickle.dumps(value)
+    return found
 
 
 def own_loss(name: str, options: dict[str, Any], *, reduction: str = "mean", from_logits: bool = True) -> ImageLoss:

@@ -17,7 +17,8 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from massmatch.data import Cohort, DataError
 from massmatch.errors import RunError
-from massmatch.losses import ImageLoss, make_loss
+from massmatch.losses import ImageLoss, LossSpec, make_loss
+from massmatch.losses.own import plain_state
 from massmatch.runs.checkpoint import first_unfinite
 from massmatch.runs.experiment import Experiment, make_model, parts_of
 from massmatch.runs.folder import CHECKPOINT, WEIGHTS
@@ -160,6 +161,7 @@ def one_epoch(
     start, per_epoch, epochs = time.perf_counter(), len(loader.order), job.experiment.epochs
     step.network.train()
     step.loss.set_epoch(epoch, epochs)
+    before = plain_state(step.loss) if epoch == 0 and LossSpec.parse(job.experiment.loss).is_own else {}
     step.skipped = 0
     total, seen = 0.0, 0.0
     best = best_so_far(history)
@@ -172,9 +174,21 @@ def one_epoch(
             raise StoppedError(stop.signum or signal.SIGTERM, resumes=bool(history))
         done = epoch * per_epoch + number
         watch(Progress("train", done, per_epoch * epochs, epoch + 1, epochs, total / seen, dsc))
+    warn_of_plain_state(job.experiment.loss, before, step.loss)
     if (name := first_unfinite(step.network.module.state_dict())) is not None:
         raise RunError(f"{name} is no longer finite after the last step in epoch {epoch + 1} on the images {batch.ids}")
     return {"epoch": epoch + 1, "loss": total / seen, "start": start}
+
+
+def warn_of_plain_state(name: str, before: dict[str, bytes], loss: nn.Module) -> None:
+    """Warn of attributes of a loss of one's own that have changed in an epoch, and that no checkpoint holds."""
+    now = plain_state(loss) if before else {}
+    if changed := [attribute for attribute in before if now.get(attribute) != before[attribute]]:
+        warnings.warn(
+            f"{name} changes {', '.join(changed)} while it learns, which no checkpoint holds: if its value depends on "
+            "it, a run that is interrupted ends otherwise than one that is not; keep it as a buffer (register_buffer)",
+            stacklevel=3,
+        )
 
 
 @contextmanager

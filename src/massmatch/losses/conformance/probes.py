@@ -214,10 +214,11 @@ def batch_of_one(make: Make) -> str:
 
 
 def deterministic(make: Make) -> str:
-    """Two calls with the same inputs agree to the bit."""
-    batch = images()
-    first, second = (value_and_gradient(make(), *batch) for _ in range(2))
-    require(all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), "differs")
+    """Two calls with the same inputs agree to the bit, as do two losses."""
+    batch, loss = images(), make()
+    first, *others = (value_and_gradient(each, *batch) for each in (loss, loss, make()))
+    for other, differs in zip(others, ("the second call differs", "another loss of this kind differs"), strict=True):
+        require(all(torch.equal(a, b) for a, b in zip(first, other, strict=True)), differs)
     return ""
 
 

@@ -53,8 +53,8 @@ def value_and_gradient(loss: nn.Module, logits: Tensor, target: Tensor) -> tuple
 
 
 def require(condition: bool | Tensor, finding: str) -> None:
-    """Raise Failed with the finding unless the condition holds."""
-    if not bool(condition):
+    """Raise Failed with the finding unless the condition holds, everywhere."""
+    if not bool(torch.as_tensor(condition).all()):
         raise Failed(finding)
 
 
