@@ -2,6 +2,7 @@
 
 import csv
 import io
+from urllib.parse import quote
 
 import numpy as np
 import pydicom
@@ -89,6 +90,23 @@ def test_a_large_image_is_looked_at_smaller_and_told_in_its_own_pixels():
 
 def _mammogram(image):
     return Mammogram(image, (0.1, 0.2), "x", "L", None, "CC", "", "1", "1")
+
+
+@pytest.mark.parametrize(("name", "stem"), [("left cc.png", "left cc"), ("Müller 日本.tif", "Müller 日本")])
+def test_what_is_kept_of_a_picture_is_called_after_it(weights, name, stem):
+    data = io.BytesIO()
+    Image.fromarray(marked("left")[0]).save(data, "png" if name.endswith("png") else "tiff")
+    ask = client(build([weights]))
+    about = ask.post("/api/images", params={"name": name}, content=data.getvalue()).json()
+    table = kept((ask, about), "csv", 0.45)
+    assert {row["id"] for row in csv.DictReader(io.StringIO(table.text))} == {stem}
+    said = table.headers["content-disposition"]
+    assert said == f"attachment; filename*=UTF-8''{quote(stem)}_findings.csv"
+
+
+def test_a_long_name_is_cut_where_a_file_system_would_refuse_it():
+    assert safe_name("日" * 100 + ".png") == "日" * 32 + ".png"
+    assert safe_name("x" * 400 + ".png") == "x" * 96 + ".png"
 
 
 def test_nothing_found_has_a_report_and_no_segmentation(held):

@@ -124,6 +124,42 @@ def test_results_among_the_images_are_refused(weights, tmp_path, out):
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.png"]
 
 
+def test_a_file_that_no_batch_wrote_is_not_replaced(weights, tmp_path):
+    """In a folder of images with their masks beside them, results would take the place of the true masks."""
+    image, mask = grey(tmp_path / "a.png"), tmp_path / "a_mask.png"
+    Image.fromarray(marked("left")[1].astype(np.uint8)).save(mask)
+    before = mask.read_bytes()
+    with pytest.raises(
+        UsageError, match=r"^--out: .*a_mask\.png is there, and no earlier batch wrote it: give another"
+    ):
+        predict(image, tmp_path, weights=weights)
+    assert mask.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} >= {"a.png", "a_mask.png"}
+    assert not (tmp_path / "index.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["index.csv", "findings.csv"])
+def test_a_table_of_another_program_is_not_replaced(weights, tmp_path, name):
+    image = grey(tmp_path / "in/a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("patient,birads\n7,4\n")
+    with pytest.raises(UsageError, match=rf"^--out: .*{name} is there, and no earlier batch wrote it"):
+        predict(image, tmp_path / "out", weights=weights)
+    assert (tmp_path / "out" / name).read_text() == "patient,birads\n7,4\n"
+    (tmp_path / "out" / name).write_text("")  # as a batch leaves it that is ended at its start
+    for _ in range(2):  # results of an earlier batch are replaced
+        assert len(predict(image, tmp_path / "out", weights=weights).index) == 1
+
+
+def test_what_an_earlier_batch_wrote_of_a_dicom_file_goes_where_this_one_fails(weights, tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", marked("left")[0], remove=("StudyInstanceUID",))
+    predict(path, tmp_path / "out", weights=weights)
+    assert list((tmp_path / "out").glob("*_mask.png"))
+    batch = predict(path, tmp_path / "out", weights=weights, dicom=True)
+    assert batch.failed
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["findings.csv", "index.csv"]
+
+
 def test_a_name_that_is_no_utf_8_is_an_error_of_its_file_alone(weights, tmp_path):
     grey(tmp_path / "in/a.png")
     grey(tmp_path / os.fsdecode(b"in/caf\xe9.png"))

@@ -36,6 +36,7 @@ from massmatch.inference.packaged import ABOUT, PACKAGED
 from massmatch.inference.picture import contour_picture
 
 LOOKED_AT = 512  # the longer side at which findings are shown: at the native one, labelling takes a third of a second
+LONGEST_NAME = 100  # bytes, of its end: file systems take 255, and endings are added
 MOST_HELD = 8  # images
 MOST_PIXELS = 120_000_000  # of all held images, 6 bytes each: eight of 13 million pixels, or one of the largest
 
@@ -63,7 +64,8 @@ class Reading:
     def take(self, name: str, data: bytes) -> dict[str, Any]:
         """Segment a file; what the page has to know of it. Raises DataError for what is no grey mammogram."""
         id = secrets.token_hex(8)
-        file = ImageFile(self.folder / id, safe_name(name), "image")
+        called = safe_name(name)
+        file = ImageFile(self.folder / id, called, Path(called).stem)
         file.root.mkdir()
         try:
             file.path.write_bytes(data)
@@ -140,7 +142,7 @@ class Reading:
 def safe_name(name: str) -> str:
     """The name of a file without folders and without what a path or a screen could stumble over."""
     last = re.sub(r"[^\w.\- ]", "_", re.split(r"[/\\]", name)[-1]).strip(". ")
-    return last[-100:] or "image"
+    return last.encode()[-LONGEST_NAME:].decode(errors="ignore") or "image"
 
 
 def threshold_of(text: str) -> float:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -93,7 +94,7 @@ def _of_images(reading: Reading) -> list[BaseRoute]:
 
     def download(request: Request) -> Response:
         name, data = reading.download(request.path_params["id"], request.path_params["kind"], _threshold(request))
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
         return Response(data, media_type="application/octet-stream", headers=headers)
 
     return [

@@ -40,6 +40,7 @@ FINDING = (
     *("centroid_row", "centroid_col", "longest_axis_px", "longest_axis_mm"),
     *("mean_probability", "highest_probability", "inside_breast", "weights"),
 )
+TABLES = {"index.csv": INDEX, "findings.csv": FINDING}
 
 Row = dict[str, Any]
 
@@ -153,7 +154,29 @@ def predict(
     options = Options(keep_names, allow_for_processing, modality, probabilities, dicom, nrrd, least)
     out.mkdir(parents=True, exist_ok=True)
     with held(out, out / ".lock"):
+        _refuse_foreign(files, out)
         return _predict_all(model, facts, files, out, options, watch)
+
+
+def _refuse_foreign(files: Sequence[ImageFile], out: Path) -> None:
+    """UsageError where a result would replace a file that no earlier batch wrote: the true mask of an image, say."""
+    ours = [name for name, columns in TABLES.items() if _begins_as(out / name, columns)]
+    strange = [out / name for name in TABLES if name not in ours and (out / name).exists()]
+    if not ours:
+        strange += [path for file in files for ending in ENDINGS if (path := out / f"{file.id}{ending}").exists()]
+    if strange:
+        raise UsageError(
+            f"--out: {strange[0]} is there, and no earlier batch wrote it: give another folder for results"
+        )
+
+
+def _begins_as(path: Path, columns: Sequence[str]) -> bool:
+    """Whether a file is a table of ours: of this version, of an earlier one with fewer columns, or just begun."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as table:
+        head = table.readline()
+    return not head or head.startswith(",".join(columns[:2]).encode())
 
 
 def _refuse_without_dicom(files: Sequence[ImageFile], given: dict[str, bool]) -> None:
@@ -181,15 +204,17 @@ def _predict_all(
         write_index, write_finding = _table(index, INDEX), _table(findings, FINDING)
         for file in files:
             row: Row = {**dict.fromkeys(INDEX), "source": spelt(file.source)}
+            id = file.id
             try:
                 found = predict_file(model, facts, file, options)
+                id = found.id
                 if (other := ids.setdefault(found.id, file.source)) != file.source:
                     raise DataError(f"{file.source}: is the same image as {other} (same UID or name): leave one out")
                 made = objects(found, file) if options.dicom else {}
             except DataError as error:
                 row["error"] = str(error)
-                if file.id not in ids:
-                    remove_results(out / file.id)
+                if ids.get(id, file.source) == file.source:
+                    remove_results(out / id)
             else:
                 write(found, out, options, made)
                 rows = finding_rows(found)
