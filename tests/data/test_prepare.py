@@ -53,6 +53,15 @@ def files(cohort):
     return pixels, open_cohort(cohort).table.drop(columns="read_by").astype(str).to_dict("list")
 
 
+def test_what_min_mass_drops_is_dropped_in_the_native_frame_too(source, tmp_path):
+    """The drawn mass has 10 x 8 pixels: measured in either frame, an image without it has no mass."""
+    for least, left in ((80, True), (81, False)):
+        run(source, tmp_path / f"out{least}", Preprocessing(size=(32, 24), min_mass=least))
+        cohort = open_cohort(tmp_path / f"out{least}")
+        found = {(bool(cohort.load(id).mask.any()), bool(cohort.native_instances(id).any())) for id in cohort.ids}
+        assert found == {(left, left)}
+
+
 def test_a_cohort_as_the_design_says(source, tmp_path):
     run(source, tmp_path / "out")
     cohort = open_cohort(tmp_path / "out")

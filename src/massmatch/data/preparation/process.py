@@ -23,6 +23,7 @@ from typing import Any
 import pandas as pd
 
 from massmatch.data.errors import DataError, DataWarning
+from massmatch.data.masks import without_specks
 from massmatch.data.open import read_json
 from massmatch.data.preparation.files import (
     FOLDERS,
@@ -221,7 +222,7 @@ class Job:
                 sample, prepared, frame, told = self.made()
         except DataError as error:
             return {"fault": str(error), "id": self.item.id, "file": self.item.files[0], "told": []}
-        native = None if frame.is_whole else sample.instances
+        native = None if frame.is_whole else without_specks(sample.instances, self.how.min_mass)[0]
         row = write_sample(self.part, prepared, native)
         folders = FOLDERS if native is None else (*FOLDERS, NATIVE)
         sums = {file: _sum(self.part / file) for file in (f"{folder}/{sample.id}.png" for folder in folders)}
