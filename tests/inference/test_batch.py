@@ -160,6 +160,23 @@ def test_what_an_earlier_batch_wrote_of_a_dicom_file_goes_where_this_one_fails(w
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["findings.csv", "index.csv"]
 
 
+def test_links_that_lead_to_no_file_and_names_without_room_are_told(weights, tmp_path):
+    folder, long = tmp_path / "in", "x" * 240
+    for name in ("a", long, "other/b"):
+        grey(folder / f"{name}.png")
+    (folder / "gone.png").symlink_to("nothing.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "up").symlink_to("other")
+    batch = predict(folder, tmp_path / "out", weights=weights)
+    assert [row["source"] for row in batch.index if not row["error"]] == ["a.png", "other/b.png"]
+    assert batch.failed == {
+        "gone.png": "gone.png: is a link to nothing: restore it, or leave it out",
+        "loop.png": "loop.png: is a link to nothing: restore it, or leave it out",
+        "up": "up: is a link to a folder, which is not followed: give that folder itself",
+        f"{long}.png": f"{long}.png: its name is so long that results cannot be called after it: rename the file",
+    }
+
+
 def test_a_name_that_is_no_utf_8_is_an_error_of_its_file_alone(weights, tmp_path):
     grey(tmp_path / "in/a.png")
     grey(tmp_path / os.fsdecode(b"in/caf\xe9.png"))

@@ -20,7 +20,7 @@ from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
 from massmatch.inference.ensemble import load_ensemble, mirrored
 from massmatch.inference.findings import Prediction, described
-from massmatch.inference.images import ImageFile, digest, image_files, read_image, spelt
+from massmatch.inference.images import ImageFile, digest, has_room, image_files, read_image, spelt
 from massmatch.inference.least_area import LeastArea
 from massmatch.inference.network import segment, settle_orientation
 from massmatch.inference.nrrd import seg_nrrd
@@ -163,7 +163,8 @@ def _refuse_foreign(files: Sequence[ImageFile], out: Path) -> None:
     ours = [name for name, columns in TABLES.items() if _begins_as(out / name, columns)]
     strange = [out / name for name in TABLES if name not in ours and (out / name).exists()]
     if not ours:
-        strange += [path for file in files for ending in ENDINGS if (path := out / f"{file.id}{ending}").exists()]
+        stems = [out / file.id for file in files if has_room(file.id)]
+        strange += [path for stem in stems for ending in ENDINGS if (path := Path(f"{stem}{ending}")).exists()]
     if strange:
         raise UsageError(
             f"--out: {strange[0]} is there, and no earlier batch wrote it: give another folder for results"
@@ -213,7 +214,7 @@ def _predict_all(
                 made = objects(found, file) if options.dicom else {}
             except DataError as error:
                 row["error"] = str(error)
-                if ids.get(id, file.source) == file.source:
+                if ids.get(id, file.source) == file.source and has_room(id):
                     remove_results(out / id)
             else:
                 write(found, out, options, made)

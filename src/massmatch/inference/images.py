@@ -14,6 +14,7 @@ from massmatch.data.readers.listing import is_data, relative
 from massmatch.errors import UsageError
 
 DIGITS = 12  # of a SHA-256 in hex, which stand for a UID: among a million images two agree with a chance of 0.2 %
+LONGEST_NAME, ROOM = 255, len("_probability.png")  # bytes of a file's name, and of the longest ending of a result
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def _below(path: Path, out: Path | None) -> list[Path]:
     results = None if out is None else _absolute(out)
     if results in (path, *path.parents):
         raise UsageError(f"--out: must not hold the images, but {out} holds {path}: give another folder for results")
-    files = [file for file in sorted(path.rglob("*")) if file.is_file() and is_data(file)]
+    files = [file for file in sorted(path.rglob("*")) if (file.is_file() or file.is_symlink()) and is_data(file)]
     found = [file for file in files if (results is None or results not in file.parents) and _is_image(file)]
     if not found:
         raise DataError(f"{path.name}: must hold images, but has none: give another folder")
@@ -69,6 +70,9 @@ def _below(path: Path, out: Path | None) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
+    """Whether a file is to be read, or a link that leads to none, which is told when its turn comes."""
+    if not path.is_file():
+        return path.is_dir() or path.suffix.lower() in (*IMAGE_ENDINGS, ".dcm", ".dicom")
     return path.suffix.lower() in IMAGE_ENDINGS or is_dicom(path)
 
 
@@ -79,6 +83,11 @@ def _stem(source: str) -> str:
 def spelt(name: str) -> str:
     r"""A file's name as text that can be written; bytes that are no UTF-8 are spelt out, as in `caf\udce9.png`."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def has_room(id: str) -> bool:
+    """Whether results can be called after this id: a name with the longest ending must fit into a file system."""
+    return len(Path(id).name.encode(errors="replace")) + ROOM <= LONGEST_NAME
 
 
 def digest(uid: str) -> str:
@@ -98,8 +107,13 @@ def read_image(
     """
     if (name := spelt(file.source)) != file.source:
         raise DataError(f"{name}: must have a name in UTF-8, by which results can be called: rename the file")
+    if file.path.is_dir():
+        raise DataError(f"{file.source}: is a link to a folder, which is not followed: give that folder itself")
     if not file.path.is_file():
-        raise DataError(f"{file.source}: is no longer there: restore it, or leave it out")
+        what = "is a link to nothing" if file.path.is_symlink() else "is no longer there"
+        raise DataError(f"{file.source}: {what}: restore it, or leave it out")
+    if not has_room(file.id) and (keep_name or not is_dicom(file.path)):
+        raise DataError(f"{name}: its name is so long that results cannot be called after it: rename the file")
     if not is_dicom(file.path):
         pixels = read_grey(file.root, file.source)
         id, found = file.id, Mammogram(pixels, None, "none", None, None, None, patient="", instance="", series="")
