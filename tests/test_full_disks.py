@@ -45,6 +45,7 @@ def test_predict_leaves_all_files_of_an_image_or_none(weights, cohort, tmp_path,
     assert {each.name for each in (tmp_path / "out").iterdir()} == {"index.csv", "findings.csv"}
 
 
+@pytest.mark.filterwarnings("always:this is the cohort that the network was trained on")
 def test_evaluate_names_the_picture_that_does_not_fit(weights, cohort, tmp_path, full_disk):
     code, said = asked("evaluate", weights, cohort.root, "--out", tmp_path / "out")
     assert code == 1
