@@ -201,7 +201,7 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
             "'random' is not one of",
         ),
         (("train", "{cohort}", "--epochs", "0"), 2, "--epochs"),
-        (("train", "{cohort}", "--learning-rate", "0"), 2, "learning_rate: Input should be greater than 0, but is 0.0"),
+        (("train", "{cohort}", "--learning-rate", "0"), 2, "learning_rate: must be greater than 0, but is 0.0"),
         (("train", "{cohort}", "--threshold", "high"), 2, "threshold"),
         (("train", "{cohort}", "--fold", "7"), 2, "fold must be from 0 to 4"),
         (("train", "{tmp}/nowhere"), 2, "no such folder: {tmp}/nowhere"),
@@ -224,8 +224,8 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
         (("phantom", "{tmp}/p", "--patients", "0"), 2, "patients must be at least 1, but is 0"),
         (("phantom", "{tmp}/p", "--size", "32"), 2, "size must be at least 64, but is 32"),
         (("phantom", "{tmp}/p", "--seed", "-1"), 2, "seed must be at least 0, but is -1"),
-        (("train", "{cohort}", "--clip", "inf"), 2, "clip: Input should be less than inf"),
-        (("train", "{cohort}", "--seed", str(2**32)), 2, "seed: Input should be less than 4294967296"),
+        (("train", "{cohort}", "--clip", "inf"), 2, "clip: must be less than inf"),
+        (("train", "{cohort}", "--seed", str(2**32)), 2, "seed: must be less than 4294967296"),
     ],
 )
 def test_what_a_user_can_mend_is_said_in_one_line(arguments, code, message, cohort, trained, tmp_path):

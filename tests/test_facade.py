@@ -93,7 +93,7 @@ def test_prepare_names_what_it_leaves_out(cohort, mammograms, tmp_path):
         ("foldr", {}, "unknown reader 'foldr', did you mean folder"),
         ("folder", {"sise": 32}, "unknown option 'sise'; did you mean 'size'"),
         ("folder", {"masses_only": True}, "--masses-only: the reader folder has no such option"),
-        ("folder", {"crop": "brest"}, "crop: Input should be 'none' or 'breast', but is 'brest'"),
+        ("folder", {"crop": "brest"}, "crop: must be 'none' or 'breast', but is 'brest'"),
         ("folder", {"on_error": "ignore"}, "on_error must be stop or skip, but is 'ignore'"),
         ("inbreast", {}, "no such folder"),
     ],
@@ -165,8 +165,10 @@ def test_report_takes_the_runs_of_a_sweep_or_their_folder(examples, cohort, tmp_
         ({"lerning_rate": 1}, "unknown option 'lerning_rate'; did you mean 'learning_rate'"),
         ({"loss": "dise"}, "did you mean 'dice'"),
         ({"model": "aunett"}, "did you mean 'aunet'"),
-        ({"epochs": 0, "width": 0}, "epochs: Input should be greater than or equal to 1, but is 0"),
-        ({"scheme": "random"}, "scheme: Input should be 'kfold', 'paper', 'split' or 'official'"),
+        ({"epochs": 0, "width": 0}, "epochs: must be greater than or equal to 1, but is 0"),
+        ({"threshold": "x"}, "threshold: must be 'validation' or a valid number, but is 'x'$"),
+        ({"threshold": 2.0}, "threshold: must be 'validation' or less than 1, but is 2.0$"),
+        ({"scheme": "random"}, "scheme: must be 'kfold', 'paper', 'split' or 'official'"),
     ],
 )
 def test_what_train_does_not_know_is_a_usage_error(options, told, cohort, tmp_path):

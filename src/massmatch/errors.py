@@ -50,11 +50,25 @@ def refusals_as_usage() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        mistakes = [_line(each) for each in error.errors()] if hasattr(error, "errors") else [str(error)]
-        raise UsageError("\n".join(mistakes)) from error
+        if not hasattr(error, "errors"):
+            raise UsageError(str(error)) from error
+        lines = (f"{field}: {said}" if field else said for field, said in mistakes(error))
+        raise UsageError("\n".join(lines)) from error
 
 
-def _line(mistake: dict[str, Any]) -> str:
-    """One mistake of a ValidationError: the field, what was expected, what came; or what is wrong with all fields."""
-    expected = mistake["msg"].removeprefix("Value error, ")
-    return f"{mistake['loc'][0]}: {expected}, but is {mistake['input']!r}" if mistake["loc"] else expected
+def mistakes(error: Any) -> list[tuple[str, str]]:
+    """Of pydantic's ValidationError each field with what was expected and what came, in the words of our messages.
+
+    What is wrong with several fields together has an empty name. A field that may be of several kinds, and is of none,
+    has a mistake for each of them there, and one here.
+    """
+    expected: dict[tuple[str, str], list[str]] = {}
+    for each in error.errors():
+        field = str(each["loc"][0]) if each["loc"] else ""
+        said = each["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+        came = f", but is {each['input']!r}" if field else ""
+        expected.setdefault((field, came), []).append(said.replace("Input should be", "must be"))
+    return [
+        (field, " or ".join([said[0], *(each.removeprefix("must be ") for each in said[1:])]) + came)
+        for (field, came), said in expected.items()
+    ]

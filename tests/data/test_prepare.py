@@ -75,6 +75,9 @@ def test_a_cohort_as_the_design_says(source, tmp_path):
     assert (facts["images"], facts["patients"], facts["masses"], facts["without_mass"]) == (4, 2, 4, 0)
     assert facts["warnings"] == ["1.dcm: something to know"]
     assert facts["fingerprint"] == cohort.fingerprint
+    run(source, tmp_path / "scaled", HOW.model_copy(update={"normalise": "z-score"}))
+    scaled = open_cohort(tmp_path / "scaled").fingerprint
+    assert read_json(tmp_path / "scaled")["fingerprint"] == scaled != cohort.fingerprint
     sample = cohort.load("case0")
     assert sample.image.shape == sample.instances.shape == (32, 24)
     frame = cohort.frame("case0")

@@ -122,6 +122,14 @@ def test_one_loss_has_one_spelling(texts, one):
         }
 
 
+def test_a_square_cell_has_one_spelling():
+    """`cell_size=8x8` was another experiment than `cell_size=8`."""
+    one, other = "sm-bce-s-a:cell_size=8", "sm-bce-s-a:cell_size=8x8"
+    assert in_one_spelling(other) == in_one_spelling(one) == one
+    logits, target = torch.linspace(-3, 3, 1024).reshape(1, 1, 32, 32), torch.eye(32)[None, None]
+    assert torch.equal(make_loss(one)(logits, target), make_loss(other)(logits, target))
+
+
 def test_every_default_may_be_written_out():
     for name, entry in LOSSES.items():
         text = ",".join(f"{option.name}={text_of(option.default)}" for option in entry.options())

@@ -149,6 +149,13 @@ def test_a_difference_of_pixels_added_up_shows_no_test():
     assert "No test: the metric has no mean per patient." in table.note
 
 
+@pytest.mark.parametrize(("metric", "unit"), [("dsc", "points"), ("hau_px", "pixels"), ("hau_mm", "mm")])
+def test_a_difference_says_its_unit(metric, unit):
+    """Millimetres were called pixels."""
+    rows = two_systems().assign(hau_mm=5.0)
+    assert f", in {unit}, on the same images" in differences(rows, "hybrid", metric, draws=DRAWS).note
+
+
 # Strata and lesions
 
 

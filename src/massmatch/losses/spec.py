@@ -153,7 +153,9 @@ def _read(text: str) -> Any:
 
 
 def _short(value: Any) -> Any:
-    """A number without fraction as an int, as it is written shortest; anything else as it is."""
+    """A number without fraction as an int, and equal sides as one, as they are written shortest; others as they are."""
+    if isinstance(value, list | tuple) and len({*value}) == 1:
+        return value[0]  # 8x8 is 8 of both axes
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < LONGEST else value
 
 

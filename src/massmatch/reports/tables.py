@@ -14,6 +14,8 @@ from massmatch.reports.rendering import Line, Table, rows_markdown
 from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import DRAWS, Estimate, by_run, estimate, is_mean, sense
 
+IN_WORDS = {"fraction": "points", "px": "pixels", "px2": "pixels", "mm": "mm", "mm2": "mm²", "count": "whole ones"}
+
 
 class Column(NamedTuple):
     """One column: its heading, the key in `summary`, and whether it is shown in percent."""
@@ -212,8 +214,8 @@ def differences(rows: pd.DataFrame, baseline: str, metric: str = "dsc", *, draws
 
 def difference_table(table: pd.DataFrame, title: str, what: str) -> Table:
     """A table of `against` or `pairwise`, of one metric, under a title. `what` is shown: "DSC minus that of hybrid"."""
-    metric = str(table["metric"].iloc[0]) if len(table) else "dsc"
-    column = column_of(metric)
+    key = str(table["metric"].iloc[0]) if len(table) else "dsc"
+    column = column_of(key)
     lines = [Line(str(line["system"]), _difference_cells(line, column)) for _, line in table.iterrows()]
     head = ("loss", "difference", "95 % over patients", "95 % over trainings", "p", "p (Holm)")
     headings = (*head, "better / worse / equal", "patients", "runs")
@@ -221,12 +223,11 @@ def difference_table(table: pd.DataFrame, title: str, what: str) -> Table:
         "p: Wilcoxon's signed-rank test of patients' means; Holm over the "
         f"{int(table['p'].count())} comparisons of this table. Better, worse, equal: patients."
     )
-    unit = "points" if column.percent else "pixels"
     note = (
-        f"{what}, in {unit}, on the same images. "
+        f"{what}, in {IN_WORDS[metric(key).unit]}, on the same images. "
         "Over patients: bootstrap, the networks as trained. Over trainings: corrected t interval over runs (Nadeau and "
         "Bengio 2003), with chance in the training; with one seed, first weights are the same in all runs. "
-        f"{test if is_mean(metric) else 'No test: the metric has no mean per patient.'}"
+        f"{test if is_mean(key) else 'No test: the metric has no mean per patient.'}"
     )
     return Table(title, headings, tuple(lines), note, table)
 

@@ -78,8 +78,10 @@ def need_space(folder: Path, needed: int) -> None:
 
 
 def megabytes(size: int) -> str:
-    """A size in bytes as messages write it, such as 1.5 MB."""
-    return f"{size / 1e6:.1f} MB"
+    """A size in bytes as messages write it, such as 1.5 MB; a small one in kB or bytes."""
+    if size < 1e3:
+        return f"{size} bytes"
+    return f"{size / 1e3:.1f} kB" if size < 1e5 else f"{size / 1e6:.1f} MB"
 
 
 def _write(part: Path, pieces: tuple[Piece, ...]) -> None:

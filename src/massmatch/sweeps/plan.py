@@ -21,7 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from massmatch.data import Cohort
-from massmatch.errors import UsageError, refusals_as_usage
+from massmatch.errors import UsageError, mistakes, refusals_as_usage
 from massmatch.losses import in_one_spelling, make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
 from massmatch.runs.experiment import Experiment, parts_of, refuse_model, refuse_unused_folds
@@ -205,16 +205,9 @@ def _check(schema: type[BaseModel], content: dict[str, Any], source: str, known:
     try:
         schema(**given, **{key: value for key, value in content.items() if key in known})
     except ValidationError as error:
-        lines += [_mistake(each, source) for each in error.errors()]
+        lines += [f"{_at(source, field) if field else source}: {said}" for field, said in mistakes(error)]
     if lines:
         raise UsageError("\n".join(lines))
-
-
-def _mistake(each: Any, source: str) -> str:
-    """One mistake of a ValidationError; one of several fields together names them itself."""
-    if each["loc"]:
-        return f"{_at(source, str(each['loc'][0]))}: {each['msg']}, but is {each['input']!r}"
-    return f"{source}: {each['msg'].removeprefix('Value error, ')}"
 
 
 def _unknown(key: str, source: str, known: list[str]) -> str:

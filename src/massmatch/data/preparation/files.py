@@ -16,7 +16,7 @@ from massmatch.data.errors import DataError
 from massmatch.data.images import IMAGE_ENDINGS, levels
 from massmatch.data.open import open_cohort, read_json, read_table
 from massmatch.data.preprocessing.breast import chest_side
-from massmatch.data.preprocessing.frame import Frame
+from massmatch.data.preprocessing.frame import Frame, Preprocessing
 from massmatch.data.sample import Sample
 from massmatch.errors import UsageError
 from massmatch.hold import held
@@ -138,7 +138,8 @@ def finish(part: Path, out: Path, rows: list[dict[str, Any]], facts: dict[str, A
     if not rows:
         raise DataError("samples.csv: a cohort must hold an image, but the reader found none: check its source")
     pd.DataFrame(rows).to_csv(part / "samples.csv", index=False)
-    cohort = Cohort(part, read_table(part, part / "samples.csv"), "instances", facts["licence"])
+    how = None if "preprocessing" not in facts else Preprocessing.from_record(facts["preprocessing"])
+    cohort = Cohort(part, read_table(part, part / "samples.csv"), "instances", facts["licence"], how)
     masses = [len(levels(cohort.load(id).instances)) for id in cohort.ids]
     counts = {
         "images": len(cohort),
