@@ -1,6 +1,7 @@
 """Several networks and mirrored images: the mean of their log-odds, with one threshold that is told."""
 
 import hashlib
+import itertools
 import json
 import math
 import shutil
@@ -122,6 +123,24 @@ def test_a_network_that_never_saw_a_mirrored_image_is_asked_about_none():
         mirrored(Shifted(0), one_way)
     for fine in ({**one_way, "orientation": "mixed"}, {**one_way, "experiment": {"augment": "flips"}}):
         assert isinstance(mirrored(Shifted(0), fine), Mirrored)
+
+
+def test_the_order_of_an_ensemble_makes_no_difference(trained, tmp_path):
+    """The first network alone said whether mirrored images may be asked about."""
+    flips, model = tmp_path / "flips.safetensors", tmp_path / "model.safetensors"
+    facts, tensors = read_weights(trained / "best.safetensors")
+    for path, by, augment in ((flips, 0.01, "flips"), (model, 0.02, "none")):
+        moved = {name: value + by if value.is_floating_point() else value for name, value in tensors.items()}
+        experiment = {**facts["experiment"], "augment": augment}
+        write_weights(path, moved, {**facts, "experiment": experiment, "threshold": 0.7 + by})
+    image, found = torch.rand(1, 1, 64, 64), []
+    for order in itertools.permutations([flips, model, trained]):
+        network, said = load_ensemble(order)
+        found.append((network(image), said["threshold"]))
+        with pytest.raises(ValueError, match="has only seen images with the chest wall on the left"):
+            mirrored(network, said)
+    assert all(torch.equal(found[0][0], other) and found[0][1] == at for other, at in found)
+    assert isinstance(mirrored(*load_ensemble([flips])), Mirrored)
 
 
 def test_predict_takes_one_network_or_several_and_says_the_threshold(trained, cohort, tmp_path):

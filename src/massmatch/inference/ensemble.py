@@ -58,13 +58,17 @@ def mirrored(network: nn.Module, facts: dict[str, Any]) -> nn.Module:
     Raises UsageError for one that was trained without augmentation on images whose chest wall always lies on one side:
     it has never seen a mirrored one, and answers it badly.
     """
-    augmented = facts.get("experiment", {}).get("augment", "none") != "none"
-    if facts.get("orientation") in SIDES and not augmented:
+    if facts.get("orientation") in SIDES and not facts.get("augmented", saw_mirrored_images(facts)):
         raise UsageError(
             f"--tta: the network has only seen images with the chest wall on the {facts['orientation']}, so a mirrored "
             "one tells it nothing: leave --tta out, or train with --augment flips"
         )
     return Mirrored(network).eval()
+
+
+def saw_mirrored_images(facts: dict[str, Any]) -> bool:
+    """Whether a network was trained with augmentation, of any kind: each mirrors."""
+    return bool(facts.get("experiment", {}).get("augment", "none") != "none")
 
 
 def mean_logit(logits: Sequence[Tensor]) -> Tensor:
@@ -90,7 +94,8 @@ def mean_threshold(thresholds: Sequence[float]) -> float:
 
 
 def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
-    """The networks of runs or weights files as one, and its facts: the threshold is `mean_threshold` of theirs.
+    """The networks of runs or weights files as one, and its facts: the threshold is `mean_threshold` of theirs, and it
+    is "augmented" where all are. In which order they are given makes no difference.
 
     Raises UsageError for one that is given twice, where they do not see images alike (size, preparation, chest wall),
     for a network in `own` that none of them is of, and as `load_network` does.
@@ -110,7 +115,9 @@ def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.
                     f"--ensemble: {path} has {name} {facts.get(name)}, but {paths[0]} has {first.get(name)}: networks "
                     "of one ensemble must be trained on images that were prepared alike"
                 )
+    algorithm = Algorithm(tuple(each for _, facts in loaded for each in facts["algorithm"].weights))
+    loaded.sort(key=lambda each: each[1]["algorithm"].weights[0].sha256)  # sums are rounded as their order wants it
     threshold = mean_threshold([facts["threshold"] for _, facts in loaded])
     network = loaded[0][0] if len(loaded) == 1 else Mean([network for network, _ in loaded]).eval()
-    algorithm = Algorithm(tuple(each for _, facts in loaded for each in facts["algorithm"].weights))
-    return network, {**first, "threshold": threshold, "algorithm": algorithm}
+    augmented = all(saw_mirrored_images(facts) for _, facts in loaded)
+    return network, {**first, "threshold": threshold, "algorithm": algorithm, "augmented": augmented}
