@@ -234,6 +234,14 @@ def test_what_is_not_known_is_refused(wrong):
         Preprocessing(**wrong)
 
 
+def test_an_inverted_mask_is_told():
+    inverted = sample()
+    inverted.instances[...] = inverted.instances == 0
+    share = 100 * inverted.mask.mean()
+    with pytest.warns(DataWarning, match=rf"a: masses cover {share:.0f} % of the image: an inverted mask\?"):
+        preprocess(inverted, Preprocessing(size="native"))
+
+
 def test_specks_beside_a_mass_are_told_and_dropped_when_it_is_asked_for():
     spoilt = sample()
     spoilt.instances[20, 20:23] = 1

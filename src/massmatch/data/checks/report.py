@@ -19,12 +19,11 @@ from massmatch.data.checks.counts import counted
 from massmatch.data.cohort import Cohort
 from massmatch.data.errors import DataError
 from massmatch.data.folds import SCHEMES, require_folds, split
-from massmatch.data.masks import speck_limit
+from massmatch.data.masks import INVERTED, LARGE, speck_limit
 
 SEVERITIES = ("error", "warning", "note")
 ALIKE = 0.998  # correlation of thumbnails; the most alike of 1231 real images of other women reach 0.992
 OFF = 0.5  # share of a mass on air
-LARGE = 0.5  # share of the image that is mass
 SATURATED = 0.2  # share of the breast at the highest grey
 SPACINGS = (0.01, 2.0)  # mm: detectors have 0.02 to 0.1, images resized to 256 pixels about 1
 PERSON = re.compile(r"P_\d{5}|[0-9a-f]{16}")  # how CBIS-DDSM and INbreast name patients
@@ -111,7 +110,7 @@ def _masks(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
     yield _if("specks", "warning", text, looks, lambda x: any(area < speck_limit(x.shape) for area in x.pieces))
     text = "a mass lies for the most part on air: another image's mask, or a flipped one?"
     yield _if("off-breast", "warning", text, looks, lambda x: any(share > OFF for share in x.off_breast))
-    text = "masses cover more than half of the image: an inverted mask?"
+    text = f"masses cover more than half of the image: {INVERTED}"
     yield _if("large", "warning", text, looks, lambda x: sum(x.areas) > LARGE * x.shape[0] * x.shape[1])
 
 

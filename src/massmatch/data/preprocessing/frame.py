@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from massmatch.data.errors import DataWarning
-from massmatch.data.masks import speck_limit, without_specks
+from massmatch.data.masks import INVERTED, LARGE, speck_limit, without_specks
 from massmatch.data.preprocessing.breast import breast_range, breast_window, chest_side, pectoral
 from massmatch.data.preprocessing.options import PreprocessingOptions
 from massmatch.data.preprocessing.resize import resized, resized_labels
@@ -210,6 +210,8 @@ def _tell(
     before, inside = np.bincount(sample.instances.ravel()), np.bincount(frame.cut(sample.instances).ravel())
     inside = np.pad(inside, (0, len(before) - len(inside)))
     told = _specks(sample, dropped)
+    if before[1:].sum() > LARGE * before.sum():
+        told.append(f"masses cover {100 * before[1:].sum() / before.sum():.0f} % of the image: {INVERTED}")
     for label in np.flatnonzero(before[1:] > inside[1:]) + 1:
         lost = before[label] - inside[label]
         told.append(f"the crop cuts off {100 * lost / before[label]:.0f} % of mass {label}; see it with --crop none")
