@@ -72,6 +72,18 @@ def test_beside_each_other_masks_of_two_kinds_are_refused(tmp_path):
     assert "keep one of them" in folder(tmp_path / "d").faults["a.png"]
 
 
+def test_a_link_to_a_folder_is_told(tmp_path):
+    save(tmp_path / "d/benign/a.png", image())
+    save(tmp_path / "d/benign/a_mask.png", mask())
+    save(tmp_path / "elsewhere/b.png", image())
+    (tmp_path / "d/malignant").symlink_to(tmp_path / "elsewhere")
+    listing = folder(tmp_path / "d")
+    assert [item.id for item in listing.items] == ["a"]
+    assert listing.skipped == {
+        "malignant/": "malignant/: is a link to a folder, which is not followed: copy its files into the source"
+    }
+
+
 def test_one_mass_drawn_twice_is_told(root):
     (root / "masks/a.png").unlink()
     for n, row in enumerate((20, 21, 45)):

@@ -38,6 +38,7 @@ BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a 
 SUFFIX = re.compile(r"(?P<stem>.+?)(?P<mark>_mask(_\d+)?|_seg|_gt)")
 NO_IMAGE = "no image by its name"
 FOLDER = "is a folder, in which no images are looked for: move its files up"
+LINK = "is a link to a folder, which is not followed: copy its files into the source"
 NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")  # pictures
 Take = Callable[[np.ndarray, str], np.ndarray]
 NO_PATIENTS = (
@@ -181,11 +182,11 @@ def _sorted(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All files below; links to folders are not followed."""
+    """All files below, and links to folders, which are not followed."""
     for path in _sorted(folder):
         if path.is_dir() and not path.is_symlink():
             yield from _walk(path)
-        elif not path.is_dir():
+        else:
             yield path
 
 
@@ -193,7 +194,7 @@ def _is_image(path: Path, source: Path, left_out: dict[str, str]) -> bool:
     if path.suffix.lower() in (*IMAGE_ENDINGS, *DICOM):
         return True
     if path.is_dir():
-        left_out[f"{relative(source, path)}/"] = FOLDER
+        left_out[f"{relative(source, path)}/"] = LINK if path.is_symlink() else FOLDER
         return False
     ending = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
     left_out[relative(source, path)] = f"{ending} is not read: convert it to PNG" if ending in NOT_READ else NO_IMAGE
