@@ -81,6 +81,20 @@ def test_a_header_that_says_one_thing_is_read_without_a_word(tmp_path, tags):
     read(tmp_path, **tags)
 
 
+def test_labels_that_were_compressed_with_losses_are_refused(tmp_path):
+    mask = np.zeros((16, 16), np.uint8)
+    mask[4:9, 5:11] = 3
+    write_dicom(tmp_path / "a.dcm", mask)
+    assert np.array_equal(read_dicom_mask(tmp_path, "a.dcm"), mask)
+    write_dicom(tmp_path / "a.dcm", mask, LossyImageCompression="01")
+    with pytest.raises(
+        DataError, match=r"^a\.dcm: a mask in JPEG must be black and white, but its brightest pixel is 3"
+    ):
+        read_dicom_mask(tmp_path, "a.dcm")
+    write_dicom(tmp_path / "a.dcm", mask * 85, LossyImageCompression="01")
+    assert np.array_equal(read_dicom_mask(tmp_path, "a.dcm"), mask * 85)
+
+
 def test_pixels_of_no_length_are_no_pixels(tmp_path):
     with pytest.raises(DataError, match=r"^a\.dcm: holds no pixels"):
         read(tmp_path, PixelData=b"")

@@ -136,6 +136,23 @@ def test_labels_of_few_bits_keep_their_numbers(tmp_path, bits):
     assert read_labels(tmp_path, "a.png").tolist() == labels.tolist()
 
 
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+@pytest.mark.parametrize("top", [1, 2, 5, 16, 100, 255])
+def test_labels_in_jpeg_are_refused(tmp_path, top, kind):
+    """Losses blur the edge of a mass of number 5 into 1 to 9: as labels, these rings would be nine masses."""
+    row, col = np.mgrid[:64, :64]
+    disc = (((row - 30) ** 2 + (col - 25) ** 2) < 100).astype(np.uint8)
+    options = {"quality": 90} | ({"compression": "jpeg"} if kind == "tif" else {})
+    Image.fromarray(disc * np.uint8(top)).save(tmp_path / f"a.{kind}", **options)
+    if top == 255:
+        assert np.array_equal(read_labels(tmp_path, f"a.{kind}") > 127, disc > 0)
+    else:
+        with pytest.raises(DataError, match=rf"^a\.{kind}: a mask in JPEG must be black and white, but its brightest"):
+            read_labels(tmp_path, f"a.{kind}")
+    Image.fromarray(disc * np.uint8(0)).save(tmp_path / f"empty.{kind}", **options)
+    assert not read_labels(tmp_path, f"empty.{kind}").any()
+
+
 def test_a_smoothed_edge_in_4_bits_keeps_its_greys(tmp_path):
     """Programs that pack pictures store 16 greys in 4 bits: 15 labels, each a ring, would be made of one mass."""
     Image.fromarray(np.arange(16, dtype=np.uint8)[None]).save(tmp_path / "a.png", bits=4)

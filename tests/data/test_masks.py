@@ -96,3 +96,22 @@ def test_specks_are_dropped_by_their_area():
     assert without_specks(instances, 3)[1] == [1]
     assert without_specks(instances, 0)[0] is instances
     assert without_specks(np.zeros((5, 5), np.uint8), 4)[1] == []
+
+
+@pytest.mark.parametrize("top", [3, 9])
+def test_the_steps_of_a_blurred_edge_are_no_labels(top):
+    """A mass of number `top` that was saved in JPEG and then as PNG, or smoothed: its rings are numbered 1 to `top`."""
+    row, col = np.mgrid[:40, :60]
+    steps = np.clip(15 - np.hypot(row - 20, col - 30), 0, top).astype(np.uint8)
+    with pytest.raises(DataError, match=rf"^m\.png: its labels 1 to {top} lie around one another"):
+        to_instances(steps, "m.png")
+
+
+def test_masses_that_touch_are_labels():
+    """Three in a row of which two touch, and two of which one lies around the other."""
+    three = np.zeros((20, 60), np.uint8)
+    three[5:15, 5:15], three[5:15, 15:25], three[5:15, 40:50] = 1, 2, 3
+    around = np.zeros((20, 60), np.uint8)
+    around[2:18, 2:18], around[6:14, 6:14] = 1, 2
+    for mask in (three, around):
+        assert np.array_equal(to_instances(mask, "m.png"), mask)

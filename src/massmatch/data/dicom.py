@@ -21,7 +21,7 @@ import numpy as np
 
 from massmatch.data.dicom_pixels import grey_pixels, photometric
 from massmatch.data.errors import DataError, DataWarning
-from massmatch.data.images import MAX_PIXELS
+from massmatch.data.images import MAX_PIXELS, refuse_faint
 from massmatch.data.table import GAPS
 from massmatch.errors import UsageError
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it logs header values
 
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+LOSSY = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81))  # JPEG and near-lossless JPEG-LS; others say it
 DIRECTORY = "1.2.840.10008.1.3.10"
 # CID 4014, by SNOMED CT and by the older SNOMED RT codes.
 VIEWS = {
@@ -117,14 +118,18 @@ def read_dicom_mask(root: Path, path: str, *, allow_for_processing: bool = False
     """The mask of a mammogram, (rows, columns) uint16, 0 = background; errors and arguments as of `read_dicom`.
 
     DataError also for MONOCHROME1, in which 0 is white: whether the mask keeps to it, or only its header was copied
-    from the mammogram, cannot be known.
+    from the mammogram, cannot be known; and as `refuse_faint` for labels that were compressed with losses.
     """
-    if photometric(read_header(root, path, pixels=False)) == "MONOCHROME1":
+    header = read_header(root, path, pixels=False)
+    if photometric(header) == "MONOCHROME1":
         raise DataError(
             f"{path}: a mask must be MONOCHROME2, with 0 for background, but is MONOCHROME1, in which 0 is white: "
             "save it as PNG, or mend its header"
         )
-    return read_dicom(root, path, allow_for_processing=allow_for_processing, modality=modality).pixels
+    mask = read_dicom(root, path, allow_for_processing=allow_for_processing, modality=modality).pixels
+    if header.get("LossyImageCompression") == "01" or str(header.file_meta.get("TransferSyntaxUID")) in LOSSY:
+        refuse_faint(mask, path)
+    return mask
 
 
 @contextmanager

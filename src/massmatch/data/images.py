@@ -19,6 +19,8 @@ WHITE_IS_ZERO, SIGNED = 0, 2  # of photometric and sample format
 BYTES = {b"II": "little-endian", b"MM": "big-endian"}
 MAX_PIXELS = 100_000_000  # no mammogram is larger: the largest film scans of CBIS-DDSM have some 35 million
 JPEG_NOISE = 8  # levels of 256 by which the channels of a grey picture differ after a JPEG in colour
+LOSSY = ("JPEG", "MPO", "WEBP", "jpeg", "webp")  # formats, and how TIFF calls them
+FAINT = 128  # of 256: what is brighter is white with blurred edges, of which half the range is the limit
 FEW_BITS = {"L;2": 85, "L;2I": 85, "L;4": 17, "L;4I": 17}  # Pillow spreads 2 and 4 bits over 0 to 255 by these
 
 
@@ -57,8 +59,8 @@ def read_labels(root: Path, path: str) -> np.ndarray:
     other colours are labels, counted in the order of their numbers. Where the colours are even and an alpha channel is
     not, the alpha channel is the mask.
 
-    Raises DataError as `read_grey` does, where palette or alpha channel do not say which pixels are background, and for
-    a palette of several greys: whether they are labels or a smoothed edge cannot be known.
+    Raises DataError as `read_grey` does, for labels that were compressed with losses, where palette or alpha channel do
+    not say which pixels are background, and for a palette of several greys, which may be labels or a smoothed edge.
     """
     image, stored = _opened(root, path)
     if image.mode == "P" and "transparency" not in image.info:
@@ -66,8 +68,22 @@ def read_labels(root: Path, path: str) -> np.ndarray:
     if image.mode in ("LA", "RGBA", "P"):
         return _by_alpha(image.convert("LA" if image.mode == "LA" else "RGBA"), path)
     grey = _grey(image, path)
+    if image.format in LOSSY or image.info.get("compression") in LOSSY:
+        refuse_faint(grey, path)
     step = FEW_BITS.get(stored, 1)
     return grey if step > 1 and _reach_white(grey) else grey // step
+
+
+def refuse_faint(grey: np.ndarray, path: str) -> None:
+    """Raise DataError for a mask that was compressed with losses and holds small numbers only.
+
+    The losses blur the edge of a mass into numbers between, which would be labels, so that its rings were masses.
+    """
+    if 0 < (top := int(grey.max())) < FAINT:
+        raise DataError(
+            f"{path}: a mask in JPEG must be black and white, but its brightest pixel is {top}: losses have blurred "
+            "its labels: save it without loss as PNG, from its source"
+        )
 
 
 def _reach_white(grey: np.ndarray) -> bool:

@@ -27,10 +27,16 @@ def to_instances(pixels: np.ndarray, path: str) -> np.ndarray:
     Masks of 0 and one other value are cut into 8-connected components; values 1, 2, ..., n are labels already;
     greys are thresholded at half of the largest value, with a DataWarning from 1 % of the area.
 
-    Raises DataError, which begins with the path, for more than two levels, or for what looks like a picture.
+    Raises DataError, which begins with the path, for more than two levels, for labels around one another, or for what
+    looks like a picture.
     """
     values = levels(pixels)
     if len(values) > 1 and values[-1] <= MOST_LABELS and (values == np.arange(1, len(values) + 1)).all():
+        if len(values) > 2 and _are_rings(pixels, len(values)):
+            raise DataError(
+                f"{path}: its labels 1 to {len(values)} lie around one another, as a blurred edge makes them (JPEG or "
+                "smoothing): save the mask without loss, with one number for each mass"
+            )
         return pixels
     if len(values) > 1:
         _check_greys(pixels, path)
@@ -39,6 +45,19 @@ def to_instances(pixels: np.ndarray, path: str) -> np.ndarray:
     if count > np.iinfo(np.uint16).max:
         raise DataError(f"{path}: must hold at most 65535 masses, but holds {count} separate specks: clean it")
     return labels.astype(np.uint8 if count < 256 else np.uint16)
+
+
+def _are_rings(labels: np.ndarray, count: int) -> bool:
+    """Whether each label touches the next one, as the steps of a slope do, and masses that happen to touch do not."""
+    box = ndimage.find_objects((labels > 0).astype(np.uint8))[0]
+    inside = labels[box].astype(np.int32)
+    touched: set[int] = set()
+    for rows, cols in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        one = inside[: len(inside) - rows, max(0, -cols) : inside.shape[1] - max(0, cols)]
+        other = inside[rows:, max(0, cols) : inside.shape[1] + min(0, cols)]
+        lower = np.minimum(one, other)
+        touched |= set(np.unique(lower[(np.abs(one - other) == 1) & (lower > 0)]).tolist())
+    return touched >= set(range(1, count))
 
 
 def _check_greys(pixels: np.ndarray, path: str) -> None:
