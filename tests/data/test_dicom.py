@@ -81,6 +81,34 @@ def test_a_header_that_says_one_thing_is_read_without_a_word(tmp_path, tags):
     read(tmp_path, **tags)
 
 
+@pytest.mark.parametrize(
+    "copied",
+    [
+        {},
+        {"PixelPaddingValue": 0},
+        {"PixelPaddingValue": 1},
+        {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 1},
+        {"RescaleSlope": -1, "RescaleIntercept": 4095},
+        {"RescaleSlope": 2, "RescaleIntercept": 0},
+        {"PixelSpacing": [1, 1]},
+    ],
+)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_mask_keeps_its_numbers_whatever_was_copied_from_the_header_of_its_image(tmp_path, copied, kind):
+    """With a padding of 0, which counts as no image, the lowest number of a mass became background."""
+    mask = np.zeros((16, 16), kind)
+    mask[2:6, 3:8], mask[9:14, 5:11] = 1, 2
+    for labels in (mask, (mask == 1).astype(kind), np.ones_like(mask)):
+        write_dicom(tmp_path / "a.dcm", labels, **copied)
+        assert read_dicom_mask(tmp_path, "a.dcm").tolist() == labels.tolist()
+
+
+def test_a_mask_with_numbers_below_0_is_refused(tmp_path):
+    write_dicom(tmp_path / "a.dcm", np.array([[-1, 0], [0, 1]], np.int16))
+    with pytest.raises(DataError, match=r"^a\.dcm: a mask must hold numbers from 0 to 65535, but holds -1 to 1"):
+        read_dicom_mask(tmp_path, "a.dcm")
+
+
 def test_labels_that_were_compressed_with_losses_are_refused(tmp_path):
     mask = np.zeros((16, 16), np.uint8)
     mask[4:9, 5:11] = 3

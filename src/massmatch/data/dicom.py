@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from massmatch.data.dicom_pixels import grey_pixels, photometric
+from massmatch.data.dicom_pixels import grey_pixels, label_pixels, photometric
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import MAX_PIXELS, refuse_faint
 from massmatch.data.table import GAPS
@@ -117,16 +117,21 @@ def read_dicom(root: Path, path: str, *, allow_for_processing: bool = False, mod
 def read_dicom_mask(root: Path, path: str, *, allow_for_processing: bool = False, modality: str = "MG") -> np.ndarray:
     """The mask of a mammogram, (rows, columns) uint16, 0 = background; errors and arguments as of `read_dicom`.
 
+    Its numbers are those that are stored. Padding and rescale, which stand in a header that was copied from the
+    mammogram, are about its greys: with a padding of 0 the lowest number of a mass would become background.
+
     DataError also for MONOCHROME1, in which 0 is white: whether the mask keeps to it, or only its header was copied
     from the mammogram, cannot be known; and as `refuse_faint` for labels that were compressed with losses.
     """
-    header = read_header(root, path, pixels=False)
+    header = read_header(root, path)
     if photometric(header) == "MONOCHROME1":
         raise DataError(
             f"{path}: a mask must be MONOCHROME2, with 0 for background, but is MONOCHROME1, in which 0 is white: "
             "save it as PNG, or mend its header"
         )
-    mask = read_dicom(root, path, allow_for_processing=allow_for_processing, modality=modality).pixels
+    with unspoken(path, "damaged"):
+        _refuse(header, path, allow_for_processing, modality)
+        mask = label_pixels(header, path)
     if header.get("LossyImageCompression") == "01" or str(header.file_meta.get("TransferSyntaxUID")) in LOSSY:
         refuse_faint(mask, path)
     return mask

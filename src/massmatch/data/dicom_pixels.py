@@ -212,6 +212,15 @@ def grey_pixels(header: "Dataset", path: str) -> np.ndarray:
     return _uint16(dark, float(high) - float(low))
 
 
+def label_pixels(header: "Dataset", path: str) -> np.ndarray:
+    """(rows, columns) uint16, the numbers as they are stored. DataError for numbers that are no labels."""
+    pixels, _ = _stored(_decoded(header, path), header, path)
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        raise DataError(f"{path}: a mask must hold numbers from 0 to 65535, but holds {low} to {high}: save it as PNG")
+    return pixels.astype(np.uint16)
+
+
 def _rescaled(pixels: np.ndarray, header: "Dataset", path: str) -> np.ndarray:
     """The pixels after the table of the header or its straight line, whose slope is 1 and intercept 0 if absent.
 
