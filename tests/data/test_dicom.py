@@ -479,6 +479,19 @@ def test_one_patient_has_one_key_that_does_not_tell_the_id(tmp_path):
     assert "123" not in patient_key(a) or len(patient_key(a)) == 12
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("007", "7", True), ("P12", "p12", True), ("P012", "P12", False), ("7", "70", False), ("０７", "7", True)],
+)
+def test_spellings_of_one_id_are_one_patient(tmp_path, one, other, same):
+    """As in a csv, where they are refused: apart, images of one woman could stand in training and test."""
+    keys = {
+        patient_key(read_header(tmp_path, write_dicom(tmp_path / "a.dcm", RAMP, **tags).name))
+        for tags in ({"PatientID": one, "SpecificCharacterSet": "ISO_IR 192"}, {"PatientID": other})
+    }
+    assert (len(keys) == 1) is same
+
+
 @pytest.mark.parametrize("id", ["", " ", "Anonymous", "REMOVED", "N/A", None])
 def test_an_id_that_is_everybodys_is_nobodys(tmp_path, id):
     def key(name, **tags):

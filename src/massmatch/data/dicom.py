@@ -22,7 +22,7 @@ import numpy as np
 from massmatch.data.dicom_pixels import grey_pixels, label_pixels, photometric
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import MAX_PIXELS, refuse_faint
-from massmatch.data.table import GAPS
+from massmatch.data.table import GAPS, in_one_way
 from massmatch.errors import UsageError
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
@@ -192,10 +192,11 @@ def is_dicom(path: Path) -> bool:
 def patient_key(header: "Dataset") -> str | None:
     """12 hex digits that stand for the patient, from the ID, since the ID itself must not leave the header.
 
+    Spellings that differ in capitals or in zeros in front are one patient, who may not stand in training and test.
     Where the ID tells nobody apart, the study stands for the patient; None where the header names no study either.
     """
     who = str(header.get("StudyInstanceUID", "") or "").strip() if is_nameless(header) else _patient_id(header)
-    return hashlib.sha256(who.encode()).hexdigest()[:12] if who else None
+    return hashlib.sha256(in_one_way(who).encode()).hexdigest()[:12] if who else None
 
 
 def is_nameless(header: "Dataset") -> bool:

@@ -1,5 +1,7 @@
 """The csv of a cohort or a source: a row of facts per image, read with our names for columns and values."""
 
+import re
+import unicodedata
 import warnings
 from pathlib import Path, PureWindowsPath
 
@@ -52,8 +54,16 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
 
 def spelt_in_several_ways(patients: pd.Series) -> pd.Series:
     """Where others name the same patient in another way: 7 and 007, p1 and P1, an accent that is one letter or two."""
-    one = patients.str.normalize("NFKC").str.casefold().str.replace(r"^0+(?=\d+$)", "", regex=True)
-    return patients.groupby(one).transform("nunique") > 1
+    return patients.groupby(patients.map(in_one_way)).transform("nunique") > 1
+
+
+def in_one_way(patient: str) -> str:
+    """A patient's name or number as all its spellings have it.
+
+    >>> in_one_way("007"), in_one_way("P1"), in_one_way("7.0")
+    ('7', 'p1', '7.0')
+    """
+    return re.sub(r"^0+(?=\d+$)", "", unicodedata.normalize("NFKC", patient).casefold())
 
 
 def refuse_one_gap_as_patient(path: Path, table: pd.DataFrame) -> None:
