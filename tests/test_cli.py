@@ -213,6 +213,7 @@ def test_predict_repeats_the_stored_probabilities_on_images_of_the_cohort(traine
         ),
         (("predict", "{tmp}/no.png", "--run", "{run}", "--out", "{tmp}/o"), 2, "no such image: {tmp}/no.png"),
         (("predict", "{tmp}", "--weights", "{run}/rows.csv", "--out", "{tmp}/o"), 2, "holds no weights of massmatch"),
+        (("losses", "show", "mine:Loss"), 2, "mine:Loss: give a name of `massmatch losses` alone"),
         (("compare", "{cohort}", "{tmp}"), 2, "holds no run"),
         (
             ("evaluate", "{run}/best.safetensors", "{cohort}"),

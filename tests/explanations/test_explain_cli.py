@@ -13,8 +13,12 @@ from typer.testing import CliRunner
 
 from massmatch.cli import app
 from massmatch.data import DataError, open_cohort
+from massmatch.errors import UsageError
+from massmatch.explanations.ledger import ledger
 from massmatch.explanations.subject import from_files, read_prediction
+from massmatch.explanations.variants import family
 from massmatch.losses import make_loss
+from massmatch.runs.experiment import own_code
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +83,68 @@ def test_a_run_and_an_id_take_the_stored_probabilities_and_the_runs_loss(trained
     assert written["loss"] == pytest.approx(value, abs=1e-6)
     other = asked(trained, id, "--cohort", cohort.root, "--out", tmp_path, "--loss", "dice")
     assert "dice: L(P, Y) =" in other.output
+
+
+@pytest.mark.filterwarnings("always:.*was trained with")
+def test_a_loss_of_ones_own_that_was_changed_after_the_training_is_told(trained, cohort, tmp_path, monkeypatch):
+    """The cells were those of a loss with which nothing was trained."""
+    monkeypatch.syspath_prepend(tmp_path)
+    name, text = (
+        "mine_to_explain:ours",
+        "from massmatch import SpatialMatchingLoss\nours = SpatialMatchingLoss('dice')\n",
+    )
+    (tmp_path / "mine_to_explain.py").write_text(text)
+    run = tmp_path / "run" / "fold0"
+    shutil.copytree(trained, run)
+    facts = yaml.safe_load((run / "experiment.yaml").read_text())
+    facts |= {"loss": name, "own_code": own_code(name, "aunet")}
+    (run / "experiment.yaml").write_text(yaml.safe_dump(facts))
+    id = pd.read_csv(trained / "rows.csv")["id"][0]
+    assert "what the loss computes" not in asked(run, id, "--out", tmp_path / "out").output
+    (tmp_path / "mine_to_explain.py").write_text(f"{text}# changed\n")
+    assert "what the loss computes may have changed" in " ".join(asked(run, id, "--out", tmp_path).output.split())
+
+
+OWN = """
+from massmatch.losses import SoftMatchingLoss, SpatialMatchingLoss, Tversky, WholeImageLoss
+
+ready = SpatialMatchingLoss("dice", scale=True, distance=True, cell_size=8, grid_weight=0.5, threshold=0.3)
+soft = SoftMatchingLoss("dice", cell_size=8, stray=0.25, distance=False)
+plain = WholeImageLoss(Tversky(fn_weight=0.9, fp_weight=0.1))
+
+class Preset(SpatialMatchingLoss):
+    def __init__(self, weight=2.0, **options):
+        super().__init__(core="tversky", nonzero=True, grid_weight=weight, cell_statistic="max", **options)
+
+class Changed(SpatialMatchingLoss):
+    def per_image(self, *arguments, **more):
+        return 2 * super().per_image(*arguments, **more)
+
+cored = SpatialMatchingLoss(lambda logits, target, **more: (logits.sigmoid() - target).abs().mean((-2, -1)))
+"""
+
+
+@pytest.mark.parametrize("name", ["ready", "soft", "plain", "Preset", "Preset:weight=0.5"])
+def test_a_loss_of_ones_own_is_explained_as_it_was_made(files, tmp_path, monkeypatch, name):
+    """It was explained with the defaults of ours, whatever it had been made with."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine_ready_made.py").write_text(OWN)
+    subject = from_files(*files)
+    labels = torch.from_numpy(subject.instances.astype(np.int64))[None, None]
+    p = torch.from_numpy(subject.probability)[None, None]
+    loss = make_loss(f"mine_ready_made:{name}")
+    expected = loss(p.logit(), labels > 0, instances=labels).item()
+    losses = family(f"mine_ready_made:{name}")
+    told = ledger(losses.loss(losses.asked), subject.probability, subject.instances)
+    assert told.loss == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "said"), [("Changed", "has a per_image of its own"), ("cored", "the core of")])
+def test_a_loss_of_ones_own_that_computes_something_else_is_not_explained_as_ours(tmp_path, monkeypatch, name, said):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine_ready_made.py").write_text(OWN)
+    with pytest.raises(UsageError, match=said):
+        family(f"mine_ready_made:{name}")
 
 
 def test_several_ids_of_a_run_are_explained_one_after_the_other(trained, cohort, tmp_path):

@@ -7,7 +7,7 @@ import typer
 
 from massmatch.cli.arguments import present
 from massmatch.cli.screen import screen, told
-from massmatch.errors import UsageError
+from massmatch.errors import UsageError, refusals_as_usage
 
 if TYPE_CHECKING:
     from massmatch.explanations.ledger import Ledger
@@ -73,12 +73,17 @@ def of_run(what: list[str], loss: str | None, cohort: Path | None) -> "tuple[lis
     """The subjects of a run, and the loss: its own, unless another one is asked for."""
     from massmatch.data import open_cohort
     from massmatch.explanations.subject import from_run
+    from massmatch.losses import LossSpec
     from massmatch.runs.folder import PREDICTIONS, RunFolder
+    from massmatch.runs.weights import warn_of_other_code
 
     run, ids = RunFolder.find(Path(what[0])), what[1:]
     own = run.experiment()["loss"]
     if not ids:
         raise UsageError(f"give the id of an image after {run.path}, a test image such as those in {run / PREDICTIONS}")
+    if loss is None and LossSpec.parse(own).is_own:
+        with refusals_as_usage():
+            warn_of_other_code(run.path, LossSpec.parse(own).name, {"experiment": run.experiment()}, "the loss")
     opened = open_cohort(cohort or run.cohort())
     return [from_run(run.path, id, opened) for id in ids], loss or own
 

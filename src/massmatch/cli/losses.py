@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from massmatch.cli.screen import FAILURE, screen, told
-from massmatch.errors import refusals_as_usage
+from massmatch.errors import UsageError, refusals_as_usage
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -67,6 +67,11 @@ def show(name: Annotated[str, typer.Argument(help="A name of the list.")]) -> No
     with told():
         from massmatch.losses import LOSSES, text_of
 
+        if ":" in name:
+            raise UsageError(
+                f"{name}: give a name of `massmatch losses` alone, without options; what a loss of one's own does, "
+                "module:attribute, `massmatch losses check` finds out"
+            )
         with refusals_as_usage():
             entry = LOSSES[name]
         lines = [f"{name}: {entry.line}", f"source     {entry.source}", f"fidelity   {entry.fidelity}"]

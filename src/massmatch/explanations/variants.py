@@ -1,5 +1,6 @@
 """The losses that one image can be seen through: the one that was asked for, with other switches and other cores."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, NamedTuple
@@ -78,7 +79,11 @@ def family(spec: str) -> Family:
         asked = LossSpec.parse(spec).canonical()
         loss, options = asked.make(), dict(asked.options)
     core, switches = _core_and_switches(loss, spec)
-    of_core = {name: options.pop(name) for name in _options(type(core)) & options.keys()}
+    if asked.is_own:  # its text need not say what it was made with
+        options = _made_with(loss, spec)
+        of_core = {name: getattr(core, name) for name in _options(type(core))}
+    else:
+        of_core = {name: options.pop(name) for name in _options(type(core)) & options.keys()}
     cores: dict[str, Callable[..., Tensor]] = {name: _core(name, of_core) for name in SHOWN_CORES}
     own = next(name for name, make in CORES.items() if make is type(core))
     soft = {}
@@ -89,6 +94,10 @@ def family(spec: str) -> Family:
 
 
 def _core_and_switches(loss: ImageLoss, spec: str) -> tuple[Any, tuple[str, str] | tuple[str] | tuple[()]]:
+    if isinstance(loss, SpatialMatchingLoss | SoftMatchingLoss) and type(loss.core) not in CORES.values():
+        raise UsageError(
+            f"the core of {spec} is none of {', '.join(CORES)}, so its cells cannot be shown beside theirs"
+        )
     if isinstance(loss, SpatialMatchingLoss):
         weighting = next(name for name, pair in WEIGHTINGS.items() if pair == (loss.scale, loss.distance))
         return loss.core, (weighting, "nz" if loss.nonzero else "a")
@@ -100,6 +109,24 @@ def _core_and_switches(loss: ImageLoss, spec: str) -> tuple[Any, tuple[str, str]
         f"loss {spec} has no cells: only the sm-... losses and soft-sm have, and {', '.join(CORES)}, which can be "
         "their core, can be shown on their grid; give one of them with --loss, such as --loss sm-tversky-s-a"
     )
+
+
+def _made_with(loss: ImageLoss, spec: str) -> dict[str, Any]:
+    """The arguments of a loss of one's own that is one of ours, but for its core and its switches.
+
+    Raises UsageError for a class that changes what ours computes: the ledger would be that of ours.
+    """
+    kind = next(each for each in (SpatialMatchingLoss, SoftMatchingLoss, WholeImageLoss) if isinstance(loss, each))
+    above = type(loss).__mro__[: type(loss).__mro__.index(kind)]
+    names = {name for each in above for name in vars(each) if hasattr(kind, name)} - {"_abc_impl"}  # of every class
+    if changed := sorted(name for name in names if name == "__call__" or not name.startswith("__")):
+        raise UsageError(
+            f"{spec} has a {' and a '.join(changed)} of its own, and what is shown would be that of {kind.__name__}: "
+            "give a loss of the catalogue with --loss"
+        )
+    switches = {"scale", "distance", "nonzero"} if kind is SpatialMatchingLoss else set()
+    apart = {"core", "reduction", "from_logits"} | switches
+    return {name: getattr(loss, name) for name in inspect.signature(kind).parameters if name not in apart}
 
 
 def _options(core: Any) -> set[str]:

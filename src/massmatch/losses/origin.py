@@ -41,7 +41,12 @@ def origin(name: str) -> str:
     source = source_file(thing)
     written = digest([source]) if source is not None and source.is_file() else "without source"
     others = own_files(name.partition(":")[0], thing.__module__) - {source}
-    return ", ".join([f"{package} {version}", written] + [digest(sorted(others))] * bool(others))
+    return ", ".join([f"{package} {version}", written] + [digest(sorted(others, key=_by_content))] * bool(others))
+
+
+def _by_content(file: Path) -> tuple[str, bytes]:
+    """An order that is the same on every machine, wherever the files lie there."""
+    return file.name, file.read_bytes()
 
 
 def digest(files: list[Path]) -> str:

@@ -124,12 +124,12 @@ def load_weights(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict
     return model.to(best_device()).eval(), facts
 
 
-def warn_of_other_code(path: Path, name: str, facts: dict[str, Any]) -> None:
-    """Warn where a network of one's own is not of the source that was trained: it may compute something else."""
+def warn_of_other_code(path: Path, name: str, facts: dict[str, Any], what: str = "the network") -> None:
+    """Warn where a network or loss of one's own is not of the source of the training: it may compute something else."""
     trained, now = facts.get("experiment", {}).get("own_code") or "", f"{name} of {origin(name)}"
     if trained and now not in trained.split("; "):
         warnings.warn(
-            f"{path} was trained with {trained}, but here is {now}: what the network computes may have changed",
+            f"{path} was trained with {trained}, but here is {now}: what {what} computes may have changed",
             RuntimeWarning,
             stacklevel=3,
         )
