@@ -153,6 +153,18 @@ def test_labels_in_jpeg_are_refused(tmp_path, top, kind):
     assert not read_labels(tmp_path, f"empty.{kind}").any()
 
 
+def test_labels_in_dark_colours_are_refused(tmp_path):
+    """Their luminance would be taken, in which (1, 0, 0) is 0."""
+    Image.fromarray(np.stack([MASK, 0 * MASK, 0 * MASK], axis=2)).save(tmp_path / "a.png")
+    with (
+        pytest.warns(DataWarning, match="differ by up to 1"),
+        pytest.raises(DataError, match=r"^a\.png: .*dark colours"),
+    ):
+        read_labels(tmp_path, "a.png")
+    Image.fromarray(np.stack([3 * MASK] * 3, axis=2)).save(tmp_path / "a.png")
+    assert np.array_equal(read_labels(tmp_path, "a.png"), 3 * MASK)
+
+
 def test_a_smoothed_edge_in_4_bits_keeps_its_greys(tmp_path):
     """Programs that pack pictures store 16 greys in 4 bits: 15 labels, each a ring, would be made of one mass."""
     Image.fromarray(np.arange(16, dtype=np.uint8)[None]).save(tmp_path / "a.png", bits=4)

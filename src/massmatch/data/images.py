@@ -70,6 +70,8 @@ def read_labels(root: Path, path: str) -> np.ndarray:
     grey = _grey(image, path)
     if image.format in LOSSY or image.info.get("compression") in LOSSY:
         refuse_faint(grey, path)
+    if image.mode == "RGB" and grey.max() < FAINT and np.ptp(np.asarray(image), axis=2).any():
+        raise DataError(f"{path}: a mask must be grey, but has dark colours, which would be lost: convert it")
     step = FEW_BITS.get(stored, 1)
     return grey if step > 1 and _reach_white(grey) else grey // step
 
