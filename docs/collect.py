@@ -11,7 +11,9 @@ import argparse
 import gzip
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -46,7 +48,7 @@ def rows_of(run: Run) -> pd.DataFrame:
         "val_epoch": int(best["epoch"]),
         "val_dsc_pooled": round(float(best["val_dsc_pooled"]), DIGITS),
         "val_threshold": best.get("val_threshold"),
-        "settings": json.dumps(run.facts, sort_keys=True),
+        "settings": json.dumps(run.facts | _start(run.experiment), sort_keys=True),
         "computed": json.dumps(computed, sort_keys=True),
     }
     return run.rows[MEASURED].round(DIGITS).assign(**known)[[*known, *MEASURED]]
@@ -58,11 +60,18 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.assign(settings=table["settings"].map({text: _as_today(text) for text in table["settings"].unique()}))
 
 
+def _start(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """What the training started from, where that was not chance: another start is another run."""
+    start = {name: experiment.get(name) for name in ("start", "start_sha256")}
+    return {name: value for name, value in start.items() if value not in (None, "random")}
+
+
 def _as_today(settings: str) -> str:
     """An option that came later than the row has its default, and what no longer must agree is left out."""
     defaults = {name: of.default for name, of in Experiment.model_fields.items() if not of.is_required()}
     known = {**defaults, **json.loads(settings)}
-    return json.dumps({k: v for k, v in known.items() if k not in (*VARIED, *NEUTRAL)}, sort_keys=True)
+    kept = {k: v for k, v in known.items() if k not in (*VARIED, *NEUTRAL)}
+    return json.dumps(kept | _start(known), sort_keys=True)
 
 
 def merge(table: pd.DataFrame, more: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:

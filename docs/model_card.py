@@ -28,7 +28,7 @@ METRICS = {
 }
 STRATA = {"mass, share of the image": by_size, "density": by_density, "side": by_side, "view": by_view}
 STRATIFIED = ("dsc", "dsc_pooled", "missed", "masses_found")
-LEFT_OUT = ("cohort", "fingerprint", "own_code")  # of the experiment: told elsewhere
+LEFT_OUT = ("cohort", "fingerprint", "own_code", "start_sha256")  # of the experiment: told elsewhere
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -70,6 +70,18 @@ def froc_table(found: Measured) -> str:
 def recipe(facts: dict[str, Any]) -> str:
     """The settings of the training."""
     return table(["setting", "value"], [[k, str(v)] for k, v in facts["experiment"].items() if k not in LEFT_OUT])
+
+
+def first_weights(experiment: dict[str, Any]) -> str:
+    """A line on what the training started from; nothing where that was chance."""
+    if (start := experiment["start"]) == "random":
+        return ""
+    learned = (
+        "encoder began with the weights that EfficientNet-Lite0 learned on the photographs of\n  ImageNet (Tan and Le "
+        "2019; Apache-2.0); no picture of ImageNet is in the file"
+    )
+    further = f"training began with {Path(start).name} (SHA-256 {experiment.get('start_sha256')})"
+    return f"\n- **What it knew before**: its {learned if start == 'imagenet' else further}."
 
 
 def trained(run: RunFolder) -> str:
@@ -123,7 +135,7 @@ On {with_interval(rows, "missed")} of the images it finds no pixel of the mass.
   turns and resizes images by itself). A pixel above a probability of {facts["threshold"]:.4f} is predicted mass.
 - **What it was trained on**: fold {fold} of {experiment["folds"]} of {len(cohort)} film mammograms with masses of
   {cohort.table["patient"].nunique()} women, the official training part of CBIS-DDSM at {facts["size"][0]} x
-  {facts["size"][1]} (fingerprint {experiment["fingerprint"]}). {facts["data_licence"]}
+  {facts["size"][1]} (fingerprint {experiment["fingerprint"]}). {facts["data_licence"]}{first_weights(experiment)}
 - **How**: {trained(run)}
 
 ## Whom it has not seen
@@ -131,7 +143,8 @@ On {with_interval(rows, "missed")} of the images it finds no pixel of the mass.
 {table(["part", "images", "patients"], sizes)}
 
 No patient is in two parts. The test part had no influence on weights, epoch or threshold. On the settings it had
-little: augmentation, schedule and learning rate were chosen on the validation part; the loss was chosen on validation
+little: network, augmentation, schedule and learning rate were chosen on the validation part, where this network did
+better than those before it, whose numbers on the same test part were known by then; the loss was chosen on validation
 parts of several folds at 128 x 128, in which some of these patients are (`docs/results.md` tells how). Numbers of
 the official test part of CBIS-DDSM, which nobody here has looked at, would settle that. Its patients:
 

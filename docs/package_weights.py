@@ -9,6 +9,7 @@ examples.
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from model_card import card
@@ -45,9 +46,16 @@ def copy_examples(cohort: Cohort, chosen: pd.DataFrame) -> None:
     chosen.to_csv(EXAMPLES / "examples.csv", index=False)
 
 
+def as_today(run: RunFolder) -> dict[str, Any]:
+    """The run's experiment with all fields that there are today, and its fold: what older weights do not say."""
+    facts = run.experiment()
+    known = {name: value for name, value in facts.items() if name in Experiment.model_fields}
+    return {"experiment": Experiment(**known).model_dump(), "fold": facts["fold"]}
+
+
 def main(run: RunFolder, cohort: Cohort) -> None:
     """All of it. Ends with a message where something is larger than a package should hold."""
-    halve(run / WEIGHTS, PACKAGED)
+    halve(run / WEIGHTS, PACKAGED, **as_today(run))
     if (size := PACKAGED.stat().st_size) > LARGEST:
         sys.exit(f"{PACKAGED} takes {size} bytes, more than {LARGEST}: package a narrower network")
     model, facts = load_network(PACKAGED)

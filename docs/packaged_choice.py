@@ -27,7 +27,8 @@ def lines_of(runs: Sequence[RunFolder], cohort: Cohort) -> list[dict[str, Any]]:
     model, facts = load_ensemble([run.path for run in runs])
     experiment = Experiment(**facts["experiment"])
     parts = parts_of(experiment, cohort, runs[0].experiment()["fold"])
-    name = f"width {experiment.width}, {experiment.augment}" if len(runs) == 1 else f"all {len(runs)} together"
+    one = f"{experiment.model} of width {experiment.width}, {experiment.augment}"
+    name = one if len(runs) == 1 else f"all {len(runs)} together"
     return [
         {"network": name, "mirrored": both, "part": part}
         | scores(network, cohort, getattr(parts, part), facts["threshold"])

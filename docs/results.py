@@ -172,15 +172,17 @@ def nnunet_table(rows: pd.DataFrame) -> str:
 
 def packaged_table(rows: pd.DataFrame) -> str:
     """A line per training: its settings, the validation part, and the test part with intervals over its patients."""
-    head = ["width", "augmentation", "epochs", "peak rate", "average", "validation, pooled", "DSC"]
+    head = ["network", "first weights", "augmentation", "epochs", "peak rate", "average", "validation, pooled", "DSC"]
     head += ["DSC pooled", "missed", "masses found", "pieces per image that touch no mass"]
     lines = []
-    for (width, text), of in rows.groupby(["width", "settings"]):
+    for (model, width, text), of in rows.groupby(["model", "width", "settings"]):
         known, run = json.loads(str(text)), of.iloc[0]
         scores = [estimate(of, metric) for metric in ("dsc", "dsc_pooled")]
         lines.append(
             [
-                *(str(each) for each in (width, known["augment"], known["epochs"], known["learning_rate"])),
+                f"`{model}` of width {width}",
+                known.get("start", "random"),
+                *(str(known[name]) for name in ("augment", "epochs", "learning_rate")),
                 str(known["ema"] or "none"),
                 percent(run["val_dsc_pooled"]),
                 *(f"{percent(score.value)} ({points(score.low, score.high)})" for score in scores),

@@ -9,7 +9,7 @@ from massmatch.errors import UsageError
 from massmatch.inference.packaged import PACKAGED
 from massmatch.runs.experiment import Experiment, experiment_on
 from massmatch.runs.options import TrainingOptions
-from massmatch.runs.recipes import RECIPES
+from massmatch.runs.recipes import RECIPES, with_recipe
 from massmatch.runs.weights import read_weights
 from massmatch.training.entry import train
 
@@ -50,4 +50,11 @@ def test_options_that_are_given_win(cohort, tmp_path):
     (found,) = tmp_path.glob("*/fold0/experiment.yaml")
     facts = yaml.safe_load(found.read_text())
     assert (facts["width"], facts["epochs"]) == (2, 1)
-    assert (facts["optimizer"], facts["schedule"], facts["learning_rate"]) == ("adamw", "one-cycle", 1e-3)
+    assert (facts["optimizer"], facts["schedule"]) == ("adamw", "one-cycle")
+    assert facts["learning_rate"] == RECIPES["strong"]["learning_rate"]
+
+
+def test_another_network_than_the_recipes_does_not_start_with_the_weights_of_the_recipes():
+    assert with_recipe("strong", {})["start"] == RECIPES["strong"]["start"]
+    assert "start" not in with_recipe("strong", {"model": "aunet"})
+    assert with_recipe("strong", {"model": "aunet", "start": "w.safetensors"})["start"] == "w.safetensors"

@@ -79,11 +79,15 @@ def test_a_recipe_fills_in_what_the_plan_leaves_open(cohort):
     strong = RECIPES["strong"]
     plan = checked({"recipe": "strong", "training": {"width": 3}})
     assert plan.losses == [strong["loss"]]
-    assert plan.training == {**{name: value for name, value in strong.items() if name != "loss"}, "width": 3}
+    rest = {name: value for name, value in strong.items() if name not in ("loss", "model")}
+    assert (plan.models, plan.training) == ([strong["model"]], {**rest, "width": 3})
     (run,) = runs_of(plan.model_copy(update={"folds": [0]}), systems_of(plan, cohort)[0], cohort, 1)
     assert (run.experiment.augment, run.experiment.width) == (strong["augment"], 3)
     for named in ({"losses": ["bce"]}, {"table": 3}, {"figure": "3a"}):
         assert checked({"recipe": "strong", **named}).losses == named.get("losses", [])
+    for named in ({"models": ["aunet"]}, {"models": ["aunet", strong["model"]]}, {"table": 2}):
+        plan = checked({"recipe": "strong", **named})
+        assert (plan.models, plan.training.get("start")) == (named.get("models", []), None)
 
 
 def test_what_the_command_line_says_wins_over_the_recipe_of_a_file(tmp_path):

@@ -108,11 +108,15 @@ def combined(file: Path | None, content: dict[str, Any], training: dict[str, Any
 
 
 def _in_recipe(plan: Plan) -> Plan:
-    """The plan with the settings of its recipe where it has none of its own, and with its loss where it names none."""
-    training = with_recipe(plan.recipe, plan.training)
-    loss = training.pop("loss", None)
+    """The plan with the settings of its recipe where it has none of its own; with its loss and its network, too, where
+    none is named.
+    """
+    named = {"model": " ".join(plan.models)} if plan.models or plan.table == 2 else {}
+    training = with_recipe(plan.recipe, plan.training | named)
+    loss, model = (training.pop(name, None) for name in ("loss", "model"))
     losses = plan.losses or ([] if plan.table or plan.figure or loss is None else [loss])
-    return plan.model_copy(update={"training": training, "losses": losses})
+    models = plan.models if named or model is None else [model]
+    return plan.model_copy(update={"training": training, "losses": losses, "models": models})
 
 
 def _as_in_protocol(protocol: str, training: dict[str, Any], source: str) -> dict[str, Any]:
