@@ -143,10 +143,10 @@ On {with_interval(rows, "missed")} of the images it finds no pixel of the mass.
 {table(["part", "images", "patients"], sizes)}
 
 No patient is in two parts. The test part had no influence on weights, epoch or threshold. On the settings it had
-little: network, augmentation, schedule and learning rate were chosen on the validation part, where this network did
-better than those before it, whose numbers on the same test part were known by then; the loss was chosen on validation
-parts of several folds at 128 x 128, in which some of these patients are (`docs/results.md` tells how). Numbers of
-the official test part of CBIS-DDSM, which nobody here has looked at, would settle that. Its patients:
+little: network, loss, augmentation, schedule and learning rate were chosen on the validation part, where this network
+did better than those before it; but the choice was made when the numbers of all on the same test part were known
+(`docs/results.md` has them). Numbers of the official test part of CBIS-DDSM, which nobody here has looked at, would
+settle that. Its patients:
 
 <details><summary>{patients["test"]} patients</summary>
 

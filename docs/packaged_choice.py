@@ -1,8 +1,9 @@
-"""Measures the networks of one fold alone, with mirrored images, and all together, on its validation and its test part.
+"""Measures the networks of one fold alone, with mirrored images, and together, on its validation and its test part.
 
     python docs/packaged_choice.py COHORT RUN RUN ... --into docs/results/packaged_choice.csv
 
-What the package holds is chosen by the validation part; the test part says afterwards what the choice is worth.
+What the package holds is chosen by the validation part; the test part says afterwards what the choice is worth. Lines
+that the file holds already are not measured again.
 """
 
 import argparse
@@ -22,15 +23,21 @@ from massmatch.statistics.intervals import estimate
 from massmatch.training.evaluate import evaluate
 
 
+def name_of(runs: Sequence[RunFolder]) -> str:
+    """One network and how it was trained, or how many networks of what kind."""
+    facts = [run.experiment() for run in runs]
+    if len(facts) == 1:
+        return "{model} of width {width}, {augment}, {loss}".format(**facts[0])
+    return f"{len(facts)} of {' and '.join(sorted({each['model'] for each in facts}))} together"
+
+
 def lines_of(runs: Sequence[RunFolder], cohort: Cohort) -> list[dict[str, Any]]:
     """A line per part, without and with mirrored images, for the mean of the networks of some runs of one fold."""
     model, facts = load_ensemble([run.path for run in runs])
     experiment = Experiment(**facts["experiment"])
     parts = parts_of(experiment, cohort, runs[0].experiment()["fold"])
-    one = f"{experiment.model} of width {experiment.width}, {experiment.augment}"
-    name = one if len(runs) == 1 else f"all {len(runs)} together"
     return [
-        {"network": name, "mirrored": both, "part": part}
+        {"network": name_of(runs), "mirrored": both, "part": part}
         | scores(network, cohort, getattr(parts, part), facts["threshold"])
         for both, network in ((False, model), (True, mirrored(model, facts)))
         for part in ("validation", "test")
@@ -45,16 +52,18 @@ def scores(network: nn.Module, cohort: Cohort, ids: Sequence[str], threshold: fl
 
 
 def main() -> None:
-    """A line for each network, and for all of them."""
+    """Lines for each network, and for several together."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cohort", type=Path)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--into", type=Path, required=True)
     given = parser.parse_args()
     cohort, runs = open_cohort(given.cohort), [RunFolder.find(run) for run in given.runs]
-    lines = [line for members in ([run] for run in runs) for line in lines_of(members, cohort)]
-    lines += lines_of(runs, cohort)
-    write_atomic(given.into, pd.DataFrame(lines).to_csv(index=False).encode())
+    table = pd.read_csv(given.into) if given.into.is_file() else pd.DataFrame(columns=["network"])
+    for members in [[run] for run in runs] + [runs] * (len(runs) > 1):
+        if name_of(members) not in {*table["network"]}:
+            table = pd.concat([table, pd.DataFrame(lines_of(members, cohort))], ignore_index=True)
+            write_atomic(given.into, table.to_csv(index=False).encode())
 
 
 if __name__ == "__main__":

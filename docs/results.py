@@ -53,12 +53,12 @@ def nuclei_rows() -> pd.DataFrame:
 
 
 def packaged_rows() -> pd.DataFrame:
-    """The images of packaged_256.csv.gz: the packaged network and two wider ones, on the same fold at 256 x 256."""
+    """The images of packaged_256.csv.gz: the packaged network and those beside it, on the same fold at 256 x 256."""
     return read_table(HERE / "results/packaged_256.csv.gz")
 
 
 def choice_rows() -> pd.DataFrame:
-    """What validation and test part say of the three, alone and together, each without and with mirrored images."""
+    """What validation and test part say of them, alone and together, each without and with mirrored images."""
     return pd.read_csv(HERE / "results/packaged_choice.csv")
 
 
@@ -172,15 +172,16 @@ def nnunet_table(rows: pd.DataFrame) -> str:
 
 def packaged_table(rows: pd.DataFrame) -> str:
     """A line per training: its settings, the validation part, and the test part with intervals over its patients."""
-    head = ["network", "first weights", "augmentation", "epochs", "peak rate", "average", "validation, pooled", "DSC"]
-    head += ["DSC pooled", "missed", "masses found", "pieces per image that touch no mass"]
+    head = ["network", "loss", "first weights", "augmentation", "epochs", "peak rate", "average"]
+    head += ["validation, pooled", "DSC", "DSC pooled", "missed", "masses found", "pieces per image that touch no mass"]
     lines = []
-    for (model, width, text), of in rows.groupby(["model", "width", "settings"]):
+    for (model, width, loss, text), of in rows.groupby(["model", "width", "loss", "settings"]):
         known, run = json.loads(str(text)), of.iloc[0]
         scores = [estimate(of, metric) for metric in ("dsc", "dsc_pooled")]
         lines.append(
             [
                 f"`{model}` of width {width}",
+                f"`{loss}`",
                 known.get("start", "random"),
                 *(str(known[name]) for name in ("augment", "epochs", "learning_rate")),
                 str(known["ema"] or "none"),

@@ -169,7 +169,7 @@ def test_a_plan_file_and_options_that_win_over_it(odd, tmp_path):
         (("--losses", "--folds", 0), "requires one or more values"),
         (("--losses", "bce", "--epochs", 0), "--epochs: must be greater than or equal to 1"),
         (("--losses", "bse"), "unknown loss 'bse'; did you mean 'bce'?"),
-        (("--table", 7), "--table: Input should be 1, 2 or 3, but is 7"),
+        (("--table", 7), "--table: must be 1, 2 or 3, but is 7"),
         (("--table", 1, "--figure", "3a"), "give one of table, figure and losses, not table and figure"),
         (("no.yaml",), "no such plan: no.yaml"),
         (("--losses", "bce", "--engine", "rai"), "'rai' is not one of 'local', 'ray'"),

@@ -14,16 +14,8 @@ from massmatch.errors import RunError, UsageError
 from massmatch.runs.experiment import Experiment
 from massmatch.runs.folder import CANDIDATES, ROWS, RunFolder, State, run_folders
 
-VARIED = (
-    "loss",
-    "model",
-    "width",
-    "start",
-    "start_sha256",
-    "seed",
-    "fold",
-    "own_code",
-)  # what a comparison may vary; all else must agree
+# What a comparison may vary; all else must agree.
+VARIED = ("loss", "model", "width", "start", "start_sha256", "seed", "fold", "own_code")
 NEUTRAL = ("cohort", "resolved")  # a folder's name (the fingerprint decides), and where it ran
 
 
