@@ -42,7 +42,7 @@ def test_predict_leaves_all_files_of_an_image_or_none(weights, cohort, tmp_path,
     code, said = asked("predict", image, "--weights", weights, "--out", tmp_path / "out", "--nrrd")
     assert code == 1
     assert f"massmatch: {tmp_path / 'out'}: No space left on device" in said
-    assert {each.name for each in (tmp_path / "out").iterdir()} == {"index.csv", "findings.csv"}
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {"index.partial.csv", "findings.partial.csv"}
 
 
 @pytest.mark.filterwarnings("always:this is the cohort that the network was trained on")

@@ -105,7 +105,57 @@ def test_two_batches_do_not_write_into_one_folder(weights, tmp_path):
     predict(tmp_path / "in/a.png", tmp_path / "out", weights=weights, watch=at_once)
     assert pd.read_csv(tmp_path / "out/index.csv")["id"].tolist() == ["a"]
     assert not (tmp_path / "out/.lock").exists()
-    predict(tmp_path / "in/b.png", tmp_path / "out", weights=weights)
+    predict(tmp_path / "in/a.png", tmp_path / "out", weights=weights)
+
+
+def test_results_of_other_images_stay_out_of_a_folder_whose_index_would_not_name_them(weights, tmp_path):
+    for name in "ab":
+        grey(tmp_path / f"in/{name}.png")
+    predict(tmp_path / "in/a.png", tmp_path / "out", weights=weights)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(UsageError, match=r"^--out: .* are not among these 1 \(a\.png\): give another folder, or these"):
+        predict(tmp_path / "in/b.png", tmp_path / "out", weights=weights)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    predict([tmp_path / "in/a.png", tmp_path / "in/b.png"], tmp_path / "out", weights=weights)
+    (tmp_path / "in/a.png").write_bytes(b"torn")
+    assert predict(tmp_path / "in", tmp_path / "out", weights=weights).failed
+    (tmp_path / "in/a.png").unlink()  # nothing of it is left, so that it may be left out
+    predict(tmp_path / "in", tmp_path / "out", weights=weights)
+    assert pd.read_csv(tmp_path / "out/index.csv")["id"].tolist() == ["b"]
+
+
+def test_the_tables_of_a_batch_that_was_stopped_say_so(weights, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        write_dicom(tmp_path / f"in/{name}.dcm", marked("left")[0])
+    out = tmp_path / "out"
+
+    def stop_at_b(row):
+        if row["source"] == "b.dcm":
+            raise KeyboardInterrupt
+
+    for earlier in (set(), {"index.csv", "findings.csv"}):
+        with pytest.raises(KeyboardInterrupt):
+            predict(tmp_path / "in", out, weights=weights, watch=stop_at_b)
+        partial = {"index.partial.csv", "findings.partial.csv"}
+        assert {path.name for path in out.glob("*.csv")} == earlier | partial
+        assert pd.read_csv(out / "index.partial.csv")["source"].tolist() == ["a.dcm", "b.dcm"]
+        with pytest.raises(UsageError, match=r"are not among these 1 \(a\.dcm, b\.dcm"):
+            predict(tmp_path / "in/c.dcm", out, weights=weights)
+        predict(tmp_path / "in", out, weights=weights)
+        assert {path.name for path in out.glob("*.csv")} == {"index.csv", "findings.csv"}
+        assert len(pd.read_csv(out / "index.csv")) == 3
+
+
+def test_results_of_a_dicom_file_go_with_the_name_that_an_earlier_batch_gave_them(weights, tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", marked("left")[0])
+    predict(path, tmp_path / "out", weights=weights)
+    predict(path, tmp_path / "out", weights=weights, keep_names=True)
+    assert [each.name for each in (tmp_path / "out").glob("*_mask.png")] == ["a_mask.png"]
+    predict(path, tmp_path / "out", weights=weights)
+    (error,) = predict(path, tmp_path / "out", weights=weights, least_area="20mm2").failed.values()
+    assert "spacing" in error
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["findings.csv", "index.csv"]
 
 
 def test_an_image_of_one_grey_level_is_no_mammogram(weights, tmp_path):

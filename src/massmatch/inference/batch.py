@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from massmatch.data.dicom import is_dicom
-from massmatch.data.errors import DataError
+from massmatch.data.errors import DataError, named
 from massmatch.errors import UsageError
 from massmatch.hold import held
 from massmatch.inference.dicom.files import objects
@@ -96,11 +96,12 @@ def predict(
     Each image gives `<id>_mask.png` (0 and 255), `<id>_contour.png` and `<id>_findings.json`, in the frame of its
     stored pixels. The ids keep the folders below what was given; of DICOM files they are a digest of the SOP Instance
     UID. The whole batch gives `findings.csv`, a row per finding, and `index.csv`, a row per file: it is the key from
-    ids to files, and the only result with their names.
+    ids to files, and the only result with their names. Until the batch is done they are `findings.partial.csv` and
+    `index.partial.csv`.
 
     Args:
         images: DICOM, or grey PNG, TIFF or JPEG; or folders of them.
-        out: where results are written; what an earlier batch wrote under the same names is replaced.
+        out: where results are written; what an earlier batch wrote of the same files is replaced.
         weights: the folder of a run, or a weights file; several are an ensemble, whose probability is their mean. By
             default the network in this package, trained on film scans of CBIS-DDSM.
         tta: take the mean over each image and its mirror image (test-time augmentation), in twice the time.
@@ -122,9 +123,9 @@ def predict(
 
     A file that cannot be segmented is a row with an error, and the others are done.
 
-    Raises UsageError for what is not there, for a threshold outside of 0 to 1, for a package that is missing, and for
-    results that another process is writing; ValueError for damaged weights, DataError for a folder without images,
-    OSError where `out` cannot be written.
+    Raises UsageError for what is not there, for a threshold outside of 0 to 1, for a package that is missing, for
+    results of other images in `out`, and for results that another process is writing; ValueError for damaged weights,
+    DataError for a folder without images, OSError where `out` cannot be written.
 
     Example:
         batch = massmatch.predict("images", "results")
@@ -155,13 +156,18 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     with held(out, out / ".lock"):
         _refuse_foreign(files, out)
-        return _predict_all(model, facts, files, out, options, watch)
+        earlier = _earlier_ids(files, out)
+        batch = _predict_all(model, facts, files, out, options, earlier, watch)
+        for name in TABLES:
+            _partial(out / name).replace(out / name)
+        return batch
 
 
 def _refuse_foreign(files: Sequence[ImageFile], out: Path) -> None:
     """UsageError where a result would replace a file that no earlier batch wrote: the true mask of an image, say."""
-    ours = [name for name, columns in TABLES.items() if _begins_as(out / name, columns)]
-    strange = [out / name for name in TABLES if name not in ours and (out / name).exists()]
+    tables = {path: columns for name, columns in TABLES.items() for path in (out / name, _partial(out / name))}
+    ours = [path for path, columns in tables.items() if _begins_as(path, columns)]
+    strange = [path for path in tables if path not in ours and path.exists()]
     if not ours:
         stems = [out / file.id for file in files if has_room(file.id)]
         strange += [path for stem in stems for ending in ENDINGS if (path := Path(f"{stem}{ending}")).exists()]
@@ -169,6 +175,29 @@ def _refuse_foreign(files: Sequence[ImageFile], out: Path) -> None:
         raise UsageError(
             f"--out: {strange[0]} is there, and no earlier batch wrote it: give another folder for results"
         )
+
+
+def _earlier_ids(files: Sequence[ImageFile], out: Path) -> dict[str, str]:
+    """What an earlier batch called its results, by the source of each; of one that was stopped, too.
+
+    Raises UsageError where it holds results of images that are not among the files: no index would name them any more.
+    """
+    ids: dict[str, str] = {}
+    for path in (out / "index.csv", _partial(out / "index.csv")):
+        if path.is_file():
+            with path.open(encoding="utf-8", errors="replace", newline="") as table:
+                ids |= {row["source"]: row["id"] for row in csv.DictReader(table) if row["id"]}
+    if others := sorted(ids.keys() - {spelt(file.source) for file in files}):
+        raise UsageError(
+            f"--out: {out} holds results of images that are not among these {len(files)} ({named(others)}): give "
+            "another folder, or these images too"
+        )
+    return ids
+
+
+def _partial(table: Path) -> Path:
+    """What a table is called until its batch is done."""
+    return table.with_suffix(f".partial{table.suffix}")
 
 
 def _begins_as(path: Path, columns: Sequence[str]) -> bool:
@@ -193,14 +222,18 @@ def _predict_all(
     files: Iterable[ImageFile],
     out: Path,
     options: Options,
+    earlier: Mapping[str, str],
     watch: Callable[[Row], None],
 ) -> Batch:
-    """Rows are written as soon as they are known, so that a batch that is stopped leaves its index."""
+    """Rows are written as soon as they are known, so that a batch that is stopped leaves its index.
+
+    `earlier`: what an earlier batch called the results of each source, which go now.
+    """
     batch = Batch(facts["threshold"])
     ids: dict[str, str] = {}
     with (
-        (out / "index.csv").open("w", encoding="utf-8", newline="") as index,
-        (out / "findings.csv").open("w", encoding="utf-8", newline="") as findings,
+        _partial(out / "index.csv").open("w", encoding="utf-8", newline="") as index,
+        _partial(out / "findings.csv").open("w", encoding="utf-8", newline="") as findings,
     ):
         write_index, write_finding = _table(index, INDEX), _table(findings, FINDING)
         for file in files:
@@ -214,9 +247,10 @@ def _predict_all(
                 made = objects(found, file) if options.dicom else {}
             except DataError as error:
                 row["error"] = str(error)
-                if ids.get(id, file.source) == file.source and has_room(id):
-                    remove_results(out / id)
-            else:
+            for old in {id, earlier.get(row["source"], id)}:
+                if ids.get(old, file.source) == file.source and has_room(old):
+                    remove_results(out / old)
+            if not row["error"]:
                 write(found, out, options, made)
                 rows = finding_rows(found)
                 batch.findings.extend(rows)
