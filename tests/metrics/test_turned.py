@@ -1,5 +1,7 @@
 """Measuring a network on another cohort: images are turned as the network has learnt them, predictions turned back."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +9,13 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from conftest import tiny
 from massmatch.cli import app
 from massmatch.data import Sample, write_cohort
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.errors import UsageError
 from massmatch.inference.evaluation import evaluate_weights
-from massmatch.runs.weights import load_weights
+from massmatch.runs.weights import load_weights, save_weights
 from massmatch.training.evaluate import evaluate, evaluate_native, predicted, predicted_as_learned
 
 
@@ -96,6 +99,24 @@ def test_a_folder_with_what_was_measured_on_other_images_is_refused(trained, mir
         assert not (out / "rows.csv").exists() or (out / "rows.csv").read_bytes() == before
         (out / left).unlink()
     evaluate_weights(trained, fewer.root, out)
+
+
+@pytest.mark.filterwarnings("ignore:this is the cohort that the network was trained on")
+def test_a_folder_with_what_other_weights_or_another_cohort_gave_is_refused(trained, cohort, mirrored, tmp_path):
+    """rows_native.csv of the earlier one stayed beside the new rows.csv."""
+    out, model = tmp_path / "out", load_weights(trained / "best.safetensors")[0]
+    save_weights(tmp_path / "other.safetensors", model, tiny(cohort), 0.4, (64, 64), cohort)
+    evaluate_weights(trained, mirrored.root, out)
+    before = {path: path.read_bytes() for path in out.glob("*.csv")}
+    for weights, images, what in (
+        (tmp_path / "other.safetensors", mirrored, r"weights \(\S+ \w{12}\)"),
+        (trained, cohort, rf"cohort \({mirrored.fingerprint}\)"),
+    ):
+        with pytest.raises(UsageError, match=rf"^--out: .*out holds an evaluation of other {what}: give another"):
+            evaluate_weights(weights, images.root, out)
+    assert {path: path.read_bytes() for path in out.glob("*.csv")} == before
+    shutil.copy(trained / "best.safetensors", tmp_path / "copy.safetensors")
+    evaluate_weights(tmp_path / "copy.safetensors", mirrored.root, out)
 
 
 def test_from_python_it_gives_the_rows_that_it_writes_and_tells_of_every_image(trained, mirrored, tmp_path):

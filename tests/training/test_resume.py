@@ -70,6 +70,16 @@ def test_row_10_a_file_in_the_place_of_the_folder_is_found_before_the_first_epoc
         fit.run(tiny(cohort), cohort, 0, tmp_path / "runs")
 
 
+def test_what_was_measured_in_the_native_frame_goes_when_the_training_goes_on(tmp_path):
+    """It is of the weights that were best until then, and stood beside the rows of the later ones."""
+    for done in (True, False):  # a run that is mended keeps its weights
+        (tmp_path / "rows_native.csv").write_text("id\n")
+        if done:
+            (tmp_path / "DONE").touch()
+        with fit.prepared(tmp_path):
+            assert (tmp_path / "rows_native.csv").exists() is done
+
+
 def test_row_10_so_is_a_folder_that_cannot_be_written(cohort, tmp_path, monkeypatch):
     def read_only(self, *_):
         raise OSError(errno.EROFS, "Read-only file system")

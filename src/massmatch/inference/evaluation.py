@@ -69,8 +69,9 @@ def _evaluate_all(
     path: Path, cohort: Cohort, out: Path, *, native: bool, own: Collection[str], watch: Watch
 ) -> Evaluation:
     """Every image of a cohort, turned and scaled as the network has learnt it."""
-    _refuse_other_images(out, cohort)
     model, facts = load_ensemble([path], own)
+    of = {"weights": str(facts["algorithm"]), "cohort": cohort.fingerprint}
+    _refuse_what_differs(out, cohort, of)
     facts = settle_orientation(facts)
     warn_of_known_images(facts, cohort)
     warn_of_other_preparation(facts, cohort)
@@ -80,26 +81,31 @@ def _evaluate_all(
     with held(out, out / ".lock"):
         if native:
             rows = evaluate_native(model, cohort, cohort.ids, threshold, **learnt, tick=tick)
-            write_rows(out / NATIVE_ROWS, rows)
+            write_rows(out / NATIVE_ROWS, rows := rows.assign(**of))
             return Evaluation(out / NATIVE_ROWS, rows)
         found = evaluate(model, cohort, cohort.ids, threshold, **learnt, out=out / PREDICTIONS, tick=tick)
+        found = found._replace(rows=found.rows.assign(**of))
         found.write(out)
     return Evaluation(out / ROWS, found.rows)
 
 
-def _refuse_other_images(out: Path, cohort: Cohort) -> None:
-    """UsageError where a folder holds what was measured on images that the cohort does not have: they would stand
-    beside its own.
+def _refuse_what_differs(out: Path, cohort: Cohort, of: dict[str, str]) -> None:
+    """UsageError where a folder holds what was measured on images that the cohort does not have, or with other weights,
+    or on another cohort: it would stand beside what is measured now, as if both belonged together.
+
+    `of`: what the rows say of themselves; weights are known by their SHA-256, whatever their file is called.
     """
-    measured = {
-        id for name in (ROWS, NATIVE_ROWS) if (out / name).is_file() for id in read_table(out / name, ("id",))["id"]
-    }
+    tables = [read_table(out / name, ("id",)) for name in (ROWS, NATIVE_ROWS) if (out / name).is_file()]
     drawn = {path.stem for path in (out / PREDICTIONS).glob("*.png")}
-    if others := sorted((measured | drawn) - set(cohort.ids)):
-        raise UsageError(
-            f"--out: {out} holds an evaluation of images that {cohort.root} does not have ({named(others)}): give "
-            "another folder, or remove this one"
-        )
+    told = {f"images that {cohort.root} does not have": drawn.union(*(table["id"] for table in tables)) - {*cohort.ids}}
+    for name, here in of.items():
+        said = {one for table in tables for one in table.get(name, ["one of an earlier version"])}
+        told[f"other {name}"] = {one for one in said if one.split()[-1] != here.split()[-1]}
+    for what, others in told.items():
+        if others:
+            raise UsageError(
+                f"--out: {out} holds an evaluation of {what} ({named(others)}): give another folder, or remove this one"
+            )
 
 
 def warn_of_unfinished(run: RunFolder) -> None:

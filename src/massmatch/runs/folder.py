@@ -40,7 +40,7 @@ NEEDED_EXPERIMENT: dict[str, type] = {
     **dict.fromkeys(("fingerprint", "cohort", "scheme"), str),
     **dict.fromkeys(("folds", "epochs"), int),
 }
-TEXT = {"id": str, "patient": str}  # columns in which numbers and "NA" are names
+TEXT = dict.fromkeys(("id", "patient", "weights", "cohort"), str)  # columns in which numbers and "NA" are names
 WORDS = (*TEXT, "side", "view", "density", "spacing_source")  # columns that need not hold numbers
 SHOWN = 4  # runs in one message
 

@@ -20,7 +20,7 @@ from massmatch.machine import require_processes
 from massmatch.runs.atomic import need_space, remove_leftovers
 from massmatch.runs.experiment import Experiment, own_code, parts_of
 from massmatch.runs.failure import failures_written
-from massmatch.runs.folder import CHECKPOINT, DONE, EXPERIMENT, FAILED, PREDICTIONS, RunFolder
+from massmatch.runs.folder import CHECKPOINT, DONE, EXPERIMENT, FAILED, NATIVE_ROWS, PREDICTIONS, RunFolder
 from massmatch.runs.lock import locked
 from massmatch.runs.precision import Speed
 from massmatch.runs.record import recorded, refuse_another, refuse_other_parts
@@ -169,6 +169,8 @@ def prepared(out: Path) -> Iterator[None]:
     with locked(out):
         remove_leftovers(out)
         forget_failure(out)
+        if not (out / DONE).is_file():
+            (out / NATIVE_ROWS).unlink(missing_ok=True)  # measured with the weights that were best until now
         (out / DONE).unlink(missing_ok=True)  # of a run that is mended
         with failures_written(out):
             yield
