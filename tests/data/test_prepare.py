@@ -17,15 +17,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from mammograms import listing
+from mammograms import listing, mammogram
 from massmatch.cli import app
 from massmatch.data import DataError, open_cohort
 from massmatch.data.open import read_json
+from massmatch.data.preparation.entry import prepare
 from massmatch.data.preparation.process import _digest, prepare_listing
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.readers.cbis_ddsm.reader import cbis_ddsm
 from massmatch.data.readers.inbreast.reader import inbreast
 from massmatch.data.readers.listing import Item, Listing, inside, named
+from massmatch.data.readers.monai import monai
+from massmatch.data.readers.nnunet import nnunet
 from massmatch.errors import RunError, UsageError
 from massmatch.losses import LOSSES
 from massmatch.training.batches import Samples
@@ -290,6 +293,31 @@ def test_row_49_other_options_make_it_again(tmp_path):
     assert not (cohort.root / "masks_native").exists()  # left by the first run
 
 
+def two_labels(root):
+    """A raw dataset of nnU-Net whose three images hold a cyst of 20 pixels and a mass of 48."""
+    labels = np.zeros((40, 30), np.uint8)
+    labels[5:10, 5:9], labels[20:28, 10:16] = 1, 2
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder).mkdir(parents=True)
+    for case in "abc":
+        Image.fromarray(mammogram(40, 30)).save(root / f"imagesTr/{case}_0000.png")
+        Image.fromarray(labels).save(root / f"labelsTr/{case}.png")
+    facts = {"channel_names": {"0": "mg"}, "labels": {"background": 0, "cyst": 1, "mass": 2}, "file_ending": ".png"}
+    (root / "dataset.json").write_text(json.dumps({**facts, "numTraining": 3}))
+    return root
+
+
+def test_row_49_another_label_makes_it_again(tmp_path):
+    """What was finished before a fault holds the masses of the label that was asked for then."""
+    root, asked = two_labels(tmp_path / "Dataset001_Two"), {"workers": 1, "size": "native"}
+    broken = root / "imagesTr/c_0000.png"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="c_0000"):
+        prepare("nnunet", root, tmp_path / "out", label="cyst", **asked)
+    done = prepare("nnunet", root, tmp_path / "out", label="mass", on_error="skip", **asked)
+    assert [int(done.cohort.load(id).mask.sum()) for id in done.cohort.ids] == [48, 48]
+
+
 def test_row_46_a_file_that_fails_once_is_read_again(source, tmp_path):
     """A network drive that stumbles; the first reading leaves a mark."""
     item = source.items[0]
@@ -350,12 +378,21 @@ def test_names_are_cut_after_twenty():
 
 
 def test_row_49_a_corrected_table_is_another_source(tmp_path):
-    """The csv of a folder and the tables of the datasets are among the files of their images."""
+    """The csv of a folder, the tables of the datasets and the lists of files are among the files of their images."""
     cbis_ddsm_twin.write(tmp_path / "cb")
     inbreast_twin.write(tmp_path / "in")
+    root = two_labels(tmp_path / "Dataset001_Two")
+    (root / "patients.csv").write_text("case,patient,density\na,p,1\nb,q,2\nc,r,3\n")
+    (root / "splits_final.json").write_text('[{"train": ["a", "b"], "val": ["c"]}]')
+    pair = {"image": "imagesTr/a_0000.png", "label": "labelsTr/a.png"}
+    (tmp_path / "Dataset001_Two/list.json").write_text(json.dumps({"training": [pair]}))
     for listing_of, table in (
         (lambda: cbis_ddsm(tmp_path / "cb"), "cb/mass_case_description_train_set.csv"),
         (lambda: inbreast(tmp_path / "in"), "in/INbreast.csv"),
+        (lambda: nnunet(root), "Dataset001_Two/dataset.json"),
+        (lambda: nnunet(root), "Dataset001_Two/patients.csv"),
+        (lambda: nnunet(root), "Dataset001_Two/splits_final.json"),
+        (lambda: monai(root / "list.json"), "Dataset001_Two/list.json"),
     ):
         before = _digest(listing_of())
         os.utime(tmp_path / table, (1, 1))

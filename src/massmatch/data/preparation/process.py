@@ -89,14 +89,14 @@ def prepare_listing(
     if listing.faults and on_error == "stop":
         raise DataError(_all(listing.faults))
     preprocessing = how.model_dump(mode="json")
-    options = plain({**options, **preprocessing, "source": _digest(listing)})
+    asked, options = plain(options), plain({**options, **preprocessing, "source": _digest(listing)})
     if is_there(out, reader, options):
         there = read_json(out)
         return Outcome(True, there.get("skipped", {}), there.get("warnings", []))
     result = Outcome(skipped={**listing.skipped, **listing.faults})
     with beside(out) as part:
         (part / DONE).mkdir(exist_ok=True)
-        jobs = (Job(item, listing.root, part, how) for item in items)
+        jobs = (Job(item, listing.root, part, how, asked) for item in items)
         made, failed = {}, set()
         for count, done in enumerate(_all_done(jobs, len(items), workers or cores()), start=1):
             if "fault" not in done:
@@ -179,11 +179,13 @@ class Job:
     root: Path
     part: Path
     how: Preprocessing
+    asked: dict[str, Any]  # options of the reader, such as the label that is the mass
 
     @property
     def key(self) -> str:
         """Of all that the result depends on."""
-        text = json.dumps([FORMAT, self.how.model_dump(mode="json"), self.item.patient, _files(self.root, self.item)])
+        how, item = self.how.model_dump(mode="json"), self.item
+        text = json.dumps([FORMAT, how, self.asked, item.patient, _files(self.root, item)])
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property

@@ -24,7 +24,7 @@ class Item:
 
     id: str
     patient: str
-    files: tuple[str, ...]  # relative to the source: when their size or time changes, the image is read again
+    files: tuple[str, ...]  # relative to the source, tables too: if size or time of one changes, it is read again
     read: Callable[[], Sample]  # can be pickled; raises DataError, warns DataWarning
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def monai(
             continue
         known = {"split": PARTS[part]} if has_test else {}
         try:
-            items.append(_item(root, entry, known, allow_outside_root, how, take, nameless))
+            item = _item(root, entry, known, allow_outside_root, how, take, nameless)
+            items.append(replace(item, files=(*item.files, path.name)))
         except DataError as error:
             faults[name] = str(error)
     refuse_modality_without_dicom(modality, [file for item in items for file in item.files])

@@ -45,6 +45,7 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
     declared = [int(number) for number in facts["labels"].values()]
     known = _known(source)
     folds = _folds(source)
+    facts_from = [name for name in ("dataset.json", PATIENTS, "splits_final.json") if (source / name).is_file()]
     items, faults, named = [], dict[str, str](), 0
     for part, cases in _cases(source, facts).items():
         for case, (image, mask) in sorted(cases.items()):
@@ -62,7 +63,7 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
             patient = str(row.pop("patient", None) or case)
             id = str(row.pop("id", case))
             read = partial(read_case, source, id, patient, image, mask, value, declared, row)
-            items.append(Item(id, patient, (image, mask), read))
+            items.append(Item(id, patient, (image, mask, *facts_from), read))
     skipped = {file: f"{file}: {why}" for file, why in _left_out(source, facts).items()}
     remarks = [NO_PATIENTS] if named < len(items) else []
     if len(items) + len(faults) != facts.get("numTraining") and len(_parts(source)) == 1:

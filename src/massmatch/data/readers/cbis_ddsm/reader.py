@@ -76,7 +76,7 @@ def cbis_ddsm(source: Path, *, abnormality: str = "mass", allow_outside_root: bo
         names = [[relative(source, path) for path in each] for each in paths]
         split = "train" if own[0].patient in both else own[0].split
         read = partial(read_image, source, id, own, names, split)
-        files = (*(name for each in names for name in each), own[0].table)
+        files = (*(name for each in names for name in each), *sorted({lesion.table for lesion in own}))
         items.append(Item(id, own[0].patient, files, read))
     return Listing(
         source,
