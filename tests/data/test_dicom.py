@@ -171,6 +171,13 @@ def test_row_43_modality_lut(tmp_path):
     assert read(tmp_path, ModalityLUTSequence=lut).pixels.tolist() == (RAMP * RAMP).tolist()
 
 
+def test_a_modality_lut_of_signed_pixels_over_the_whole_range(tmp_path):
+    """The place of 30000 in a table that begins at -20000 is 50000, which 16 bits with a sign do not hold."""
+    lut = sequence(LUTDescriptor=[0, -20000, 16], LUTData=np.arange(65536, dtype="<u2").tobytes())
+    pixels = np.array([[-20000, 30000], [0, -30000]], np.int16)
+    assert read(tmp_path, pixels, BitsStored=16, ModalityLUTSequence=lut).pixels.tolist() == [[0, 50000], [20000, 0]]
+
+
 def test_row_43_overlays_above_the_stored_bits_are_left_out(tmp_path):
     overlay = np.array([[0x8000, 0, 0], [0, 0xF000, 0]], np.uint16)
     write_dicom(tmp_path / "a.dcm", RAMP + overlay, BitsStored=12)
@@ -248,6 +255,23 @@ def test_row_43_a_range_of_padding(tmp_path):
     pixels = np.array([[9990, 9999, 20], [30, 40, 50]], np.uint16)
     found = read(tmp_path, pixels, PixelPaddingValue=9999, PixelPaddingRangeLimit=9990).pixels
     assert found.tolist() == [[0, 0, 0], [10, 20, 30]]
+
+
+def big_endian(folder, pixels, **tags):
+    """What is read of these pixels, written with the most significant byte first."""
+    file = pydicom.dcmread(write_dicom(folder / "a.dcm", pixels, **tags))
+    file.file_meta.TransferSyntaxUID = uid.ExplicitVRBigEndian
+    file.PixelData = pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
+    pydicom.dcmwrite(folder / "a.dcm", file)
+    return read_dicom(folder, "a.dcm").pixels.tolist()
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+def test_padding_and_stored_bits_of_big_endian_pixels(tmp_path, kind):
+    """Turned to the other order of bytes, 4000 is no padding, and 20 has 13 bits."""
+    assert big_endian(tmp_path, np.array([[4000, 20], [30, 40]], kind), PixelPaddingValue=4000) == [[0, 0], [10, 20]]
+    words = np.array([[4095, 0], [5, 200]], np.uint16)  # -1 in 12 bits is 4095, with nothing above
+    assert big_endian(tmp_path, words, BitsStored=12, PixelRepresentation=1) == [[0, 1], [6, 201]]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
         raise DataError(f"{path}: its pixels are more than the {size} that its header says: {MEND}")
     if words.ndim != 2 or words.dtype.kind not in "iu":
         raise DataError(f"{path}: must hold one grey image of integers, but has {words.shape} of {words.dtype}")
-    return words
+    return words.astype(words.dtype.newbyteorder("="), copy=False)  # views of other kinds take the machine's order
 
 
 def _refuse_unread(syntax: Any, path: str) -> None:
@@ -230,7 +230,7 @@ def _rescaled(pixels: np.ndarray, header: "Dataset", path: str) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut
 
     if header.get("ModalityLUTSequence"):
-        return apply_modality_lut(pixels, header)
+        return apply_modality_lut(pixels.astype(np.int32), header)  # in 16 bits a difference may not fit
     line = [header.get(keyword) for keyword in ("RescaleSlope", "RescaleIntercept")]
     try:
         slope, intercept = (default if n in (None, "") else float(n) for n, default in zip(line, (1, 0), strict=True))
