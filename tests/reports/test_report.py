@@ -370,7 +370,7 @@ def test_images_that_are_tested_in_two_folds_are_said(tmp_path):
 
 @pytest.mark.usefixtures("summary_only")
 def test_a_test_part_without_any_mass_is_said(tmp_path):
-    rows = image_rows([0.0, 0.0]).assign(truth_empty=True, missed=False, tp=0, fp=0, fn=0, dsc=1.0)
+    rows = image_rows([0.0, 0.0]).assign(truth_empty=True, missed=False, tp=0, fp=0, fn=0, dsc=1.0, iou=1.0, sen=1.0)
     write_run(tmp_path / "runs", rows=rows)
     assert "No test image holds a mass" in words(report(tmp_path / "runs", tmp_path))
 

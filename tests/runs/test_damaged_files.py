@@ -111,6 +111,26 @@ def test_a_value_that_no_measurement_gives_is_damage(tmp_path, name, column, val
     assert re.search(said.removeprefix(r"rows\.csv: "), told), (code, told)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("dsc", "0.9", r"dsc is 0\.9 in row 2 \(i001\), but tp 600, fp 400, fn 400, tn 9000 give 0\.6"),
+        ("fp", "0", r"dsc is 0\.6 in row 2 \(i001\), but tp 600, fp 0, fn 400, tn 9000 give 0\.75"),
+        ("iou", "0.6", "iou is 0.6 in row 2"),
+        ("sen", "1", "sen is 1 in row 2"),
+        ("truth_empty", "True", r"truth_empty is 1 in row 2 \(i001\), but tp 600, .* give 0"),
+    ],
+)
+def test_a_value_that_the_counts_of_its_row_contradict_is_damage(tmp_path, column, value, said):
+    folder = write_run(tmp_path)
+    assert RunFolder(folder).fault() == ""
+    table = pd.read_csv(folder / "rows.csv", dtype=str)
+    table.loc[1, column] = value
+    table.to_csv(folder / "rows.csv", index=False)
+    assert re.search(said, RunFolder(folder).fault())
+    assert [each.state for each in collect(tmp_path).unfinished] == ["damaged"]
+
+
 def test_a_score_above_1_is_damage(tmp_path):
     folder = write_run(tmp_path)
     (folder / "candidates.csv").write_text("id,score\ni000,0.4\ni001,1.2\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from massmatch.errors import RunError, UsageError
 from massmatch.runs.lock import is_held
-from massmatch.runs.ranges import out_of_range
+from massmatch.runs.ranges import contradictory, out_of_range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -239,7 +239,8 @@ def read_table(path: Path, needed: Sequence[str] = (), *, may_be_empty: bool = F
     """A CSV file of a run in which ids and patients are text, so that "007" and "NA" stay what they are.
 
     Raises RunError where the file cannot be read, lacks one of the columns `needed`, holds no row, has twice the same
-    value in the first column of `needed`, or holds something else than numbers, or nothing in a column of `needed`.
+    value in the first column of `needed`, holds something else than numbers, nothing in a column of `needed`, or
+    numbers that contradict the counts of their row.
     """
     import pandas as pd
 
@@ -259,7 +260,7 @@ def read_table(path: Path, needed: Sequence[str] = (), *, may_be_empty: bool = F
     for name in table.columns.difference(list(WORDS)):
         if (odd := _no_number(table[name], gaps=name not in needed)) is not None:
             raise RunError(f"{path}: {name} must hold a number in each row, but holds {odd!r}")
-    if impossible := out_of_range(table):
+    if impossible := out_of_range(table) or contradictory(table):
         raise RunError(f"{path}: {impossible}")
     return table
 

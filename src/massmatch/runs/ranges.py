@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from massmatch.metrics.counts import Counts
 from massmatch.metrics.registry import METRICS
 
 if TYPE_CHECKING:
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
 SHARES = ("threshold", "score", "mass_fraction", "val_threshold")  # from 0 to 1, and no metrics
 TRUTH = {"True": 1, "False": 0}  # as text, in columns with gaps
 FLAGS = ("truth_empty", "prediction_empty", "missed", "false_positive")
+COUNTED = {  # columns that follow from the pixels that are counted beside them
+    "dsc": lambda counts: counts.dice,
+    "iou": lambda counts: counts.iou,
+    "sen": lambda counts: counts.sensitivity,
+    "truth_empty": lambda counts: counts.tp + counts.fn == 0,
+}
+ROUNDED = 0.005  # what a table of two decimals has lost
 UNBOUNDED = {"delta_a": 0.0, "delta_a_pooled": 0.0, "delta_a_signed": -1.0}  # shares of the true area, and their least
 
 
@@ -60,11 +68,29 @@ def out_of_range(table: "pd.DataFrame") -> str:
     for name in table:
         if (allowed := range_of(str(name))) is None:
             continue
-        values = table[name].map(lambda value: TRUTH.get(value, value)).astype(float)
+        values = _numbers(table[name])
         if (wrong := allowed.outside(values)).any():
             row = int(wrong.to_numpy().argmax())
             return f"{name} must be {allowed}, but is {values.iloc[row]:g} in row {row + 1}{_of(table, row)}"
     return ""
+
+
+def contradictory(table: "pd.DataFrame") -> str:
+    """What is said of the first value that is another one than the counts of its row give; empty where none is."""
+    if not set(Counts._fields) <= set(table):
+        return ""
+    counts = [Counts(*row) for row in table[list(Counts._fields)].itertuples(index=False)]
+    for name, follow in COUNTED.items():
+        for row, given in enumerate(_numbers(table[name]) if name in table else ()):
+            if abs(given - (expected := follow(counts[row]))) > ROUNDED:
+                of = ", ".join(f"{field} {value:g}" for field, value in counts[row]._asdict().items())
+                return f"{name} is {given:g} in row {row + 1}{_of(table, row)}, but {of} give {expected:g}"
+    return ""
+
+
+def _numbers(column: "pd.Series") -> "pd.Series":
+    """A column in float64, True and False as 1 and 0."""
+    return column.map(lambda value: TRUTH.get(value, value)).astype(float)
 
 
 def _of(table: "pd.DataFrame", row: int) -> str:
