@@ -20,7 +20,7 @@ from massmatch.inference.batch import predict
 from massmatch.inference.ensemble import Mean, Mirrored, load_ensemble, mean_logit, mean_threshold, mirrored
 from massmatch.inference.network import load_network
 from massmatch.runs.folder import RunFolder
-from massmatch.runs.weights import read_weights, write_weights
+from massmatch.runs.weights import halve, read_weights, write_weights
 from massmatch.training.evaluate import probabilities
 from massmatch.training.thresholds import THRESHOLDS
 
@@ -80,21 +80,25 @@ def test_a_mirrored_image_gives_the_mirrored_answer():
 
 
 def rewritten(path, source, **facts):
+    """Other facts, and weights that are a little larger, so that they are of another network."""
     known, tensors = read_weights(source)
-    write_weights(path, tensors, {**known, **facts})
+    more = 1 + 0.01 * len(path.name)
+    nudged = {name: value * more if value.is_floating_point() else value for name, value in tensors.items()}
+    write_weights(path, nudged, {**known, **facts})
     return path
 
 
 def test_the_threshold_lies_between_and_what_is_prepared_otherwise_is_refused(trained, tmp_path):
     weights = trained / "best.safetensors"
-    low, high = (rewritten(tmp_path / f"{t}.safetensors", weights, threshold=t) for t in (0.2, 0.6))
+    low, high = (rewritten(tmp_path / f"{t}.safetensors", weights, threshold=t) for t in (0.2, 0.65))
     network, facts = load_ensemble([low, high])
-    assert facts["threshold"] == pytest.approx(math.sqrt(0.375) / (1 + math.sqrt(0.375)))  # odds 0.25 and 1.5
-    alone, _ = load_network(trained)
+    assert facts["threshold"] == pytest.approx(math.sqrt(0.25 * 13 / 7) / (1 + math.sqrt(0.25 * 13 / 7)))  # odds
+    alone = [load_network(path)[0] for path in (low, high)]
     image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
-    found, one = (probabilities(each, image, "min-max") for each in (network, alone))
-    np.testing.assert_allclose(found, one, atol=1e-5)
-    assert type(load_ensemble([trained])[0]) is type(alone)
+    found, *apart = (probabilities(each, image, "min-max") for each in (network, *alone))
+    expected = mean_logit([torch.from_numpy(each).logit() for each in apart]).sigmoid().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert type(load_ensemble([trained])[0]) is type(alone[0])
     other = rewritten(tmp_path / "other.safetensors", weights, normalise="z-score")
     with pytest.raises(ValueError, match=r"--ensemble: .*other\.safetensors has normalise z-score, but .* has min-max"):
         load_ensemble([low, other])
@@ -166,7 +170,11 @@ def test_predict_takes_one_network_or_several_and_says_the_threshold(trained, co
 def test_a_network_that_is_given_twice_is_refused(trained, tmp_path):
     weights = trained / "best.safetensors"
     copy = shutil.copyfile(weights, tmp_path / "copy.safetensors")  # written anew, a file may differ in its order
-    for twice in ([weights, weights], [weights, copy]):
+    facts, tensors = read_weights(weights)
+    write_weights(tmp_path / "other.safetensors", tensors, {**facts, "threshold": 0.3})
+    halve(weights, tmp_path / "half.safetensors")
+    others = (weights, copy, tmp_path / "other.safetensors", tmp_path / "half.safetensors")
+    for twice in ([weights, other] for other in others):
         with pytest.raises(ValueError, match=r"^--ensemble: .* and .* are the same network, which would count twice"):
             load_ensemble(twice)
 

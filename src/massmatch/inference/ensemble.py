@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from massmatch.errors import UsageError
 from massmatch.inference.algorithm import Algorithm
 from massmatch.inference.network import SIDES, load_network, refuse_unused
+from massmatch.runs.weights import digest
 from massmatch.training.thresholds import THRESHOLDS
 
 CERTAIN = float(logit(THRESHOLDS[-1]))  # log-odds beyond which no threshold tells two pixels apart
@@ -97,14 +98,14 @@ def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.
     """The networks of runs or weights files as one, and its facts: the threshold is `mean_threshold` of theirs, and it
     is "augmented" where all are. In which order they are given makes no difference.
 
-    Raises UsageError for one that is given twice, where they do not see images alike (size, preparation, chest wall),
-    for a network in `own` that none of them is of, and as `load_network` does.
+    Raises UsageError for one that is given twice (in another file, too, or in float16), where they do not see images
+    alike (size, preparation, chest wall), for a network in `own` that none of them is of, and as `load_network` does.
     """
     loaded = [load_network(path, own) for path in paths]
     refuse_unused(own, [facts["model"] for _, facts in loaded])
-    files = [facts["algorithm"].weights[0].sha256 for _, facts in loaded]
-    for number, file in enumerate(files):
-        if (before := files.index(file)) < number:
+    known = [_rounded(network) for network, _ in loaded] if len(loaded) > 1 else []
+    for number, each in enumerate(known):
+        if (before := known.index(each)) < number:
             same = f"{paths[before]} and {paths[number]}"
             raise UsageError(f"--ensemble: {same} are the same network, which would count twice: give it once")
     (_, first), *others = loaded
@@ -121,3 +122,9 @@ def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.
     network = loaded[0][0] if len(loaded) == 1 else Mean([network for network, _ in loaded]).eval()
     augmented = all(saw_mirrored_images(facts) for _, facts in loaded)
     return network, {**first, "threshold": threshold, "algorithm": algorithm, "augmented": augmented}
+
+
+def _rounded(network: nn.Module) -> str:
+    """SHA-256 of the weights in float16, which is the same in every file that holds them, whatever its facts are."""
+    weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+    return digest({name: value.half() if value.is_floating_point() else value for name, value in weights.items()})
