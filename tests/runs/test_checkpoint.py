@@ -78,6 +78,14 @@ def never_loses_more_than_the_save_at_work(folder, repeats):
             path.unlink()
 
 
+def test_row_1_the_next_start_removes_half_pictures_of_a_kill_below_the_folder_too(tmp_path):
+    (tmp_path / "predictions").mkdir()
+    half = files.part_of(tmp_path / "predictions/a.png")
+    half.write_bytes(b"half")
+    assert files.remove_leftovers(tmp_path) == [half]
+    assert not half.exists()
+
+
 def saved_before(folder):
     with pytest.warns(UserWarning, match="there is no"):
         return sound(folder / "last.ckpt", ABOUT)

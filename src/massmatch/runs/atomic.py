@@ -48,8 +48,8 @@ def part_of(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
-    """Delete what killed writers left in a folder in which no one else is writing; what was deleted."""
-    parts = sorted(folder.glob(".*.part"))
+    """Delete what killed writers left in a folder, and below it, in which no one else is writing; what was deleted."""
+    parts = sorted(folder.rglob(".*.part"))
     for part in parts:
         part.unlink(missing_ok=True)
     return parts
