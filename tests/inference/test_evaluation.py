@@ -1,5 +1,6 @@
 """Weights measured on another cohort: images are scaled as was learnt, and what makes the numbers mislead is said."""
 
+import hashlib
 import shutil
 
 import pytest
@@ -10,7 +11,7 @@ from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.errors import UsageError
 from massmatch.inference.evaluation import evaluate_weights, warn_of_known_images, warn_of_other_preparation
 from massmatch.runs.experiment import parts_of
-from massmatch.runs.weights import load_weights, save_weights
+from massmatch.runs.weights import load_weights, read_weights, save_weights, write_weights
 from massmatch.training.evaluate import evaluate, evaluate_run
 
 
@@ -44,6 +45,16 @@ def test_images_that_were_learned_from_are_counted(trained, cohort, tmp_path):
     with pytest.warns(UserWarning, match=f"some of these {len(cohort)} images"):  # weights of earlier versions
         warn_of_known_images({**facts, "fold": None}, cohort)
     warn_of_known_images({**facts, "experiment": {**facts["experiment"], "fingerprint": "0"}}, cohort)
+
+
+def test_images_that_the_weights_at_its_start_learned_from_are_told(trained, cohort, tmp_path):
+    first = trained / "best.safetensors"
+    facts, tensors = read_weights(first)
+    started = {"start": str(first), "start_sha256": hashlib.sha256(first.read_bytes()).hexdigest()}
+    experiment = {**facts["experiment"], **started, "fingerprint": "another"}
+    write_weights(tmp_path / "w.safetensors", tensors, {**facts, "experiment": experiment})
+    with pytest.warns(UserWarning, match="this is the cohort that the network was trained on"):
+        evaluate_weights(tmp_path / "w.safetensors", cohort.root, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

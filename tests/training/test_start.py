@@ -19,7 +19,7 @@ from massmatch.runs.collection import collect
 from massmatch.runs.experiment import experiment_on
 from massmatch.runs.folder import RunFolder
 from massmatch.runs.start import PACKAGED
-from massmatch.runs.weights import load_weights
+from massmatch.runs.weights import load_weights, read_weights, write_weights
 from massmatch.sweeps.machines import Machines
 from massmatch.sweeps.plan import checked
 from massmatch.sweeps.sweep import Sweep
@@ -92,6 +92,24 @@ def test_weights_of_the_same_cohort_are_taken_for_their_own_fold_alone(cohort, t
     digest = sha256((trained / "best.safetensors").read_bytes()).hexdigest()
     assert RunFolder(folder).experiment()["start_sha256"] == digest
     assert [each.network for each in collect(folder).finished] == [f"aunet-w2 from best {digest[:8]}"]
+
+
+def test_weights_that_started_from_weights_of_the_same_cohort_are_known(cohort, trained, tmp_path):
+    """The network learned from the test part of another fold twice removed, and nothing was said."""
+    facts, tensors = read_weights(trained / "best.safetensors")
+    path, digest = trained / "best.safetensors", sha256((trained / "best.safetensors").read_bytes()).hexdigest()
+    for name in ("second", "third"):  # each of another cohort
+        of = {**facts["experiment"], "fingerprint": name, "start": str(path), "start_sha256": digest}
+        path = tmp_path / f"{name}.safetensors"
+        write_weights(path, tensors, {**facts, "experiment": of})
+        digest = sha256(path.read_bytes()).hexdigest()
+    told = r"third\.safetensors started from .*best\.safetensors, which was trained on this cohort, and has learned"
+    with pytest.raises(UsageError, match=told):
+        check_start(tiny(cohort, start=str(path), seed=1), 0)
+    check_start(tiny(cohort, start=str(path)), 0)  # the same division
+    (tmp_path / "second.safetensors").unlink()
+    with pytest.warns(UserWarning, match=r"third\.safetensors started from .*second\.safetensors, which is there"):
+        check_start(tiny(cohort, start=str(path), seed=1), 0)
 
 
 def test_a_file_of_another_network_and_one_that_is_not_there_are_refused(cohort, trained):

@@ -15,9 +15,10 @@ from massmatch.hold import held
 from massmatch.inference.ensemble import load_ensemble
 from massmatch.inference.network import refuse_unused, settle_orientation
 from massmatch.runs.experiment import Experiment, parts_of
-from massmatch.runs.folder import DONE, EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, RunFolder, read_table
+from massmatch.runs.folder import DONE, EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, WEIGHTS, RunFolder, read_table
 from massmatch.training.evaluate import evaluate, evaluate_native, evaluate_run, evaluate_run_native, write_rows
 from massmatch.training.progress import Progress, Watch
+from massmatch.training.start import lineage
 
 
 class Evaluation(NamedTuple):
@@ -73,7 +74,8 @@ def _evaluate_all(
     of = {"weights": str(facts["algorithm"]), "cohort": cohort.fingerprint}
     _refuse_what_differs(out, cohort, of)
     facts = settle_orientation(facts)
-    warn_of_known_images(facts, cohort)
+    for _, learned in lineage(path if path.is_file() else path / WEIGHTS):
+        warn_of_known_images(learned, cohort)
     warn_of_other_preparation(facts, cohort)
     threshold, tick = facts["threshold"], _ticking(watch, len(cohort))
     learnt = {"orientation": facts["orientation"], "normalise": facts["normalise"]}
