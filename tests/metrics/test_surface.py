@@ -110,6 +110,15 @@ def test_square_pixels_only_scale_the_distances(prediction, truth, scale):
         assert of[f"{name}_mm"] == pytest.approx(scale * of[f"{name}_px"])
 
 
+@pytest.mark.parametrize("spacing", [(0.07, 0.1), (0.25, 0.1)])
+def test_a_distance_of_2_mm_is_within_2_mm_wherever_the_masks_lie(spacing):
+    """Places in mm are rounded: 24 * 0.1 - 4 * 0.1 is a little more than 2."""
+    for shift in range(40):
+        one, other = np.zeros((2, 30, 70), bool)
+        one[shift // 2, shift] = other[shift // 2, shift + 20] = True
+        assert image_metrics(one, other, spacing)["nsd_2mm"] == 1
+
+
 def test_a_mask_at_the_border_of_the_image_has_a_boundary_there():
     assert len(boundary(np.ones((5, 6), bool))) == 18
     assert image_metrics(np.ones((5, 6), bool), square((0, 0), 1, 6)[:5])["hau_px"] == pytest.approx(np.hypot(4, 5))
