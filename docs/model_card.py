@@ -158,7 +158,8 @@ settle that. Its patients:
 
 All on the test part; every image there holds a mass. Intervals: whole patients drawn anew, 10 000 times (1000 for the
 table of candidates). The first table is at the threshold of the weights; the second one lowers it from 1 on, piece by
-piece. Intervals hold for these weights, and say nothing of another training or of another hospital.
+piece. Intervals hold for these weights, and say nothing of another training or of another hospital:
+how the same training did on other folds stands in `docs/results.md`, and a single fold may flatter.
 
 {metrics}
 

@@ -35,9 +35,10 @@ def lines_of(runs: Sequence[RunFolder], cohort: Cohort) -> list[dict[str, Any]]:
     """A line per part, without and with mirrored images, for the mean of the networks of some runs of one fold."""
     model, facts = load_ensemble([run.path for run in runs])
     experiment = Experiment(**facts["experiment"])
-    parts = parts_of(experiment, cohort, runs[0].experiment()["fold"])
+    fold = runs[0].experiment()["fold"]
+    parts = parts_of(experiment, cohort, fold)
     return [
-        {"network": name_of(runs), "mirrored": both, "part": part}
+        {"network": name_of(runs), "fold": fold, "mirrored": both, "part": part}
         | scores(network, cohort, getattr(parts, part), facts["threshold"])
         for both, network in ((False, model), (True, mirrored(model, facts)))
         for part in ("validation", "test")
@@ -59,9 +60,10 @@ def main() -> None:
     parser.add_argument("--into", type=Path, required=True)
     given = parser.parse_args()
     cohort, runs = open_cohort(given.cohort), [RunFolder.find(run) for run in given.runs]
-    table = pd.read_csv(given.into) if given.into.is_file() else pd.DataFrame(columns=["network"])
+    table = pd.read_csv(given.into) if given.into.is_file() else pd.DataFrame(columns=["network", "fold"])
     for members in [[run] for run in runs] + [runs] * (len(runs) > 1):
-        if name_of(members) not in {*table["network"]}:
+        known = zip(table["network"], table["fold"], strict=True)
+        if (name_of(members), members[0].experiment()["fold"]) not in known:
             table = pd.concat([table, pd.DataFrame(lines_of(members, cohort))], ignore_index=True)
             write_atomic(given.into, table.to_csv(index=False).encode())
 

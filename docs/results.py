@@ -53,7 +53,7 @@ def nuclei_rows() -> pd.DataFrame:
 
 
 def packaged_rows() -> pd.DataFrame:
-    """The images of packaged_256.csv.gz: the packaged network and those beside it, on the same fold at 256 x 256."""
+    """The images of packaged_256.csv.gz: the packaged network and those beside it at 256 x 256 pixels."""
     return read_table(HERE / "results/packaged_256.csv.gz")
 
 
@@ -172,16 +172,17 @@ def nnunet_table(rows: pd.DataFrame) -> str:
 
 def packaged_table(rows: pd.DataFrame) -> str:
     """A line per training: its settings, the validation part, and the test part with intervals over its patients."""
-    head = ["network", "loss", "first weights", "augmentation", "epochs", "peak rate", "average"]
+    head = ["network", "loss", "fold", "first weights", "augmentation", "epochs", "peak rate", "average"]
     head += ["validation, pooled", "DSC", "DSC pooled", "missed", "masses found", "pieces per image that touch no mass"]
     lines = []
-    for (model, width, loss, text), of in rows.groupby(["model", "width", "loss", "settings"]):
+    for (model, width, loss, fold, text), of in rows.groupby(["model", "width", "loss", "fold", "settings"]):
         known, run = json.loads(str(text)), of.iloc[0]
         scores = [estimate(of, metric) for metric in ("dsc", "dsc_pooled")]
         lines.append(
             [
                 f"`{model}` of width {width}",
                 f"`{loss}`",
+                str(fold),
                 known.get("start", "random"),
                 *(str(known[name]) for name in ("augment", "epochs", "learning_rate")),
                 str(known["ema"] or "none"),
@@ -197,13 +198,13 @@ def packaged_table(rows: pd.DataFrame) -> str:
 
 def choice_table(rows: pd.DataFrame) -> str:
     """A line for each network and view, with the scores of both parts."""
-    head = ["network", "mirrored images, too"]
+    head = ["network", "fold", "mirrored images, too"]
     head += [f"{part}: {what}" for part in ("validation", "test") for what in ("DSC", "DSC pooled", "missed")]
     lines = []
-    for (network, both), of in rows.groupby(["network", "mirrored"], sort=False):
+    for (network, fold, both), of in rows.groupby(["network", "fold", "mirrored"], sort=False):
         parts = of.set_index("part").loc[["validation", "test"]].itertuples()
         scores = [text for part in parts for text in (percent(part.dsc), percent(part.dsc_pooled), str(part.missed))]
-        lines.append([str(network), "yes" if both else "no", *scores])
+        lines.append([str(network), str(fold), "yes" if both else "no", *scores])
     return markdown(head, lines)
 
 

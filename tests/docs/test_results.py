@@ -150,7 +150,7 @@ def test_a_single_training_is_named_by_what_it_differs_in_and_compared_on_its_ow
 
 
 def test_the_choice_has_a_line_for_each_network_and_view(script):
-    lines = [("a", both, part, 0.5, 0.4, 3) for both in (False, True) for part in ("test", "validation")]
-    rows = pd.DataFrame(lines, columns=["network", "mirrored", "part", "dsc", "dsc_pooled", "missed"])
+    lines = [("a", 1, both, part, 0.5, 0.4, 3) for both in (False, True) for part in ("test", "validation")]
+    rows = pd.DataFrame(lines, columns=["network", "fold", "mirrored", "part", "dsc", "dsc_pooled", "missed"])
     printed = script["choice_table"](rows).splitlines()
-    assert printed[2:] == [f"| a | {word} | 50.0 | 40.0 | 3 | 50.0 | 40.0 | 3 |" for word in ("no", "yes")]
+    assert printed[2:] == [f"| a | 1 | {word} | 50.0 | 40.0 | 3 | 50.0 | 40.0 | 3 |" for word in ("no", "yes")]
