@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from made_up_reports import HISTORY, write_drawn_run, write_drawn_runs
 from made_up_runs import fail, image_rows, write_run
 from massmatch.cli import app
-from massmatch.reports import page
-from massmatch.reports.blocks import Section
+from massmatch.reports import page, rendering
+from massmatch.reports.blocks import Section, Table
+from massmatch.reports.files import write_tables
 from massmatch.reports.page import write_report
 from massmatch.reports.summary import summary
 from massmatch.runs.collection import collect
@@ -418,3 +419,15 @@ def test_the_command_writes_page_and_tables(small, cohort, tmp_path):
     assert result.exit_code == 0, result.output
     assert "report.html" in result.output
     assert (tmp_path / "tables/overview.tex").is_file()
+
+
+def test_tables_of_an_earlier_report_do_not_stay_beside_those_of_a_later_one(tmp_path):
+    names = ("overview", "ranks")
+    drawn = {
+        name: Table(name, rendering.Table("t", ("loss",), (), "", pd.DataFrame({"loss": ["bce"]}))) for name in names
+    }
+    write_tables(tmp_path, list(drawn.values()))
+    (tmp_path / "notes.md").write_text("one's own")
+    write_tables(tmp_path, [drawn["overview"]])
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {"overview.md", "overview.tex", "overview.csv", "notes.md"}

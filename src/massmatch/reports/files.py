@@ -8,8 +8,16 @@ from massmatch.runs.atomic import write_atomic
 
 
 def write_tables(folder: Path, tables: Sequence[Table]) -> None:
-    """Write each table as <name>.md, <name>.tex and <name>.csv into a folder."""
+    """Write each table as <name>.md, <name>.tex and <name>.csv into a folder.
+
+    Tables that an earlier report left there, and this one has not, are removed: they would pass for this report's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.tex"):
+        trio = [old.with_suffix(ending) for ending in (".md", ".tex", ".csv")]
+        if old.stem not in {each.name for each in tables} and all(path.is_file() for path in trio):
+            for path in trio:
+                path.unlink()
     for each in tables:
         write_atomic(folder / f"{each.name}.md", each.table.markdown().encode())
         write_atomic(folder / f"{each.name}.tex", each.table.latex(f"tab:{each.name}").encode())
