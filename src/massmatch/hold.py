@@ -1,7 +1,7 @@
 """What one process at a time may write, for no longer than a command takes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,5 +32,6 @@ def held(folder: Path, lock: Path) -> Iterator[None]:
             error.filename = str(folder)
         raise
     finally:
+        with suppress(PermissionError):  # Windows removes no file that is open: there it stays, and does no harm
+            lock.unlink(missing_ok=True)  # while it is held: after that it may be another's, and a third would make one
         hold.release()
-        lock.unlink(missing_ok=True)
