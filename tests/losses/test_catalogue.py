@@ -139,7 +139,11 @@ def test_every_default_may_be_written_out():
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("tversky:smooth", "options of a loss are written name:option=value"), ("bce:cell_size=[8", "written 8x16")],
+    [
+        ("tversky:smooth", "options of a loss are written name:option=value"),
+        ("dice:MyLoss", "has 'MyLoss'; a module of one's own that is called like a loss must get another name"),
+        ("bce:cell_size=[8", "written 8x16"),
+    ],
 )
 def test_what_is_no_specification_is_told(text, said):
     with pytest.raises(ValueError, match=said):

@@ -4,10 +4,11 @@ import re
 from itertools import cycle
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from massmatch.cli import app
-from massmatch.cli.demo import DEMO_COHORT, DEMO_LOSSES, DEMO_TRAINING
+from massmatch.cli.demo import DEMO_COHORT, DEMO_LOSSES, DEMO_TRAINING, warn_of_other_versions
 from massmatch.inference import packaged
 from massmatch.losses import make_loss
 from massmatch.runs import record
@@ -37,6 +38,17 @@ def shown(tmp_path_factory):
 def test_the_demo_trains_the_losses_that_the_evidence_is_about():
     assert DEMO_LOSSES == ("hybrid", "tversky", "sm-tversky-sd-nz", "soft-sm:random_phase=true")
     assert all(make_loss(loss) for loss in DEMO_LOSSES)
+
+
+def test_runs_of_another_version_are_told(trained, tmp_path, capsys):
+    """A demo folder of an earlier version was shown as this one's, without a word."""
+    warn_of_other_versions([trained])
+    assert capsys.readouterr().err == ""
+    facts = yaml.safe_load((trained / "experiment.yaml").read_text())
+    facts["resolved"]["versions"]["massmatch"] = "0.1.0"
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(facts))
+    warn_of_other_versions([tmp_path])
+    assert f"{tmp_path} was made by massmatch 0.1.0, and is kept" in capsys.readouterr().err
 
 
 @pytest.mark.long  # the whole demo

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from massmatch.cli.screen import screen, told, watching
+from massmatch.cli.screen import errors, screen, told, watching
 
 
 def phantom(
@@ -47,11 +47,28 @@ def demo(
                 folders.append(run(experiment, cohort, 0, out / "runs", watch, speed=speed))
             decided = RunFolder(folders[0]).resolved()  # all compute as the first does, as in a sweep
             speed = Speed(decided["precision"], decided["memory"])
+        warn_of_other_versions(folders)
         page = out / "index.html"
         title = "massmatch on made-up mammograms"
         write_showcase(page, collect(*folders), cohort, title=title, remark=DEMO_REMARK)
         screen.print(f"\n{DEMO_REMARK}", soft_wrap=True)
         screen.print(f"\nOpen this page: {page.resolve()}", soft_wrap=True)
+
+
+def warn_of_other_versions(runs: list[Path]) -> None:
+    """Say which version of massmatch made runs that are kept, where it is not this one."""
+    from importlib.metadata import version
+
+    from massmatch.runs.folder import RunFolder
+
+    for run in runs:
+        made = RunFolder(run).resolved().get("versions", {}).get("massmatch", "an unknown version")
+        if made != version("massmatch"):
+            errors.print(
+                f"warning: {run} was made by massmatch {made}, and is kept: for this version's, give another folder",
+                style="yellow",
+                soft_wrap=True,
+            )
 
 
 DEMO_COHORT: dict[str, Any] = {"patients": 80, "seed": 0, "size": 64, "normal_fraction": 0.05}
