@@ -54,6 +54,33 @@ def test_a_file_is_read_at_any_width_light_and_dark(address, files, width, dark)
         assert "input#choose.unseen" in tabbed(view)
 
 
+def test_picture_findings_and_files_are_of_the_file_opened_last_even_if_an_earlier_one_comes_late(address, files):
+    with opened(f"{address}/read") as view:
+        read(view, files / "b.png", files / "a.dcm")
+        until(view, "() => document.querySelector('#files button').getAttribute('aria-pressed') === 'true'")
+        view.page.evaluate("""() => {
+            const whole = Response.prototype.arrayBuffer;
+            let late = true;
+            Response.prototype.arrayBuffer = async function () {
+                const first = late;
+                late = false;
+                const got = await whole.call(this);
+                if (first) await new Promise((go) => { window.comes = () => { go(); window.came = true; }; });
+                return got;
+            };
+        }""")
+        for number in (0, 1):
+            view.page.locator("#files button").nth(number).click()
+        until(view, "() => document.querySelector('#about').textContent.includes('128 × 96 mm') && !!window.comes")
+        view.page.evaluate("() => window.comes()")
+        until(view, "() => !!window.came")
+        view.page.wait_for_timeout(100)
+        assert "128 × 96 mm" in view.page.locator("#about").text_content()
+        pressed = [each.get_attribute("aria-pressed") for each in view.page.locator("#files button").all()]
+        assert pressed == ["false", "true"]
+        assert view.page.locator("#keep a:visible").count() == 6  # DICOM, too
+
+
 def test_the_threshold_moves_the_findings(address, files):
     with opened(f"{address}/read") as view:
         read(view, files / "a.dcm")

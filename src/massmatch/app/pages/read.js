@@ -7,7 +7,7 @@ const find = (id) => document.getElementById(id);
 const viewer = new Viewer(find("shown"));
 const files = []; // {name, button, image, error}
 const KINDS = { csv: "findings (CSV)", contour: "picture (PNG)", mask: "mask (PNG)", nrrd: "3D Slicer (seg.nrrd)", seg: "DICOM SEG", sr: "DICOM SR" };
-let current = null, queue = Promise.resolve(), asking = false, askedAgain = false;
+let current = null, wanted = null, queue = Promise.resolve(), asking = false, askedAgain = false;
 
 const toProbability = (logit) => 1 / (1 + Math.exp(-logit));
 const toLogit = (probability) => Math.log(probability / (1 - probability));
@@ -50,10 +50,12 @@ async function take(entry, file) {
 async function open(entry) {
   if (!entry.image) { say(entry.error); return; }
   say();
+  wanted = entry;
   const got = await fetch(`/api/images/${entry.image.id}/pixels`);
   if (!got.ok) { say((await got.json()).error); return; }
-  current = entry;
   const pixels = new Uint16Array(await got.arrayBuffer());
+  if (wanted !== entry) return; // another file was opened while this one came: picture, findings and files are of one
+  current = entry;
   for (const each of files) each.button.setAttribute("aria-pressed", each === entry);
   find("of").hidden = false;
   viewer.show({ ...entry.image, pixels });
