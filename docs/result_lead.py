@@ -11,6 +11,7 @@ from massmatch.statistics.intervals import KEY
 
 LOSSES = ("hybrid", "soft-sm:random_phase=true", "boundary", "sm-tversky-sd-nz")  # of docs/studies/lead_128.yaml
 BASELINE = "hybrid"
+BUDGET = ["width", "epochs", "augment"]  # in what trainings of the study differ
 START = (8, 12)  # width and epochs of the large table, from which one of the two is moved at a time
 OTHER = {"width": "epochs", "epochs": "width"}  # what is moved, and what stays
 QUARTERS = ("smallest", "second", "third", "largest")
@@ -23,16 +24,17 @@ def shared_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_budget(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the losses of this study, with the number of epochs as a column of its own.
+    """The rows of the losses of this study, with the number of epochs and the augmentation as columns of their own.
 
-    Raises ValueError if the runs differ in anything but width and epochs: the figure would show something else.
+    Raises ValueError if the runs differ in anything but these and the width: the figure would show something else.
     """
     rows = rows[rows["loss"].isin(LOSSES)]
     known = rows["settings"].map({text: json.loads(text) for text in rows["settings"].unique()})
-    others = known.map(lambda of: json.dumps({name: value for name, value in of.items() if name != "epochs"}))
+    others = known.map(lambda of: json.dumps({name: value for name, value in of.items() if name not in BUDGET}))
     if others.nunique() > 1:
-        raise ValueError(f"the runs differ in more than width and epochs: {sorted(others.unique())}")
-    return rows.assign(epochs=known.map(lambda of: of["epochs"]), system=rows["loss"])
+        raise ValueError(f"the runs differ in more than {', '.join(BUDGET)}: {sorted(others.unique())}")
+    moved = {name: known.map(lambda of, name=name: of[name]) for name in ("epochs", "augment")}
+    return rows.assign(**moved, system=rows["loss"])
 
 
 def on_common_folds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -40,19 +42,19 @@ def on_common_folds(rows: pd.DataFrame) -> pd.DataFrame:
 
     One network's mean over three folds beside another's over one would show the folds, not the networks.
     """
-    base = rows[rows["system"] == BASELINE].drop_duplicates(["width", "epochs", "seed", "fold"])
+    base = rows[rows["system"] == BASELINE].drop_duplicates([*BUDGET, "seed", "fold"])
     tested = base.groupby(["seed", "fold"]).size()
-    shared = tested[tested == len(base.drop_duplicates(["width", "epochs"]))].reset_index()[["seed", "fold"]]
+    shared = tested[tested == len(base.drop_duplicates(BUDGET))].reset_index()[["seed", "fold"]]
     return rows.merge(shared, on=["seed", "fold"])
 
 
 def lead(rows: pd.DataFrame) -> pd.DataFrame:
-    """A line for each width, number of epochs and loss: the means of both on its runs, the difference, its interval.
+    """A line for each network, training and loss: the means of both on its runs, the difference, its interval.
 
     Only runs on folds and seeds that the baseline was tested on with every network and budget count.
     """
     lines = []
-    for (width, epochs), of in on_common_folds(rows).groupby(["width", "epochs"]):
+    for budget, of in on_common_folds(rows).groupby(BUDGET):
         shared, base = shared_runs(of), of[of["system"] == BASELINE]
         if shared["system"].nunique() < 2:
             continue
@@ -62,8 +64,9 @@ def lead(rows: pd.DataFrame) -> pd.DataFrame:
             name: base.merge(_runs(own), on=["seed", "fold"])["dsc"].mean() for name, own in shared.groupby("system")
         }
         named = table["system"]
-        lines.append(table.assign(width=width, epochs=epochs, base=named.map(bases), dsc=named.map(means)))
-    columns = ["width", "epochs", "system", "runs", "base", "dsc", "difference", "low", "high"]
+        moved = dict(zip(BUDGET, budget, strict=True))
+        lines.append(table.assign(**moved, base=named.map(bases), dsc=named.map(means)))
+    columns = [*BUDGET, "system", "runs", "base", "dsc", "difference", "low", "high"]
     return pd.concat(lines, ignore_index=True)[columns] if lines else pd.DataFrame(columns=columns)
 
 
@@ -74,15 +77,15 @@ def _runs(rows: pd.DataFrame) -> pd.DataFrame:
 
 def lead_lines(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """The same for a page, in percent and points."""
-    head = ["loss", "width", "epochs", "runs", "DSC of `hybrid`", "DSC", "difference"]
+    head = ["loss", "width", "epochs", "augmentation", "runs", "DSC of `hybrid`", "DSC", "difference"]
     return head, [
         [
             f"`{line.system}`",
-            *map(str, (line.width, line.epochs, line.runs)),
+            *map(str, (line.width, line.epochs, line.augment, line.runs)),
             *(f"{100 * value:.1f}" for value in (line.base, line.dsc)),
             in_points(line),
         ]
-        for line in table.sort_values(["system", "epochs", "width"]).itertuples()
+        for line in table.sort_values(["system", "augment", "epochs", "width"]).itertuples()
     ]
 
 
@@ -96,7 +99,7 @@ def size_lines(rows: pd.DataFrame, system: str) -> tuple[list[str], list[list[st
     """A line for each network and budget: mean DSC of the baseline and of `system` by the size of the masses."""
     rows = with_quarters(on_common_folds(rows))
     lines = []
-    for (width, epochs), of in rows.groupby(["width", "epochs"]):
+    for budget, of in rows.groupby(BUDGET):
         if system not in set(of["system"]):
             continue
         shared = shared_runs(of)
@@ -105,15 +108,16 @@ def size_lines(rows: pd.DataFrame, system: str) -> tuple[list[str], list[list[st
             for name in (BASELINE, system)
         )
         cells = [f"{base[name]:.1f} → {own[name]:.1f} ({own[name] - base[name]:+.1f})" for name in QUARTERS]
-        lines.append([str(width), str(epochs), *cells])
-    return ["width", "epochs", *QUARTERS], lines
+        lines.append([*map(str, budget), *cells])
+    return ["width", "epochs", "augmentation", *QUARTERS], lines
 
 
 def draw_lead(table: pd.DataFrame) -> Figure:
     """The difference against the width at 12 epochs, and against the epochs at width 8, with 95 % intervals.
 
-    A panel is drawn where there are two networks, or two budgets, at least.
+    All without augmentation. A panel is drawn where there are two networks, or two budgets, at least.
     """
+    table = table[table["augment"] == "none"]
     fixed = dict(zip(("width", "epochs"), START, strict=True))
     found = {moved: table[table[other] == fixed[other]] for moved, other in OTHER.items()}
     found = {moved: of for moved, of in found.items() if of[moved].nunique() > 1}

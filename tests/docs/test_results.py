@@ -83,7 +83,7 @@ def lead_rows(runs, **settings):
     """Rows of two images for each (loss, width, epochs, DSC), all with the same other settings."""
     lines = [
         {
-            **{"loss": loss, "width": width, "settings": json.dumps({"epochs": epochs, **settings})},
+            **{"loss": loss, "width": width, "settings": json.dumps({"epochs": epochs, "augment": "none"} | settings)},
             **{"id": id, "patient": id, "dsc": dsc, "fold": 0, "seed": 0, "train_images": 8},
         }
         for loss, width, epochs, dsc in runs
@@ -101,8 +101,19 @@ def test_the_lead_is_measured_within_each_network_and_budget():
     assert table[["width", "epochs"]].to_numpy().tolist() == [[8, 12], [16, 12]]  # no baseline of width 32, no bce
     assert table["difference"].round(6).tolist() == [0.1, -0.05]
     _, lines = lead["lead_lines"](table)
-    assert lines[0] == [f"`{soft}`", "8", "12", "1", "30.0", "40.0", "+10.0 (10.0 to 10.0)"]
+    assert lines[0] == [f"`{soft}`", "8", "12", "none", "1", "30.0", "40.0", "+10.0 (10.0 to 10.0)"]
     assert [ax.get_xlabel() for ax in lead["draw_lead"](table).axes] == ["width of the network (epochs: 12)"]
+
+
+def test_a_training_with_augmentation_is_compared_with_one_that_has_it_too():
+    lead = runpy.run_path(str(DOCS / "result_lead.py"))
+    plain, augmented = (
+        lead_rows([("hybrid", 8, 12, base), ("boundary", 8, 12, 0.5)], augment=how)
+        for how, base in (("none", 0.3), ("strong", 0.6))
+    )
+    table = lead["lead"](lead["with_budget"](pd.concat([plain, augmented])))
+    assert dict(zip(table["augment"], table["difference"].round(6), strict=True)) == {"none": 0.2, "strong": -0.1}
+    assert lead["draw_lead"](table).axes == []  # one width and one number of epochs without augmentation
 
 
 def test_the_lead_is_measured_on_the_folds_that_every_network_was_tested_on():
@@ -117,7 +128,7 @@ def test_the_lead_is_measured_on_the_folds_that_every_network_was_tested_on():
 def test_runs_that_differ_in_more_than_the_budget_are_no_lead():
     lead = runpy.run_path(str(DOCS / "result_lead.py"))
     one, other = (lead_rows([("hybrid", 8, 12, 0.3)], learning_rate=rate) for rate in (1e-3, 1e-4))
-    with pytest.raises(ValueError, match="more than width and epochs"):
+    with pytest.raises(ValueError, match="more than width, epochs"):
         lead["with_budget"](pd.concat([one, other]))
 
 
