@@ -93,7 +93,10 @@ def test_compare_shows_a_dash_for_a_metric_that_rows_lack(trained, cohort, tmp_p
 
 def test_compare_refuses_images_of_the_same_names_with_other_masses_or_patients(trained, cohort, tmp_path):
     rows = pd.read_csv(trained / "rows.csv")
-    for name, change in (("truth", {"fn": rows["fn"] + 5}), ("patient", {"patient": "another"})):
+    tp, fp, fn = rows["tp"], rows["fp"], rows["fn"] + 5
+    larger = {"fn": fn, "truth_empty": False, "sen": tp / (tp + fn), "iou": tp / (tp + fp + fn)}
+    larger["dsc"] = 2 * tp / (2 * tp + fp + fn)
+    for name, change in (("truth", larger), ("patient", {"patient": "another"})):
         other = tmp_path / name
         shutil.copytree(trained, other)
         rows.assign(**change).to_csv(other / "rows.csv", index=False)

@@ -34,7 +34,7 @@ def test_one_loss_is_recommended_with_its_condition():
     assert name in README
     assert "SoftMatchingLoss(random_phase=True)" in README
     condition = " ".join(README.partition("## How good is it")[0].split())
-    assert "for a small network with a short training; in larger and better ones no lead was seen" in condition
+    assert "for a small network with a short training and no augmentation; otherwise try `hybrid` first" in condition
     assert "massmatch train COHORT --recipe strong" in README  # whose loss is its own
     assert Experiment.model_fields["loss"].default == RECOMMENDED
     assert [each.default for each in commands_of("train").params if each.name == "loss"] == [RECOMMENDED]
