@@ -88,6 +88,12 @@ def furthest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["loss"].map(runs) == runs[BASELINE]]
 
 
+def on_folds(rows: pd.DataFrame, folds: tuple[int, ...]) -> pd.DataFrame:
+    """The rows of these folds, of the losses that were tested on all of them."""
+    rows = rows[rows["fold"].isin(folds)]
+    return rows[rows.groupby("loss")["fold"].transform("nunique") == len(folds)]
+
+
 def losses_table(rows: pd.DataFrame) -> str:
     """A line per loss, the highest mean DSC first, with its difference to the baseline."""
     lines = against(rows, BASELINE).set_index("system")
@@ -273,15 +279,17 @@ def threshold_text(values: pd.Series) -> str:
 def blocks() -> dict[str, Callable[[], str]]:
     """The parts of the page that are written here, by the names of their marks."""
     new, old = shared_runs(new_rows()), shared_runs(old_rows())
-    common, further = common_runs(new), furthest(new)
+    common, further, two = common_runs(new), furthest(new), on_folds(new, (0, 1))
     nuclei = common_runs(shared_runs(nuclei_rows()))
     return {
         "runs": lambda: runs_line(common),
         "losses": lambda: losses_table(common),
+        "two runs": lambda: runs_line(two),
+        "two": lambda: losses_table(two),
         "further runs": lambda: runs_line(further),
         "further": lambda: losses_table(further),
         "variants": lambda: markdown(*grid_lines(common)),
-        "ideas": lambda: markdown(*ideas_lines(common)),
+        "ideas": lambda: markdown(*ideas_lines(new)),
         "nnunet": lambda: nnunet_table(new),
         "nested": lambda: nested_choice(common),
         "lead": lambda: markdown(*lead_lines(lead(lead_rows()))),
