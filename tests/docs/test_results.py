@@ -138,6 +138,9 @@ def test_a_table_holds_only_what_was_tested_on_the_same_images(script):
     common, further = script["common_runs"](rows), script["furthest"](rows)
     assert common[["loss", "fold"]].to_numpy().tolist() == [["hybrid", 0], ["bce", 0], ["dice", 0]]
     assert further["loss"].unique().tolist() == ["hybrid", "bce"]
+    more = pd.concat([rows, rows[rows["loss"] == "bce"].head(1).assign(fold=2)])
+    two = script["on_folds"](more, (0, 1))[["loss", "fold"]]  # neither dice, which lacks a fold, nor fold 2
+    assert two.to_numpy().tolist() == [["hybrid", 0], ["hybrid", 1], ["bce", 0], ["bce", 1]]
 
 
 def test_a_single_training_is_named_by_what_it_differs_in_and_compared_on_its_own_folds():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from massmatch.errors import UsageError
 from massmatch.inference.algorithm import Algorithm
 from massmatch.inference.network import SIDES, load_network, refuse_unused
-from massmatch.runs.weights import digest
+from massmatch.runs.weights import digest, halved
 from massmatch.training.thresholds import THRESHOLDS
 
 CERTAIN = float(logit(THRESHOLDS[-1]))  # log-odds beyond which no threshold tells two pixels apart
@@ -126,5 +126,4 @@ def load_ensemble(paths: Sequence[Path], own: Collection[str] = ()) -> tuple[nn.
 
 def _rounded(network: nn.Module) -> str:
     """SHA-256 of the weights in float16, which is the same in every file that holds them, whatever its facts are."""
-    weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
-    return digest({name: value.half() if value.is_floating_point() else value for name, value in weights.items()})
+    return digest(halved({name: value.detach().cpu() for name, value in network.state_dict().items()}))

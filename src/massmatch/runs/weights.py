@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from json import JSONDecodeError
 from pathlib import Path
 from types import NoneType
@@ -84,10 +84,15 @@ def halve(source: Path, target: Path, **more: Any) -> None:
     Raises ValueError as `read_weights` does, and for weights beyond the range of float16 (65504).
     """
     facts, tensors = read_weights(source)
-    small = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+    small = halved(tensors)
     if (name := first_unfinite(small)) is not None:
         raise UsageError(f"{source}: {name} is beyond the range of float16: keep the file as it is")
     write_weights(target, small, {**facts, **more})
+
+
+def halved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same tensors, those of floating point numbers in float16."""
+    return {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def digest(tensors: dict[str, torch.Tensor]) -> str:
