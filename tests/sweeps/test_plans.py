@@ -116,9 +116,17 @@ def test_the_papers_protocol_is_section_4_1_and_leaves_open_what_it_does_not_sta
     assert facts == {("paper", 4, "constant", 1e-4, 8)}
 
 
-def test_a_setting_that_contradicts_the_protocol_is_named():
-    with pytest.raises(ValueError, match=r"^--batch-size: is 4 in the paper's protocol, but is 8; leave out one$"):
-        checked({"table": 1, "protocol": "paper", "training": {"batch_size": 8}})
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"batch_size": 8}, "--batch-size: is 4 in the paper's protocol, but is 8"),
+        ({"augment": "strong"}, "--augment: is none in the paper's protocol, but is 'strong'"),
+        ({"folds": 10}, "--of: is 5 in the paper's protocol, but is 10"),
+    ],
+)
+def test_a_setting_that_contradicts_the_protocol_is_named(setting, said):
+    with pytest.raises(ValueError, match=f"^{said}; leave out one$"):
+        checked({"table": 1, "protocol": "paper", "training": setting})
     assert checked({"table": 1, "protocol": "paper", "training": {"batch_size": 4}}).training["batch_size"] == 4
 
 

@@ -65,7 +65,8 @@ def sweep(
     protocol: Annotated[
         Literal["paper"] | None,
         typer.Option(
-            help="paper: five folds of 80, 10 and 10 %, batches of 4, a constant learning rate of 1e-4 (section 4.1)."
+            help="paper: five folds of 80, 10 and 10 %, batches of 4, a constant learning rate of 1e-4, no "
+            "augmentation (section 4.1)."
         ),
     ] = None,
     letter: Annotated[

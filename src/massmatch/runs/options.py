@@ -26,7 +26,7 @@ class TrainingOptions:
         "soft-sm:random_phase=true"
     )
     model: Annotated[str, Doc("A name of `massmatch models`.")] = "aunet"
-    width: Annotated[int, Ge(1), Le(4096), Doc("Channels of the first level; 64 is the paper's, 8 suits a CPU.")] = 64
+    width: Annotated[int, Ge(1), Le(4096), Doc("Channels of the first level; 64 is AU-Net's own, 8 suits a CPU.")] = 64
     # The paper starts at random.
     start: Annotated[
         str,
@@ -37,7 +37,7 @@ class TrainingOptions:
     ] = "random"
     scheme: Annotated[
         Literal["kfold", "paper", "split", "official"],
-        Doc("How patients are divided; paper: 80, 10 and 10 % (docs/data.md)."),
+        Doc("How patients are divided; paper: 80, 10 and 10 % (docs/experiments.md)."),
     ] = "kfold"
     folds: Annotated[int, Ge(2), Doc("How many folds.")] = 5
     # scikit-learn takes seeds of 32 bits.

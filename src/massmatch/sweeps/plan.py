@@ -123,8 +123,9 @@ def _as_in_protocol(protocol: str, training: dict[str, Any], source: str) -> dic
     """The settings with those of the protocol. ValueError for one that contradicts it."""
     if wrong := contradiction(protocol, training):
         stated = PROTOCOLS[protocol][wrong]
+        name = "of" if source == COMMAND_LINE and wrong == "folds" else wrong  # `--folds` says which, `--of` how many
         raise UsageError(
-            f"{_at(source, wrong)}: is {stated} in the {protocol}'s protocol, but is {training[wrong]!r}; leave out one"
+            f"{_at(source, name)}: is {stated} in the {protocol}'s protocol, but is {training[wrong]!r}; leave out one"
         )
     return {**training, **PROTOCOLS[protocol]}
 

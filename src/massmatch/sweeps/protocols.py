@@ -13,7 +13,14 @@ from massmatch.runs.experiment import Experiment
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
     # section 4.1: all that it states of the training; docs/paper.md lists what it does not state and what we take
-    "paper": {"scheme": "paper", "folds": 5, "batch_size": 4, "schedule": "constant", "learning_rate": 1e-4}
+    "paper": {
+        "scheme": "paper",
+        "folds": 5,
+        "batch_size": 4,
+        "schedule": "constant",
+        "learning_rate": 1e-4,
+        "augment": "none",
+    }
 }
 SIDE = 256  # pixels of the paper's square images, section 4.1
 IMAGES = 107  # of INbreast with a mass, section 4.1

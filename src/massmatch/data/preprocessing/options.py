@@ -22,7 +22,8 @@ class PreprocessingOptions:
     range: Annotated[
         Literal["breast", "min-max"],
         Doc(
-            "The greys that become black and white: breast, 0.5th to 99.5th percentile inside it; min-max, the paper's."
+            "The greys that become black and white: breast, 0.5th to 99.5th percentile inside it; min-max, the lowest "
+            "and the highest of the image."
         ),
     ] = "breast"
     normalise: Annotated[Literal["min-max", "z-score"], Doc("How each image is scaled on the way into a network.")] = (
