@@ -105,7 +105,7 @@ def test_unchanged_images_are_measured_as_they_are(tmp_path):
 
 
 def test_a_cohort_without_masks_in_the_native_frame_says_so_before_anything_is_predicted(tmp_path, cohort):
-    with pytest.raises(DataError, match=r"masks_native/: tiny was not prepared by massmatch"):
+    with pytest.raises(DataError, match=r"masks_native/: tiny was not written by `massmatch prepare`"):
         evaluate_native(None, cohort, cohort.ids, 0.5)
     gone = prepared(tmp_path, size=(80, 64))
     (gone.root / "masks_native" / "b.png").unlink()
@@ -160,7 +160,7 @@ def test_the_command_measures_all_images_into_a_folder_of_its_own(small, tmp_pat
 def test_the_command_says_in_one_line_that_there_is_no_native_frame(trained, cohort):
     done = command(trained, cohort.root, "--frame", "native")
     assert done.exit_code == 3
-    assert "tiny was not prepared by massmatch" in " ".join(done.output.split())
+    assert "tiny was not written by `massmatch prepare`" in " ".join(done.output.split())
     assert not (trained / "rows_native.csv").exists()
 
 

@@ -100,8 +100,8 @@ class Cohort:
         frame, path = self.frame(id), f"masks_native/{id}.png"
         if frame is None:
             raise DataError(
-                f"masks_native/: {self.name} was not prepared by massmatch, so its images are known in one frame only: "
-                "measure them in the prepared frame"
+                f"masks_native/: {self.name} was not written by `massmatch prepare`, so its images are known in "
+                "one frame only: measure them in the prepared frame"
             )
         if not frame.is_whole and not (self.root / path).is_file():
             raise DataError(f"{path}: is missing, so there is no truth in the native frame: prepare the cohort again")

@@ -102,11 +102,11 @@ def predict(
     Args:
         images: DICOM, or grey PNG, TIFF or JPEG; or folders of them.
         out: where results are written; what an earlier batch wrote of the same files is replaced.
-        weights: the folder of a run, or a weights file; several are an ensemble, whose probability is their mean. By
-            default the network in this package, trained on film scans of CBIS-DDSM.
+        weights: the folder of a run, or a weights file; several are an ensemble, of which the mean of the log-odds is
+            taken. By default the network in this package, trained on film scans of CBIS-DDSM.
         tta: take the mean over each image and its mirror image (test-time augmentation), in twice the time.
-        threshold: a pixel is mass above this probability; by default above the one stored with the weights (the mean
-            of those of an ensemble).
+        threshold: a pixel is mass above this probability; by default above the one stored with the weights (of an
+            ensemble the mean of theirs in log-odds).
         chest_wall: on which side the training images showed the chest wall, for weights that do not say it.
         keep_names: call results of DICOM files after the file, which may hold the patient's name.
         allow_for_processing: take raw detector data (DICOM FOR PROCESSING).

@@ -8,7 +8,7 @@
 on the grid of the faithful loss (`spatial_matching.py`), d_j the distance of a cell from the nearest one with mass.
 An image without mass is one cell without mass, d = 0, and divided by 1. No threshold is put to the prediction, so that
 nothing jumps, and a cell that the network makes up does not change what the others count. `docs/repaired.md` has the
-fault of the faithful loss that each term mends, and what each is worth on real mammograms.
+fault of the faithful loss that each term mends, `docs/results/soft_loss.md` what each is worth on real mammograms.
 """
 
 from collections.abc import Callable, Sequence
@@ -115,7 +115,8 @@ class SoftMatching(NamedTuple):
 class SoftMatchingLoss(GridLoss):
     """Any core loss over the whole image, plus soft terms over the cells of a grid: see the formula of this module.
 
-    The defaults are the pilot setting R1 of `docs/repaired.md`, where each switch is measured.
+    The defaults are the first setting that was tried; `random_phase=True` did better on real mammograms. What each
+    switch is worth: `docs/results/soft_loss.md`.
 
     Args:
         core: as in `SpatialMatchingLoss`; "hybrid" is what the paper's baselines are trained with.
