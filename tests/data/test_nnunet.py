@@ -122,16 +122,26 @@ def test_row_50_a_file_map_that_leads_out(root, tmp_path):
     assert [item.id for item in listing.items] == ["b"]
 
 
-def test_spacing_from_a_sidecar(root):
-    (root / "imagesTr/a_0000.json").write_text(json.dumps({"spacing": [999, 0.1, 0.2]}))
-    sample = read(nnunet(root))["a"]
+def test_spacing_from_a_sidecar_whose_name_lacks_the_channel_as_nnunet_has_it(root):
+    before = nnunet(root).items[0]
+    (root / "imagesTr/a.json").write_text(json.dumps({"spacing": [999, 0.1, 0.2]}))
+    listing = nnunet(root)
+    sample = read(listing)["a"]
     assert (sample.spacing_mm, sample.facts["spacing_source"]) == ((0.1, 0.2), "sidecar")
+    assert set(listing.items[0].files) - set(before.files) == {"imagesTr/a.json"}  # so that a new one is noticed
+
+
+def test_the_sidecar_of_a_file_map(root):
+    entry = {"images": ["imagesTr/a_0000.png"], "label": "labelsTr/a.png"}
+    write(root, {**FACTS, "labels": {"background": 0, "mass": 1, "calcification": 2}, "dataset": {"x": entry}})
+    (root / "imagesTr/a.json").write_text(json.dumps({"spacing": [999, 0.1, 0.2]}))
+    assert read(nnunet(root))["x"].spacing_mm == (0.1, 0.2)
 
 
 @pytest.mark.parametrize("spacing", [[999, 0, 0.2], [999, 0.1, -1], [1, "nan", 1], [0.1], "0.1"])
 def test_a_sidecar_without_a_spacing_is_refused(root, spacing):
-    (root / "imagesTr/a_0000.json").write_text(json.dumps({"spacing": spacing}))
-    with pytest.raises(DataError, match=r"^imagesTr/a_0000\.json: must hold a spacing of numbers above 0"):
+    (root / "imagesTr/a.json").write_text(json.dumps({"spacing": spacing}))
+    with pytest.raises(DataError, match=r"^imagesTr/a\.json: must hold a spacing of numbers above 0"):
         read(nnunet(root))
 
 

@@ -17,7 +17,7 @@ from massmatch.data.images import levels, misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
 from massmatch.data.open import licence_of
 from massmatch.data.readers.folder import NO_PATIENTS
-from massmatch.data.readers.listing import Item, Listing, forward, inside, is_data, relative
+from massmatch.data.readers.listing import Item, Listing, forward, inside, is_data
 from massmatch.data.sample import Sample
 from massmatch.data.table import read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
@@ -63,7 +63,8 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
             patient = str(row.pop("patient", None) or case)
             id = str(row.pop("id", case))
             read = partial(read_case, source, id, patient, image, mask, value, declared, row)
-            items.append(Item(id, patient, (image, mask, *facts_from), read))
+            beside = [file] if (source / (file := sidecar_of(image))).is_file() else []
+            items.append(Item(id, patient, (image, mask, *beside, *facts_from), read))
     skipped = {file: f"{file}: {why}" for file, why in _left_out(source, facts).items()}
     remarks = [NO_PATIENTS] if named < len(items) else []
     if len(items) + len(faults) != facts.get("numTraining") and len(_parts(source)) == 1:
@@ -229,8 +230,8 @@ def read_case(
     facts = dict(known)
     side, view, density, row, col = (facts.pop(name, None) for name in KNOWN)
     spacing, source = (None, "none") if row is None else ((float(row), float(col)), PATIENTS)
-    if spacing is None and (sidecar := root / Path(image).with_suffix(".json")).is_file():
-        spacing, source = _sidecar(sidecar, relative(root, sidecar)), "sidecar"
+    if spacing is None and (root / (sidecar := sidecar_of(image))).is_file():
+        spacing, source = _sidecar(root / sidecar, sidecar), "sidecar"
     return Sample(
         id=id,
         patient=patient,
@@ -257,8 +258,18 @@ def masses_of(labels: np.ndarray, path: str, value: int, declared: Collection[in
     return to_instances((labels == value).astype(np.uint8), path)
 
 
+def sidecar_of(image: str) -> str:
+    """The json beside an image from which nnU-Net's TIFF reader takes the spacing: its name lacks the channel.
+
+    >>> sidecar_of("imagesTr/case_0000.tif")
+    'imagesTr/case.json'
+    """
+    path = Path(image)
+    return path.with_name(f"{path.stem.removesuffix('_0000')}.json").as_posix()
+
+
 def _sidecar(path: Path, file: str) -> tuple[float, float]:
-    """Row and column spacing that nnU-Net's TIFF reader takes from a json beside the image."""
+    """Row and column spacing of a sidecar."""
     try:
         *_, row, col = map(float, json.loads(path.read_text())["spacing"])
         if not (0 < row < math.inf and 0 < col < math.inf):
