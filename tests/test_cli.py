@@ -137,6 +137,30 @@ def test_compare_says_in_what_runs_differ_beside_their_losses(trained, cohort, t
     assert "mine:Loss is not the same in all these runs (mine without version, mine.py sha256 00; mine" in said
 
 
+def test_compare_names_the_network_where_the_runs_differ_in_it(trained, cohort, tmp_path):
+    facts = yaml.safe_load((trained / "experiment.yaml").read_text())
+    assert f"(aunet-w{facts['width']})" not in asked("compare", cohort.root, trained).output
+    shutil.copytree(trained, tmp_path / "other")
+    other = {"loss": "bce", "width": 64, "start": "packaged", "start_sha256": "ab" * 32}
+    (tmp_path / "other/experiment.yaml").write_text(yaml.safe_dump({**facts, **other}))
+    table = tmp_path / "table.md"
+    assert asked("compare", cohort.root, trained, tmp_path / "other", "--table", table).exit_code == 0
+    assert f"| {facts['loss']} (aunet-w{facts['width']}) |".replace("_", "\\_") in table.read_text()
+    assert "| bce (aunet-w64 from packaged abababab) |" in table.read_text()
+
+
+def test_compare_breaks_no_number_however_many_runs_there_are(trained, cohort, tmp_path):
+    facts = yaml.safe_load((trained / "experiment.yaml").read_text())
+    for width in range(101, 109):
+        shutil.copytree(trained, tmp_path / f"{width}")
+        (tmp_path / f"{width}/experiment.yaml").write_text(yaml.safe_dump({**facts, "width": width}))
+    said = asked("compare", cohort.root, tmp_path).output
+    pooled = [line.split("│")[2:-1] for line in said.splitlines() if line.startswith("│ DSC pooled")]
+    assert len({cell.strip() for part in pooled for cell in part}) == 1
+    assert sum(map(len, pooled)) == 8
+    assert said.count("Percent but for HAU") == 1
+
+
 def test_compare_names_a_folder_of_a_run_that_was_never_started(trained, cohort, tmp_path):
     shutil.copytree(trained, tmp_path / "a" / "fold0")
     (tmp_path / "b" / "fold0").mkdir(parents=True)

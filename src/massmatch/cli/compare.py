@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from massmatch.cli.arguments import CohortArgument, present
 from massmatch.cli.screen import errors, screen, show, tested_images, told
 
+if TYPE_CHECKING:
+    from massmatch.runs.collection import Run
 
-def tell_other_settings(folders: Sequence[Path]) -> None:
+
+def tell_other_settings(runs: "Sequence[Run]") -> None:
     """Say where finished runs differ in more than loss, network, seed and fold, and in what."""
-    from massmatch.runs.collection import changed_code, collect, comparable_groups, differing
+    from massmatch.runs.collection import changed_code, comparable_groups, differing
 
-    runs = [run for folder in folders for run in collect(folder).finished]
     for name, sources in changed_code(runs).items():
         errors.print(f"warning: {name} is not the same in all these runs ({'; '.join(sources)})", style="yellow")
     groups = comparable_groups(runs)
@@ -61,7 +63,7 @@ def compare(
         from massmatch.reports.page import write_report
         from massmatch.reports.tables import NOTE, comparison, markdown
         from massmatch.runs.atomic import write_atomic
-        from massmatch.runs.collection import collect
+        from massmatch.runs.collection import collect, systems
         from massmatch.runs.folder import EXPERIMENT, RunFolder, run_folders
 
         if (cohort / EXPERIMENT).is_file():
@@ -82,8 +84,9 @@ def compare(
                 f"{strange[0]} was trained on another cohort ({of[strange[0]]}) than {opened.root} "
                 f"({opened.fingerprint}): leave it out, or give --unpaired to see both side by side all the same"
             )
-        named = show(folders, unpaired=unpaired)
-        tell_other_settings(folders)
+        finished = [run for folder in folders for run in collect(folder).finished]
+        named = show(folders, systems(finished), unpaired=unpaired)
+        tell_other_settings(finished)
         if table is not None:
             rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
             heading = tested_images(rows, unpaired=unpaired)

@@ -7,8 +7,9 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from massmatch.training.progress import Progress
 
 FAILURE, USAGE, DATA, CLOSED_PIPE = 1, 2, 3, 128 + 13  # 13: SIGPIPE
+HEADINGS, COLUMN = 27, 17  # of the table of runs, in letters: a narrower column would break its numbers
 DEBUG = threading.Event()  # set by `massmatch --debug`: every error shows its traceback
 BUG = "massmatch: this is a fault of the program, not of your input: please report it with the lines below"
 
@@ -45,8 +47,10 @@ class Screen(Console):
 screen, errors = Screen(), Screen(stderr=True, soft_wrap=True)
 
 
-def show(runs: list[Path], *, unpaired: bool = False) -> dict[str, Path]:
-    """Print the table of finished runs, and return their folders by loss (and by folder where two share a loss).
+def show(runs: Sequence[Path], names: Sequence[str] = (), *, unpaired: bool = False) -> dict[str, Path]:
+    """Print the table of finished runs, and return their folders by name (and by folder where two share a name).
+
+    `names`: of the runs; by default their losses. Several tables one below the other where one would be too wide.
 
     Raises UsageError for runs that tested other images, unless `unpaired`: their means are no comparison of losses.
     """
@@ -54,11 +58,16 @@ def show(runs: list[Path], *, unpaired: bool = False) -> dict[str, Path]:
     from massmatch.runs.folder import EXPERIMENT, RunFolder
 
     named: dict[str, Path] = {}
-    for run in map(RunFolder, runs):
-        name = run.experiment()["loss"] if (run / EXPERIMENT).is_file() else run.path.name
+    for run, given in zip_longest(map(RunFolder, runs), names):
+        name = given or (run.experiment()["loss"] if (run / EXPERIMENT).is_file() else run.path.name)
         named[name if name not in named else f"{name} ({run.path})"] = run.path
     rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
-    screen.print(on_screen(comparison(rows), tested_images(rows, unpaired=unpaired)))
+    table, heading = comparison(rows), tested_images(rows, unpaired=unpaired)
+    beside = max(1, (screen.width - HEADINGS) // COLUMN)
+    parts = [on_screen(table.iloc[first : first + beside], heading) for first in range(0, len(table), beside)]
+    for part in parts[:-1]:
+        part.caption = None
+    screen.print(*parts, sep="\n")
     return named
 
 
