@@ -12,6 +12,7 @@ from massmatch.reports.blocks import Block, Chart, Heading, Table, Words, table
 from massmatch.reports.charts import Interval, RowChart, boxes, forest, ranks
 from massmatch.reports.subject import Subject
 from massmatch.reports.tables import column_of, signed
+from massmatch.runs.collection import systems
 from massmatch.statistics.comparison import against, pairwise
 from massmatch.statistics.findings import verdict
 from massmatch.statistics.intervals import paired_difference
@@ -162,18 +163,17 @@ def figure_3(of: Subject, draws: int) -> list[Block]:
 
 def _pairs(of: Subject, option: str, default: str) -> list[tuple[str, str, str]]:
     """(default, other, its value) among the systems that differ in this option alone."""
-    systems = of.rows.drop_duplicates("system")
     parts = {
-        row["system"]: (*_without(row["loss"], option), row["model"], row["width"])
-        for row in systems.to_dict("records")
+        system: (*_without(run.loss, option), run.network)
+        for run, system in zip(of.runs, systems(of.runs), strict=True)
     }
     found = []
-    for system, (rest, value, *network) in parts.items():
+    for system, (rest, value, network) in parts.items():
         if value in (None, default):
             continue
-        for other, (other_rest, other_value, *other_network) in parts.items():
+        for other, (other_rest, other_value, other_network) in parts.items():
             if other_value in (None, default) and (other_rest, other_network) == (rest, network):
-                found.append((str(other), str(system), str(value)))
+                found.append((other, system, str(value)))
     return sorted(found)
 
 

@@ -16,10 +16,11 @@ def paper_tables(of: Subject, draws: int) -> list[Block]:
     """Those of the paper's Tables 1 to 3 of which at least one line was run here, below all that forbids a
     comparison.
     """
-    networks = of.rows.drop_duplicates(["model", "width"])["model"]
-    if networks.duplicated().any():
-        names = listed(sorted(set(networks[networks.duplicated()])))
-        return [Words(f"Not here: {names} was run with several widths, and the paper's tables have one.")]
+    networks: dict[str, set[str]] = {}
+    for run in of.runs:
+        networks.setdefault(run.model, set()).add(run.network)
+    if several := sorted(set().union(*(names for names in networks.values() if len(names) > 1))):
+        return [Words(f"Not here: {listed(several)} were run, and the paper's tables have one width and one start.")]
     if changed := changed_code(of.runs).keys() & set(networks):
         return [Words(f"Not here: {listed(sorted(changed))} was changed between the runs, and the tables have one.")]
     numbers = [number for number in NUMBERS if any(_was_run(of, number))]
