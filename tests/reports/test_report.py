@@ -182,13 +182,14 @@ def test_runs_that_computed_in_different_ways_are_named(small, tmp_path):
     assert "Not all runs computed" not in words(report(small, tmp_path / "same"))
     path = next((tmp_path / "runs").glob("*bce*/fold0/experiment.yaml"))
     facts = yaml.safe_load(path.read_text())
-    facts["resolved"] |= {"precision": "bfloat16", "device": "cuda"}
+    facts["resolved"] |= {"precision": "bfloat16", "device": "cuda", "versions": {"massmatch": "0.0.1"}}
     path.write_text(yaml.safe_dump(facts))
     page = words(section(report(tmp_path / "runs", tmp_path / "other"), "summary"))
     assert re.search(r"not all runs computed with the same precision \(.*bfloat16: 1 run of bce", page, re.IGNORECASE)
     assert "Give --precision to have it the same in all." in page
     assert re.search(r"same device \(.*cuda: 1 run of bce", page)
     assert "the same memory" not in page
+    assert re.search(r"the same version of massmatch \(.*0\.0\.1: 1 run of bce.*train the older ones again", page)
 
 
 @pytest.mark.usefixtures("summary_only")
@@ -347,6 +348,19 @@ def test_a_loss_of_ones_own_that_was_changed_between_runs_is_said_and_shown_as_t
     assert [len(system) > len("mine:Loss") for system in overview.index if "mine" in system] == [True, True]
 
 
+def test_a_network_of_two_starts_is_two_networks_in_every_section(cohort, tmp_path):
+    for loss in ("hybrid", "sm-tversky-s-a"):
+        write_drawn_run(tmp_path / "runs", cohort, loss)
+    other = {"start": "packaged", "start_sha256": "ab" * 32}
+    write_drawn_run(tmp_path / "more", cohort, "hybrid", by=2, **other)
+    write_drawn_run(tmp_path / "more", cohort, "sm-tversky-s-a:cell_statistic=mean", by=2, **other)
+    write_report(tmp_path / "report.html", collect(tmp_path / "runs", tmp_path / "more"), None, draws=DRAWS)
+    page = (tmp_path / "report.html").read_text()
+    paper = words(section(page, "paper"))
+    assert "Not here: aunet-w8 and aunet-w8 from packaged abababab were run" in paper
+    assert "no loss was run with and without cell_statistic=mean" in words(section(page, "figure-3"))
+
+
 def test_runs_of_one_fold_that_tested_other_images_are_said_and_pictured_where_they_agree(cohort, tmp_path):
     for loss in ("hybrid", "bce"):
         folder = write_drawn_run(tmp_path / "runs", cohort, loss)
@@ -372,8 +386,12 @@ def test_images_that_are_tested_in_two_folds_are_said(tmp_path):
 @pytest.mark.usefixtures("summary_only")
 def test_a_test_part_without_any_mass_is_said(tmp_path):
     rows = image_rows([0.0, 0.0]).assign(truth_empty=True, missed=False, tp=0, fp=0, fn=0, dsc=1.0, iou=1.0, sen=1.0)
-    write_run(tmp_path / "runs", rows=rows)
-    assert "No test image holds a mass" in words(report(tmp_path / "runs", tmp_path))
+    for loss in ("hybrid", "bce"):
+        write_run(tmp_path / "runs", rows=rows.assign(prediction_empty=True), loss=loss)
+    page = words(report(tmp_path / "runs", tmp_path))
+    assert "No test image holds a mass" in page
+    assert "bce and hybrid have no test image in common for which DSC is defined." in page
+    assert "learned nothing" not in page
 
 
 def test_reconstructions_are_marked(cohort, tmp_path):

@@ -269,6 +269,8 @@ def test_the_usual_baseline_is_the_hybrid_loss_then_a_core():
     assert usual_baseline(["sm-bce-s-a", "bce", "hybrid"]) == "hybrid"
     assert usual_baseline(["sm-bce-s-a (aunet-w8)", "tversky (aunet-w8)"]) == "tversky (aunet-w8)"
     assert usual_baseline(["focal"]) == "focal"
+    assert usual_baseline(["hybrid:dice_weight=0.9", "hybrid"]) == "hybrid"
+    assert usual_baseline(["bce", "hybrid:dice_weight=0.9 (aunet-w8)"]) == "hybrid:dice_weight=0.9 (aunet-w8)"
     assert usual_baseline(["sm-bce-sd-a:cell_statistic=mean", "sm-bce-sd-a"]) == "sm-bce-sd-a"  # Figure 3a by itself
 
 

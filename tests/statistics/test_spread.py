@@ -77,6 +77,11 @@ def test_a_run_that_predicts_nothing_has_learned_nothing():
     assert (found["nothing"], found["state"]) == (pytest.approx(2 / 3), "learned")
 
 
+def test_the_best_epoch_is_the_last_of_equals_whose_weights_are_kept():
+    rows = system_rows("a", folds=1)
+    assert convergence(history_rows(rows, (0.2, 0.4, 0.4, 0.3)), rows).iloc[0]["best_epoch"] == 3
+
+
 def test_failures_are_counted_over_seeds_and_folds():
     dice, bce = system_rows("dice", seeds=2), system_rows("bce", seeds=2)
     curves = pd.concat([history_rows(dice.query("seed == 0"), (0, 0)), history_rows(dice.query("seed == 1"), (0.5, 0))])

@@ -114,16 +114,23 @@ COMPUTED = ("precision", "memory", "threads", "device")  # in experiment.yaml: d
 
 def _computed_apart(of: Subject) -> list[str]:
     """A sentence for each way of computing in which the runs differ: their numbers then differ by it, too."""
-    found = []
+    found, resolved = [], [run.experiment.get("resolved") or {} for run in of.runs]
     for name in COMPUTED:
-        runs: dict[str, list[str]] = {}
-        for run in of.runs:
-            runs.setdefault(str((run.experiment.get("resolved") or {}).get(name, "unknown")), []).append(run.loss)
-        if len(runs) > 1:
-            ways = (f"{way}: {count(len(own), 'run')} of {listed(sorted(set(own)))}" for way, own in runs.items())
+        if ways := _ways(of, [each.get(name, "unknown") for each in resolved]):
             mend = "" if name == "device" else f" Give --{name} to have it the same in all."
-            found.append(f"Not all runs computed with the same {name} ({'; '.join(ways)}).{mend}")
+            found.append(f"Not all runs computed with the same {name} ({ways}).{mend}")
+    if ways := _ways(of, [(each.get("versions") or {}).get("massmatch", "unknown") for each in resolved]):
+        found.append(f"Not all runs were made by the same version of massmatch ({ways}): train the older ones again.")
     return found
+
+
+def _ways(of: Subject, values: Sequence[object]) -> str:
+    """How many runs of which losses have each of these values, one of each run; empty where all have the same."""
+    runs: dict[str, list[str]] = {}
+    for run, value in zip(of.runs, values, strict=True):
+        runs.setdefault(str(value), []).append(run.loss)
+    ways = [f"{way}: {count(len(own), 'run')} of {listed(sorted(set(own)))}" for way, own in runs.items()]
+    return "; ".join(ways) if len(ways) > 1 else ""
 
 
 def _searched_apart(of: Subject) -> list[str]:

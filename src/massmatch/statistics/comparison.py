@@ -108,9 +108,13 @@ def _patient_differences(pairs: Pairs, metric: str) -> pd.Series:
 
 
 def usual_baseline(systems: list[str]) -> str:
-    """The hybrid loss (the paper's AU-Net) if it is there, else a plain core loss, else the first without options."""
+    """The hybrid loss (the paper's AU-Net) if it is there, else a plain core loss, else the first without options.
+
+    One with options of its own, hybrid:dice_weight=0.9, only where the loss itself is not there.
+    """
+    plain_first = sorted(systems, key=lambda system: ":" in system.split(" ")[0])
     for name in ("hybrid", "bce", "tversky", "dice"):
-        for system in systems:
+        for system in plain_first:
             if system.split(" ")[0].partition(":")[0] == name:
                 return system
     return next((system for system in systems if ":" not in system), systems[0])

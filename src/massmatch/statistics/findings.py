@@ -63,7 +63,8 @@ def compared(line: pd.Series) -> Finding:
     """A row of `against` in words."""
     system, baseline, found = line["system"], line["baseline"], verdict(line)
     if line["images"] == 0:
-        return Finding("not supported", f"{system} and {baseline} have no test image in common.", system)
+        which = f" for which {registered(line['metric']).heading} is defined" if line["undefined"] else ""
+        return Finding("not supported", f"{system} and {baseline} have no test image in common{which}.", system)
     basis = f"{_count(line['patients'], 'patient')}, {_count(line['seeds'], 'seed')}, {_count(line['folds'], 'fold')}"
     numbers = f"{_difference(line)}; {_test(line)}; {basis}"
     way = "better" if line["difference"] * sense(line["metric"]) > 0 else "worse"

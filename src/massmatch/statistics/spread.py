@@ -71,10 +71,11 @@ def _sd_patients(rows: pd.DataFrame, metric: str) -> float:
 def convergence(histories: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """A row per run: did it learn anything?
 
-    Columns: system, seed, fold, best (highest pooled DSC on the validation part), best_epoch, last (of the last
-    epoch), nothing (share of the test images in which it predicts nothing), state: "none" if the best is below
-    CONVERGED or every test prediction is empty; "fell back" if the last epoch is below CONVERGED again though an
-    earlier one was not (the weights of the best epoch count); else "learned".
+    Columns: system, seed, fold, best (highest pooled DSC on the validation part), best_epoch (the last of equals, whose
+    weights are kept), last (of the last epoch), nothing (share of the test images in which it predicts nothing),
+    state: "none" if the best is below CONVERGED or every test prediction is empty though some image has a mass; "fell
+    back" if the last epoch is below CONVERGED again though an earlier one was not (the weights of the best epoch
+    count); else "learned".
     """
     lines = []
     for key, epochs in histories.groupby(["system", "seed", "fold"], sort=False):
@@ -82,7 +83,8 @@ def convergence(histories: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         own = rows[(rows[["system", "seed", "fold"]] == list(key)).all(axis=1)]
         nothing = float(own["prediction_empty"].astype(bool).mean()) if len(own) else math.nan
         candidates = np.nan_to_num(scores, nan=-1)
-        at = int(candidates.argmax())
+        at = len(candidates) - 1 - int(candidates[::-1].argmax())
+        blind = nothing == 1 and not own["truth_empty"].astype(bool).all()
         lines.append(
             {
                 **dict(zip(("system", "seed", "fold"), key, strict=True)),
@@ -90,14 +92,14 @@ def convergence(histories: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
                 "best_epoch": int(epochs["epoch"].iloc[at]),
                 "last": scores[-1],
                 "nothing": nothing,
-                "state": _state(scores[at], scores[-1], nothing),
+                "state": _state(scores[at], scores[-1], blind=blind),
             }
         )
     return pd.DataFrame(lines, columns=["system", "seed", "fold", "best", "best_epoch", "last", "nothing", "state"])
 
 
-def _state(best: float, last: float, nothing: float) -> str:
-    if not best >= CONVERGED or nothing == 1:  # NaN has learned nothing either
+def _state(best: float, last: float, *, blind: bool) -> str:
+    if not best >= CONVERGED or blind:  # NaN has learned nothing either
         return "none"
     return "learned" if last >= CONVERGED else "fell back"
 
