@@ -50,6 +50,8 @@ def test_every_class_and_function_of_the_interface_is_described(site):
     text = (site / "api.html").read_text()
     for name in ("SpatialMatchingLoss", "SoftMatchingLoss", "make_loss", "image_metrics", "AUNet", "open_cohort"):
         assert re.search(rf'id="massmatch\.[\w.]*{name}"', text), name
+    for kind in re.findall(r">(?:Return type|Type)<.*?<p>(.*?)</p>", text, re.S):  # a sentence up to its colon is none
+        assert " " not in re.sub(r"<.*?>|\[.*\]| \| ", "", kind), kind
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)

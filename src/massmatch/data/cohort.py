@@ -88,7 +88,7 @@ class Cohort:
         return "min-max" if self.preprocessing is None else self.preprocessing.normalise
 
     def frame(self, id: str) -> Frame | None:
-        """Where the pixels of a prepared image came from; None in a cohort that massmatch did not prepare."""
+        """Where the pixels of a prepared image came from; None in a cohort that `prepare` did not write."""
         row = self._rows[id]
         if self.preprocessing is None:
             return None
@@ -133,7 +133,7 @@ class Cohort:
 
     @cached_property
     def orientation(self) -> str:
-        """On which side the images show the chest wall: "left", "right", or "mixed".
+        """The side on which the images show the chest wall, "left" or "right", or else "mixed".
 
         It is "left" or "right" where at least 95 % of the images show it there: it is found by looking, which errs on
         a few. `prepare` writes what it saw into the column `chest_side`; without that column up to 100 images, evenly

@@ -41,7 +41,7 @@ def split(
     Args:
         table: the cohort's, with the columns `id` and `patient`; the order of its rows does not matter.
         mass_fraction: mass pixels / image pixels, by id.
-        scheme: one of SCHEMES.
+        scheme: "kfold", "paper", "split" or "official" (docs/experiments.md).
         fold: which one, from 0.
         folds: how many (5: section 4.1).
         seed: shuffles the patients.

@@ -21,11 +21,11 @@ MOST_LABELS = 64  # not stated anywhere: labels may have gaps up to here; beyond
 
 
 def open_cohort(path: Cohort | Path | str) -> Cohort:
-    """The cohort in a folder: a prepared one, or else any pair of folders as `read_folder` describes.
+    """The cohort in a folder: a prepared one, or else any pair of folders images/ and masks/ (docs/data.md).
 
     A cohort that is open already is given back.
 
-    Raises FileNotFoundError for a missing folder, DataError for one that is not as it must be.
+    Raises UsageError for a missing folder, DataError for one that is not as it must be.
     """
     if isinstance(path, Cohort):
         return path

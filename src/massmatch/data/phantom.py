@@ -24,7 +24,7 @@ SIDES, VIEWS = ("L", "R"), ("CC", "MLO")
 
 
 def phantoms(patients: int, *, seed: int = 0, size: int = 256, normal_fraction: float = 0.15) -> Iterator[Sample]:
-    """Mammograms of made-up patients, 2 to 4 each (both views of one side, or of both).
+    """Mammograms of made-up patients, 2 or 4 each (both views of one side, or of both).
 
     Args:
         patients: how many, at least 1.

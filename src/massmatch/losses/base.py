@@ -38,7 +38,7 @@ class ImageLoss(CheckedLoss):
 
         Returns:
             One dict of tensors per image; empty dicts for a loss that needs nothing. Images of one size have facts of
-            one shape, which a loader can put together: `facts.py` has an example.
+            one shape, which a loader can put together (docs/training.md).
 
         Raises:
             ValueError: a target that `forward` would refuse too, or what this loss needs and does not find.

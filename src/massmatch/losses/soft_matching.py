@@ -113,7 +113,7 @@ class SoftMatching(NamedTuple):
 
 
 class SoftMatchingLoss(GridLoss):
-    """Any core loss over the whole image, plus soft terms over the cells of a grid: see the formula of this module.
+    """Any core loss over the whole image, plus soft terms over the cells of a grid; `docs/repaired.md` has the formula.
 
     The defaults are the first setting that was tried; `random_phase=True` did better on real mammograms. What each
     switch is worth: `docs/results/soft_loss.md`.
@@ -127,8 +127,8 @@ class SoftMatchingLoss(GridLoss):
         random_phase: in training mode the grid of each image begins up to a cell before the image, at random in
             every step, drawn from PyTorch's generator. In evaluation mode it begins at the corner.
         normalise: N counts the "true" cells, or, as G-NZ has it, those "kept": with true mass or a p above 1/2.
-        cell_statistic, cell_rounding, cell_size, min_cell, distance_unit: as in `SpatialMatchingLoss`.
-        reduction, from_logits: see `ImageLoss`.
+        cell_statistic, cell_rounding, cell_size, min_cell, distance_unit: as in `SpatialMatchingLoss` (sm-...).
+        reduction, from_logits: as in `SpatialMatchingLoss`.
 
     Raises:
         ValueError: a name or number that is not allowed, with those that are.

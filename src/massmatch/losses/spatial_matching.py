@@ -81,10 +81,12 @@ class Matching(NamedTuple):
 class SpatialMatchingLoss(GridLoss):
     """Any core loss over the whole image, plus the same loss over the cells of a grid.
 
+    L_SM = L(P, Y) + s sum_i kept_i w_i L(p_i, y_i) / sum_i kept_i; docs/loss.md and docs/paper.md explain each symbol.
+
     Args:
         core: "bce", "tversky", "dice", "hybrid", or any callable of the form
             core(logits, target, *, axes, valid=None, from_logits=True) that reduces `axes` only.
-        scale, distance, nonzero: the three switches S, D and NZ of the paper (docs/loss.md has the formula).
+        scale, distance, nonzero: the three switches S, D and NZ of the paper.
         threshold: a pixel is predicted mass if p is above it (0.5, as the metrics do; the paper's 0 makes
             every cell a predicted one, since sigmoid outputs are positive). A true one if y > 0.5.
         numerator: "kept" adds the kept cells ("eliminated", Fig. 2), "all" every cell (Eq. 5 to the letter).
@@ -95,10 +97,11 @@ class SpatialMatchingLoss(GridLoss):
         rescale: "sigmoid", or "direct" (Fig. 3b) for s = S and w = d.
         cell_statistic: "min", "mean" or "max" of the masses' heights and widths (Fig. 3a).
         cell_rounding: to the "nearest" power of two, or the next "up" or "down".
-        cell_size: fixed cell sides in pixels, (height, width) or one number; by default by image, as above.
-        min_cell: lower bound of the cell sides; 1 is the paper's.
+        cell_size: fixed cell sides in pixels, (height, width) or one number; by default after each image's own masses.
+        min_cell: lower bound of the cell sides; 1 is none, as in the paper.
         grid_weight: weight of the grid term (1: Eq. 1).
-        reduction, from_logits: see `ImageLoss`.
+        reduction: "mean" over images and channels, "sum", or "none" for (B, C).
+        from_logits: False takes values in [0, 1], which are never turned back into logits.
 
     Raises:
         ValueError: a name or number that is not allowed, with those that are.

@@ -63,7 +63,7 @@ class LossSpec:
 
     @property
     def is_own(self) -> bool:
-        """Whether it names a loss of one's own, module:attribute, and none of the catalogue."""
+        """Whether it names a loss of one's own, by module and attribute, and none of the catalogue."""
         return ":" in self.name
 
     def canonical(self) -> "LossSpec":

@@ -111,7 +111,7 @@ def load_weights(path: Path, own: Collection[str] = ()) -> tuple[nn.Module, dict
     Nothing in the file is executed. A network of one's own is imported only if `own` names it, module:Class: what a
     file says is no reason to run code.
 
-    Raises FileNotFoundError, or ValueError for a file that is damaged, has weights that are no numbers or of another
+    Raises ValueError for a file that is not there, is damaged, has weights that are no numbers or of another
     network, was not written by massmatch, or is of a network of one's own that `own` does not name.
     """
     facts, tensors = read_weights(path)

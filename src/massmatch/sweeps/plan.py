@@ -56,7 +56,7 @@ class Plan(BaseModel):
 
 
 def read_plan(path: Path) -> dict[str, Any]:
-    """The file's content. ValueError for what is no YAML mapping or has a key twice, FileNotFoundError."""
+    """The file's content. UsageError for what is not there, is no YAML mapping or has a key twice."""
     if not path.is_file():
         raise UsageError(f"no such plan: {path}")
     try:

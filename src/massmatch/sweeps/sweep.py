@@ -64,7 +64,7 @@ def sweep(
         training: options of `train` that change results (`TrainingOptions`).
 
     Returns:
-        The runs of the sweep: `finished` ones with their rows, and `unfinished` ones with the reasons.
+        The runs of the sweep, `finished` ones with their rows and `unfinished` ones with the reasons.
 
     Raises:
         UsageError: for what cannot be, before anything runs.

@@ -44,7 +44,7 @@ def train(
         options: fields of `TrainingOptions`, such as loss, model, width, epochs and seed.
 
     Returns:
-        The run: `path` is its folder, `rows()` has the metrics of each test image, `history()` a row per epoch.
+        The run, whose `path` is its folder; `rows()` has the metrics of each test image, `history()` a row per epoch.
 
     Raises:
         UsageError: for an unknown recipe, option, loss, network or fold, or a value that cannot be.
