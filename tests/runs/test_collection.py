@@ -230,9 +230,9 @@ def test_tidy_rows_say_of_which_run_they_are(tmp_path):
     write_run(tmp_path, loss="bce", seed=2, fold=1)
     write_run(tmp_path)
     found = collect(tmp_path).rows
-    head = ["system", "loss", "model", "width", "seed", "fold", "scheme", "train_images", "id"]
-    assert list(found.columns[:9]) == head
-    assert found[head].iloc[0].tolist() == ["bce", "bce", "aunet", 8, 2, 1, "kfold", 40, "i000"]
+    head = ["system", "loss", "model", "width", "seed", "fold", "scheme", "train_images", "test_images", "id"]
+    assert list(found.columns[:10]) == head
+    assert found[head].iloc[0].tolist() == ["bce", "bce", "aunet", 8, 2, 1, "kfold", 40, 2, "i000"]
     assert len(found) == 4
     assert collect(tmp_path).histories.groupby("system").size().tolist() == [3, 3]
 

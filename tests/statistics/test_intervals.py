@@ -188,6 +188,15 @@ def test_the_interval_over_trainings_by_hand():
     assert np.isnan(over_trainings(table.drop(columns="train_images")).low)
 
 
+def test_images_without_mass_count_in_both_parts_of_the_interval_over_trainings():
+    """A network that learned from 40 images with and without mass was tested on 10 such: the share is a quarter."""
+    normal = [False] * 3 + [True] * 7
+    facts = {"train_images": 40, "test_images": 10, "truth_empty": normal}
+    table = pd.concat([rows([v] * 10, fold=fold, **facts) for fold, v in enumerate([0.30, 0.34, 0.32, 0.38, 0.36])])
+    for found in (over_trainings(table), over_trainings(table, table.assign(dsc=0.0))):
+        assert found.high - found.value == pytest.approx(2.7764 * 0.0316228 * np.sqrt(0.45), rel=1e-4)
+
+
 def test_only_the_interval_over_trainings_knows_chance_in_the_training():
     """Every patient is worse by the same in one seed, better in the other: certain over patients, open over seeds."""
     base = cross_validated([0.0, 0.0])

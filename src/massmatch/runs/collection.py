@@ -207,10 +207,12 @@ def systems(runs: Sequence[Run]) -> list[str]:
 
 
 def tidy(runs: Sequence[Run], part: Literal["rows", "history", "candidates"] = "rows") -> pd.DataFrame:
-    """One table of a part of all runs; in front system, loss, model, width, seed, fold, scheme and train_images.
+    """One table of a part of all runs; in front system, loss, model, width, seed, fold, scheme, train_images
+    and test_images.
 
     `system` is what is compared: see `systems`.
-    `train_images`: how many the run learned from (NaN where it does not say). Runs without candidates add nothing.
+    `train_images`: how many the run learned from (NaN where it does not say); `test_images`: on how many it was
+    tested. Runs without candidates add nothing.
     The training loss of a history is called `train_loss`, since `loss` is a name.
     """
     tables = []
@@ -221,6 +223,7 @@ def tidy(runs: Sequence[Run], part: Literal["rows", "history", "candidates"] = "
             table = table.rename(columns={"loss": "train_loss"})
         known = {name: getattr(run, name) for name in ("loss", "model", "width", "seed", "fold")}
         images = run.experiment.get("resolved", {}).get("images", {})
-        head = {"system": system, **known, "scheme": run.facts["scheme"], "train_images": images.get("train", math.nan)}
+        head = {"system": system, **known, "scheme": run.facts["scheme"]}
+        head |= {"train_images": images.get("train", math.nan), "test_images": len(run.rows)}
         tables.append(pd.concat([pd.DataFrame(head, index=table.index), table], axis=1))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -166,11 +166,15 @@ def _over_runs(values: pd.Series, rows: pd.DataFrame, undefined: int, unpaired: 
 
 
 def _test_share(rows: pd.DataFrame) -> float:
-    """Images tested per image learned from, mean over runs; NaN where it is not known."""
+    """Images tested per image learned from, mean over runs; NaN where it is not known.
+
+    `test_images` counts those without mass, too, as `train_images` does; rows that lack it are counted themselves.
+    """
     if "train_images" not in rows:
         return np.nan
     runs = rows.groupby(["seed", "fold"])
-    return float((runs.size() / runs["train_images"].first()).mean())
+    tested = runs["test_images"].first() if "test_images" in rows else runs.size()
+    return float((tested / runs["train_images"].first()).mean())
 
 
 def _half_over_runs(values: np.ndarray, test_share: float) -> float:
