@@ -70,6 +70,11 @@ def test_before_fitting_one_is_told():
         AdaptiveSampleLoss("quantil")
 
 
+def test_learned_weights_have_no_groups_to_choose():
+    with pytest.raises(ValueError, match="loss asp-l has no option 'groups'; it has none"):
+        LOSSES["asp-l"](groups=8)
+
+
 def test_learned_weights_start_as_the_sum_and_learn():
     loss = LOSSES["asp-l"]()
     x, y = logits(2), truth(10, 500)

@@ -70,7 +70,7 @@ ENTRIES: list[Entry] = [
         "Aliniya et al. 2023 (ICANN)",
         "reconstruction",
         "Dice and BCE with weights that follow the size of the masses and are learned with the network",
-        fixed={"strategy": "learned"},
+        fixed={"strategy": "learned", "groups": 4},  # it has no groups
     ),
     Entry(
         "density-asp",
