@@ -155,15 +155,17 @@ def test_a_loss_that_is_spelt_twice_is_one_row(cohort):
 def test_figure_3a_says_how_many_images_it_can_affect(tmp_path):
     two = np.zeros((64, 64), np.uint8)
     two[4:12, 4:12], two[20:52, 20:52] = 1, 2  # smallest side 8, mean 20: cells of 8 and of 16
-    one = np.where(two == 2, 1, 0).astype(np.uint8)
+    one = np.zeros_like(two)
+    one[4, 4], one[20:23, 20:23] = 1, 2  # sides 1 and 3: cells of 4 by our bound, to the letter of 1 and of 2
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     for name, mask in (("one", one), ("two", two)):
         Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
         Image.fromarray(40 * mask).save(tmp_path / "images" / f"{name}.png")
     (tmp_path / "samples.csv").write_text("id,patient\none,1\ntwo,2\n")
-    (remark,) = remarks_on(checked({"figure": "3a"}), open_cohort(tmp_path))
-    assert "other cells in 1 of 2 images" in remark
+    for letter, count in ((False, 1), (True, 2)):
+        (remark,) = remarks_on(checked({"figure": "3a", "letter": letter}), open_cohort(tmp_path))
+        assert f"other cells in {count} of 2 images" in remark
 
 
 def test_every_row_of_every_plan_has_a_loss_and_a_network():

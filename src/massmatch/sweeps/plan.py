@@ -133,7 +133,7 @@ def _as_in_protocol(protocol: str, training: dict[str, Any], source: str) -> dic
 def remarks_on(plan: Plan, cohort: Cohort) -> list[str]:
     """What to know before the runs start: where the cohort is not the protocol's, how much a figure can show."""
     of_protocol = list(protocol_remarks(cohort)) if plan.protocol else []
-    return [*of_protocol, *([cell_remark(cohort)] if plan.figure == "3a" else [])]
+    return [*of_protocol, *([cell_remark(cohort, letter=plan.letter)] if plan.figure == "3a" else [])]
 
 
 def models_of(systems: list[System]) -> set[str]:

@@ -69,10 +69,14 @@ def _size(cohort: Cohort, path: str) -> tuple[int, int]:
         return image.height, image.width
 
 
-def cell_remark(cohort: Cohort) -> str:
-    """How many images Figure 3a can affect at all: those whose cells differ between smallest and mean mass."""
+def cell_remark(cohort: Cohort, *, letter: bool = False) -> str:
+    """How many images Figure 3a can affect at all: those whose cells differ between smallest and mean mass.
+
+    `letter`: with cells as small as the paper's, which have no lower bound.
+    """
     masses = [cohort.load(id).instances.astype(int) for id in cohort.ids]
-    differ = sum(cell_size(m > 0, m) != cell_size(m > 0, m, statistic="mean") for m in masses)
+    bound = {"min_cell": LETTER["min_cell"]} if letter else {}
+    differ = sum(cell_size(m > 0, m, **bound) != cell_size(m > 0, m, statistic="mean", **bound) for m in masses)
     return (
         f"figure 3a: the smallest and the mean mass give other cells in {differ} of {len(cohort)} images; in all "
         "others both losses are the same"
