@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from conftest import tiny
 from made_up_runs import write_run
@@ -162,6 +163,15 @@ def test_before_the_first_epoch_the_sweeps_own_estimate_tells_the_time_left(coho
     assert "2 runs: 2 never started; about 14 min left" in asked("status", tmp_path).output
     history(listed[0].folder(tmp_path), [0.1], [2.0])
     assert all_statuses(tmp_path)[0].seconds_left == 12
+
+
+def test_runs_of_one_name_fold_and_seed_are_told_apart_by_their_folders(tmp_path):
+    for loss, width in (("bce", 8), ("bce", 64), ("dice", 8)):
+        path = write_run(tmp_path, loss=loss, width=width) / "experiment.yaml"
+        facts = yaml.safe_load(path.read_text())
+        facts["resolved"] |= {"precision": "float32", "memory": "contiguous", "threads": 1}
+        path.write_text(yaml.safe_dump(facts))
+    assert [each.label for each in all_statuses(tmp_path)] == ["BCE (bce_w64_seed0)", "BCE (bce_w8_seed0)", "Dice"]
 
 
 def test_status_lists_what_a_sweep_has_planned_and_what_else_is_there(cohort, trained, tmp_path):

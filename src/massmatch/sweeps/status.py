@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,7 +93,10 @@ def statuses(runs: Path, planned: Iterable[Planned]) -> list[Status]:
 
 
 def all_statuses(runs: Path) -> list[Status]:
-    """Every run in a folder of runs: those that a sweep has planned there, in its order, then all others."""
+    """Every run in a folder of runs: those that a sweep has planned there, in its order, then all others.
+
+    Where several have one name, fold and seed (of other widths or epochs), the folder stands behind the name.
+    """
     known: dict[Path, Status] = {}
     for path in sorted(runs.glob("sweep_*.json")):
         for fact in recorded(path):
@@ -103,7 +107,13 @@ def all_statuses(runs: Path) -> list[Status]:
     for folder in run_folders(runs):
         if folder.resolve() not in seen:
             known[folder] = found_status(folder)
-    return list(known.values())
+    named = Counter((each.label, each.seed, each.fold) for each in known.values())
+    return [
+        replace(each, label=f"{each.label} ({each.folder.parent.name})")
+        if named[each.label, each.seed, each.fold] > 1
+        else each
+        for each in known.values()
+    ]
 
 
 def recorded(path: Path) -> list[dict[str, Any]]:
