@@ -164,7 +164,7 @@ def test_masked_pixels_have_no_influence_on_the_mean(name):
     torch.testing.assert_close(loss(x, y, mask=mask), loss(other, y, mask=mask))
 
 
-@pytest.mark.parametrize("name", ["boundary", "catmil"])
+@pytest.mark.parametrize("name", ["boundary", "catmil", "generalised-surface"])
 @pytest.mark.parametrize("epoch", [-1, 2, 5])
 def test_an_epoch_that_is_none_is_refused(name, epoch):
     with pytest.raises(ValueError, match=f"epoch must be from 0 to below their number, 2, but is {epoch}"):

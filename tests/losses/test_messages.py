@@ -24,6 +24,7 @@ LOGITS = torch.linspace(-3, 3, 512).reshape(2, 1, 16, 16)
 TRUTH = torch.zeros(2, 1, 16, 16)
 TRUTH[..., 4:9, 5:12] = 1
 LOSS = SpatialMatchingLoss("tversky")
+MARKS = (-1, 255, -100)  # usual ones of pixels to be ignored
 PUBLIC = {name: getattr(massmatch.losses, name) for name in massmatch.losses.__all__}
 
 
@@ -63,6 +64,8 @@ def test_class_indices_under_several_channels_want_one_channel_each(shape):
         (TRUTH * torch.arange(1.0, 257).reshape(16, 16), "`labels > 0` as the target and the labels as `instances`"),
         (1.5 * TRUTH, "divide by the largest value"),
         (2 * TRUTH - 1, "a truth of -1 and 1 wants `target > 0`"),
+        (-torch.ones_like(TRUTH), "a truth of -1 and 1 wants `target > 0`"),
+        *((TRUTH.index_fill(2, torch.tensor(0), mark), f"pixels marked {mark} to be ignored go") for mark in MARKS),
         (LOGITS, "these look like logits or a normalised image"),
         (TRUTH / 0, "holds NaN"),
     ],
@@ -71,7 +74,7 @@ def test_a_truth_outside_0_and_1_is_told_what_its_values_want(truth, advice):
     with pytest.raises(ValueError, match="target must lie in") as refusal:
         LOSS(LOGITS, truth)
     assert advice in str(refusal.value)
-    assert advice == "`mask > 127`" or "127" not in str(refusal.value)
+    assert advice == "`mask > 127`" or "> 127" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("swapped", [TRUTH, TRUTH.bool(), TRUTH.long()])

@@ -55,6 +55,24 @@ def test_value_and_gradient_are_finite(name, oddity):
     assert value >= -1e-6
 
 
+@pytest.mark.parametrize("text", ["combo", "dice:smooth=0", "unified-focal", "focal-tversky", "sm-dice-s-a:smooth=0"])
+def test_an_image_of_which_no_pixel_counts_costs_nothing(text):
+    target = MASS.expand(2, -1, -1, -1).clone()
+    mask = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
+    _, gradient = assert_finite(make_loss(text), sure(target), target, mask=mask)
+    assert not gradient[1].any()
+    each = make_loss(text, reduction="none")
+    expected = torch.cat([each(sure(MASS), MASS), torch.zeros(1, 1)])
+    torch.testing.assert_close(each(sure(target), target, mask=mask), expected)
+
+
+def test_what_a_loss_learns_is_not_learned_from_images_of_which_no_pixel_counts():
+    loss = LOSSES["asp-l"]()
+    loss(sure(MASS), MASS, mask=torch.zeros_like(MASS)).backward()
+    assert not loss.scale.grad.any()
+    assert not loss.slope.grad.any()
+
+
 @pytest.mark.parametrize("oddity", ["no mass", "neither", "mass fills the image"])
 @pytest.mark.parametrize("name", [n for n in NAMES if "bce" not in n])
 def test_finite_without_smoothing_too(name, oddity):

@@ -86,7 +86,8 @@ class CheckedLoss(_Loss, ABC):
         Args:
             logits: (B, C, H, W) or (B, C, D, H, W); values in [0, 1] with `from_logits=False`.
             target: the same shape, 0/1, bool, or values in [0, 1].
-            mask: 1 for the pixels that count, broadcast to that shape. The others have no influence at all.
+            mask: 1 for the pixels that count, broadcast to that shape. The others have no influence at all; an image
+                of which none counts has the loss 0.
             sample_weight: (B,) or (B, C), multiplied with the loss of each image; "mean" divides by B C still.
             instances: whole numbers in the shape of `target`, 0 = background: masses that touch stay apart.
             facts: the result of `facts(target)`, made in the loader, as it is or put together to (B, ...) tensors; the
@@ -118,6 +119,8 @@ class CheckedLoss(_Loss, ABC):
             instances = torch.where(valid > 0, instances, 0)
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.per_image(logits, target, valid=valid, instances=instances, facts=found)
+            if valid is not None:
+                loss = torch.where(valid.flatten(2).any(-1), loss, 0)
             return reduced(loss, sample_weight, self.reduction, looks)
 
 

@@ -66,17 +66,21 @@ def advice_on_truth(target: Tensor, logits: Tensor | None) -> str:
 
 
 def _advice_on_values(target: Tensor, logits: Tensor | None, low: float, high: float) -> str:
+    found = target.unique()
+    strange = found[(found != 0) & (found != 1)]
+    ignored = f"pixels marked {strange[0]:g} to be ignored go behind `mask`"
     if low < 0:
         if logits is not None and ends(logits)[0] >= 0 and ends(logits)[1] <= 1:
             return "logits lie in [0, 1], so the two may be swapped: loss(logits, target)"
-        if low == -1 and bool(((target == -1) | (target == 0) | (target == 1)).all()):
-            return "a truth of -1 and 1 wants `target > 0`; pixels marked -1 to be ignored go behind `mask`"
+        if len(strange) == 1:
+            return ignored if low != -1 or 0 in found else "a truth of -1 and 1 wants `target > 0`"
         return "truth is 0 without mass and 1 with mass; these look like logits or a normalised image"
-    found = target.unique()
     if not bool((found == found.round()).all()):
         return "divide by the largest value, if it stands for mass"
     if target.shape[1] > 1 and high < target.shape[1]:
         return f"class indices want one channel per class (one-hot, MONAI's to_onehot_y), {target.shape[1]} here"
+    if high == 255 and len(strange) == 1 and 1 in found:
+        return ignored
     if high == 255:
         return "a mask of 0 and 255 wants `mask > 127`"
     if len(found) == 2:

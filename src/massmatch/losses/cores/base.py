@@ -5,7 +5,7 @@ that Algorithm 1 asks of the loss L (lines 1 and 4):
 
     core(logits, target, *, axes, valid=None, from_logits=True) -> reduced over `axes` (negative ints)
 
-`valid` is 1 for the pixels that count; a region without any has the loss 0 and is left out by the caller.
+`valid` is 1 for the pixels that count; a region without any is left out by the caller.
 
     BCE      mean_j -(y_j log p_j + (1 - y_j) log(1 - p_j))                                        Eq. 2
     Tversky  1 - (TP + s) / (TP + fn_weight FN + fp_weight FP + s)                                 Eq. 3

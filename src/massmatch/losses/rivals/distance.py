@@ -204,6 +204,7 @@ class GeneralisedSurface(MeasuredLoss):
 
     def set_epoch(self, epoch: int, of: int) -> None:
         """The weight of Dice + BCE in this epoch, from 0."""
+        require_epoch(epoch, of)
         self.alpha = 1 - epoch / max(of - 1, 1)
 
     def per_image(
