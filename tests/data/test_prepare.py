@@ -233,6 +233,17 @@ def test_after_an_interruption_the_finished_images_are_kept(tmp_path, how):
     assert not (tmp_path / "out.part").exists()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda s: s.name)
+def test_no_worker_outlives_a_preparation_that_was_killed(tmp_path, how):
+    """They waited for ever, and wrote until then into a folder that the next preparation held."""
+    (tmp_path / "source").mkdir()
+    listing(tmp_path / "source", 6)
+    with slow(tmp_path / "source", tmp_path / "out", after=1, workers=2) as process:
+        process.send_signal(how)
+        process.communicate(timeout=60)  # its pipes end with the last process that holds them
+
+
 def test_two_writers_do_not_meet(tmp_path):
     (tmp_path / "source").mkdir()
     source = listing(tmp_path / "source", 6)

@@ -6,8 +6,10 @@ of the files written. The same command goes on from there; what does not match i
 
 import hashlib
 import json
+import os
 import shutil
 import signal
+import threading
 import time
 import warnings
 from collections import deque
@@ -16,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -262,8 +264,16 @@ def _all_done(jobs: Iterator[Job], count: int, workers: int) -> Iterator[dict[st
 
 
 def _worker() -> None:
-    """Ctrl-C goes to every process of the terminal; the parent answers it."""
+    """Ctrl-C goes to every process of the terminal; the parent answers it. None outlives its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _keep_only(files: set[str], part: Path) -> None:
