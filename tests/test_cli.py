@@ -30,6 +30,28 @@ def asked(*arguments):
     return result
 
 
+@pytest.mark.parametrize(
+    ("command", "again"),
+    [
+        (("predict", ".", "--out", "out"), "begins anew"),
+        (("report", ".", "--out", "out"), "begins anew"),
+        (("train", "."), "goes on from the last finished epoch"),
+        (("prepare", "folder", ".", "out"), "goes on from the last finished image"),
+    ],
+    ids=lambda each: each[0],
+)
+def test_ctrl_c_says_what_the_same_command_will_do(command, again, tmp_path, monkeypatch):
+    def ctrl_c(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    for module, name in (("inference.batch", "predict"), ("runs.collection", "collect"), ("data", "open_cohort")):
+        monkeypatch.setattr(f"massmatch.{module}.{name}", ctrl_c)
+    monkeypatch.setattr("massmatch.data.preparation.entry.prepare", ctrl_c)
+    result = asked(*command)
+    assert (result.exit_code, result.stderr) == (130, f"interrupted; the same command again {again}\n")
+
+
 TINY = ("--width", 2, "--scheme", "split", "--epochs", 1, "--precision", "float32", "--memory", "contiguous")
 
 

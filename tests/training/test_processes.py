@@ -265,7 +265,7 @@ SCRIPT = """
     from massmatch.data import open_cohort
     from massmatch.training.run import run
     if __name__ == "__main__":
-        with told():
+        with told("finished epoch"):
             cohort = open_cohort(sys.argv[1])
             run(tiny(cohort, epochs=500), cohort, 0, Path(sys.argv[2]), devices=2)
 """

@@ -181,7 +181,7 @@ def test_row_13_a_run_that_is_stopped_in_its_first_epoch_says_that_nothing_is_th
     def send(now):
         os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(SystemExit) as left, told():
+    with pytest.raises(SystemExit) as left, told("finished epoch"):
         fit.run(tiny(cohort, epochs=2), cohort, 0, tmp_path, send)
     assert left.value.code == 130
     assert capsys.readouterr().err == "interrupted; the same command again begins anew: no finished epoch is there\n"

@@ -25,7 +25,7 @@ def demo(
     out: Annotated[Path, typer.Argument(help="Folder for the made-up cohort, the runs and the page.")] = Path("demo"),
 ) -> None:
     """See it all work without data: made-up mammograms, four trained networks, one page. Minutes on two cores."""
-    with told():
+    with told("finished epoch"):
         from massmatch.inference.packaged import show_packaged
         from massmatch.reports.page import write_showcase
         from massmatch.runs.collection import collect

@@ -146,10 +146,10 @@ def counting(title: str, unit: str, *, hidden: bool = False) -> Iterator["Callab
 
 
 @contextmanager
-def told(unit: str = "finished epoch") -> Iterator[None]:
+def told(unit: str | None = None) -> Iterator[None]:
     """Errors that a user can mend in one line, with the README's exit code; all others keep their traceback.
 
-    `unit`: after what the same command goes on when it was interrupted.
+    `unit`: after what the same command goes on when it was interrupted; None for one that begins anew.
     """
     shown = warnings.showwarning
     warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow")
@@ -168,9 +168,10 @@ def told(unit: str = "finished epoch") -> Iterator[None]:
         stop_for_own_code(error)
         raise
     except KeyboardInterrupt as end:
-        anew = f"begins anew: no {unit} is there"
-        goes_on = f"goes on from the last {unit}" if getattr(end, "resumes", True) else anew
-        errors.print(f"interrupted; the same command again {goes_on}")
+        again = f"goes on from the last {unit}" if unit else "begins anew"
+        if not getattr(end, "resumes", True):
+            again = f"begins anew: no {unit} is there"
+        errors.print(f"interrupted; the same command again {again}")
         sys.exit(128 + getattr(end, "signum", signal.SIGINT))  # the training's StoppedError knows of SIGTERM
     except Exception as error:
         stop_for_own_code(error)

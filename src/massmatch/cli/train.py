@@ -42,7 +42,7 @@ def train(
     **options: Any,
 ) -> None:
     """Train on one fold and measure it on its test part. The same command again goes on, or shows the result."""
-    with told():
+    with told("finished epoch"):
         from massmatch.data import open_cohort
         from massmatch.runs.experiment import experiment_on
         from massmatch.runs.record import relatives
