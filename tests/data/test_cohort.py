@@ -172,6 +172,7 @@ def test_an_id_must_be_a_file_name(tmp_path, id):
         ([named("a"), named("b"), named("a", patient="q")], r"images/a.png: two samples have the id 'a'"),
         ([named(patient="")], r"images/a.png: must have a patient, without blanks around, but has ''"),
         ([named(patient="p ")], r"images/a.png: must have a patient, without blanks around, but has 'p '"),
+        ([named(spacing_mm=(70, 70))], r"images/a.png: a spacing of 70 x 70 mm would make the image \d+ mm long"),
         ([named(facts={"patient": "q"})], r"images/a.png: facts must not use .* own fields, \['patient'\]"),
         ([named(side="X")], r"samples.csv: side must be L, R, LEFT or RIGHT, or empty, but is 'X' for a"),
     ],

@@ -71,6 +71,16 @@ def test_parts_with_labels(root):
     assert any("no column `patient`" in remark for remark in listing.remarks)
 
 
+def test_lists_that_are_not_read_are_told(root):
+    listing = monai(write(root, training=[entry("a", patient="p")], testing=[entry("b")], val=[entry("c")], fold=[]))
+    assert listing.remarks == ["list.json: lists that are not read: testing, val (read are training, validation, test)"]
+
+
+def test_patients_that_are_nobody_are_none(root):
+    listing = monai(write(root, training=[entry("a", patient="Unknown"), entry("b", patient="removed")]))
+    assert [item.patient for item in listing.items] == ["a", "b"]
+
+
 @pytest.mark.parametrize("label", ["../secret.png", "/etc/passwd", "x/../../secret.png", "link.png"])
 def test_row_50_paths_that_lead_out(root, tmp_path, label):
     Image.fromarray(np.zeros((40, 30), np.uint8)).save(tmp_path / "secret.png")

@@ -384,6 +384,12 @@ def test_a_missing_or_empty_folder_is_named(folder):
             "id,patient,spacing_row_mm\na,1,0.07\nb,1,\n",
             r"spacing_row_mm and spacing_col_mm belong together, but a lack",
         ),
+        (
+            "id,patient\na,Unknown\nb,Unknown\n",
+            r"patient must be filled in \(or left .*, but is 'Unknown' for a, b",
+        ),
+        ("id,patient\na,#REF!\nb,#REF!\n", r"patient must be filled in \(or left out .*, but is '#REF!' for a, b"),
+        ("id,patient\na,1.23E+11\nb,7\n", r"patient must be written in full \(a spreadsheet .*'1.23E\+11' for a"),
         ("id,patient\na,1,9\nb,1,9\n", r"cannot be read as a csv \(Length of header"),
         ("id,patient\na,1\nb,1,2,3\n", r"cannot be read as a csv \(Error tokenizing"),
         ("", r"cannot be read as a csv \(No columns"),
@@ -393,6 +399,12 @@ def test_a_missing_or_empty_folder_is_named(folder):
 def test_a_csv_that_cannot_be_is_named(folder, text, message):
     (folder / "facts.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=f"^facts.csv: {message}"):
+        open_cohort(folder)
+
+
+def test_a_spacing_in_micrometres_is_refused(folder):
+    (folder / "facts.csv").write_text("id,patient,spacing_row_mm,spacing_col_mm\na,1,70,70\nb,1,0.07,0.07\n")
+    with pytest.raises(DataError, match=r"^images/a\.png: a spacing of 70 x 70 mm would make the image 1120 mm long"):
         open_cohort(folder)
 
 

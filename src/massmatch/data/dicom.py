@@ -21,8 +21,8 @@ import numpy as np
 
 from massmatch.data.dicom_pixels import grey_pixels, label_pixels, photometric
 from massmatch.data.errors import DataError, DataWarning
-from massmatch.data.images import MAX_PIXELS, refuse_faint
-from massmatch.data.table import GAPS, in_one_way
+from massmatch.data.images import LONGEST, MAX_PIXELS, refuse_faint
+from massmatch.data.table import NOBODY, in_one_way
 from massmatch.errors import UsageError
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
@@ -39,23 +39,11 @@ VIEWS = {
     **{"R-10242": "CC", "R-10226": "MLO", "R-10224": "ML", "R-10228": "LM", "R-10230": "LMO"},
     **{"399196006": "FB", "R-10244": "FB"},
 }
-# What programs that remove names write into every file as the patient's ID; INbreast's has "removed".
-NOBODY = {
-    *map(str.casefold, GAPS),
-    "anonymous",
-    "anonymized",
-    "anonymised",
-    "anon",
-    "unknown",
-    "removed",
-    "deidentified",
-}
 NAMELESS = (
     "{} DICOM files have no PatientID that tells patients apart: the study counts as one, or the image where there is "
     "no study, so that images of one woman may stand in training and test at once: give a patient to each"
 )
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
-LONGEST = 500.0  # mm: the longest films and detectors of radiography have 43 cm
 # Without these nobody knows how the pixels are stored (PS3.3 C.7.6.3, of type 1).
 FORMAT = ("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored")
 

@@ -18,6 +18,7 @@ BITS, ORIENTATION, PHOTOMETRIC, SAMPLE_FORMAT = 0x0102, 0x0112, 0x0106, 0x0153  
 WHITE_IS_ZERO, SIGNED = 0, 2  # of photometric and sample format
 BYTES = {b"II": "little-endian", b"MM": "big-endian"}
 MAX_PIXELS = 100_000_000  # no mammogram is larger: the largest film scans of CBIS-DDSM have some 35 million
+LONGEST = 500.0  # mm: the longest films and detectors of radiography have 43 cm
 JPEG_NOISE = 8  # levels of 256 by which the channels of a grey picture differ after a JPEG in colour
 LOSSY = ("JPEG", "MPO", "WEBP", "jpeg", "webp")  # formats, and how TIFF calls them
 FAINT = 128  # of 256: what is brighter is white with blurred edges, of which half the range is the limit
@@ -31,6 +32,16 @@ def misfit(image: tuple[int, ...], mask: tuple[int, ...]) -> str:
         f"the mask must have the size of its image, {image} (rows, columns), but has {mask}{turned}: "
         "make it again from this image"
     )
+
+
+def refuse_long(path: str, size: tuple[int, ...], spacing: tuple[float, float] | None) -> None:
+    """Raise DataError for a spacing in mm with which an image of (rows, columns) would fit on no detector or film."""
+    longest = max((side * mm for side, mm in zip(size, spacing or (), strict=False)), default=0.0)
+    if spacing is not None and longest > LONGEST:
+        raise DataError(
+            f"{path}: a spacing of {spacing[0]:g} x {spacing[1]:g} mm would make the image {longest:.0f} mm long: give "
+            "it in millimetres (70 micrometres are 0.07), or leave it out"
+        )
 
 
 def levels(mask: np.ndarray) -> np.ndarray:

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from massmatch.data.cohort import COLUMNS, UNFINISHED, Cohort
 from massmatch.data.errors import DataError, named
-from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels, read_size
+from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels, read_size, refuse_long
 from massmatch.data.preprocessing.frame import Preprocessing
-from massmatch.data.table import read_facts, refuse_one_gap_as_patient
+from massmatch.data.table import SPACING, read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
 
 MASK_ENDINGS = (".png", ".tif", ".tiff")  # JPEG blurs the edge of a mask
@@ -158,12 +158,17 @@ def _facts(csv: Path | None, images: dict[str, str]) -> pd.DataFrame:
 
 
 def _check_sizes(root: Path, table: pd.DataFrame) -> None:
-    """DataError names the masks that have not the size of their image; reads the files' heads alone."""
+    """DataError names the masks that have not the size of their image, and a spacing that no image has.
+
+    Reads the files' heads alone.
+    """
     wrong = {}
-    for image, mask in zip(table["image_path"], table["mask_path"], strict=True):
+    for image, mask, *spacing in table[["image_path", "mask_path", *SPACING]].itertuples(index=False):
         sizes = read_size(root, image), read_size(root, mask)
         if sizes[0] != sizes[1]:
             wrong[mask] = misfit(*sizes)
+        if not pd.isna(spacing[0]):
+            refuse_long(image, sizes[0], (spacing[0], spacing[1]))
     if wrong:
         raise DataError(f"{named(wrong)}: {wrong[min(wrong)]}")
 

@@ -19,6 +19,14 @@ TEXT = ("id", "case", "patient", "patient_id")
 TRUTH = {"True": True, "False": False}
 GAPS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "None", "null", "NULL")
 
+# What stands, in small letters, where a patient's name or ID should: gaps, what programs that remove names write into
+# every file (INbreast's has "removed"), and the errors of spreadsheets.
+NOBODY = {
+    *map(str.casefold, GAPS),
+    *("anonymous", "anonymized", "anonymised", "anon", "unknown", "removed", "deidentified"),
+    *("#value!", "#ref!", "#name?", "#num!", "#div/0!", "#null!"),
+}
+
 
 def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
     """The rows with our names for columns and values, their `key` as the column `id` (and a column `id` as `key`).
@@ -40,6 +48,8 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
     _check_ids(path, table["id"])
     if "patient" in table:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")
+        short = table["patient"].str.fullmatch(r"\d(\.\d+)?E\+\d+")
+        _refuse(path, table, short, "patient", "written in full (a spreadsheet has shortened a number)")
         twice = table["patient"].str.removesuffix(".0").isin(table["patient"]) & table["patient"].str.endswith(".0")
         _refuse(path, table, twice, "patient", "spelt in one way (other rows have it without .0)")
         several = spelt_in_several_ways(table["patient"])
@@ -67,9 +77,9 @@ def in_one_way(patient: str) -> str:
 
 
 def refuse_one_gap_as_patient(path: Path, table: pd.DataFrame) -> None:
-    """Raise DataError where several rows name one patient by a text that programs write for a gap, such as NA."""
+    """Raise DataError where several rows name one patient by a text that stands for nobody, such as NA or unknown."""
     if "patient" in table:
-        gaps = table["patient"].isin(GAPS) & table["patient"].duplicated(keep=False)
+        gaps = table["patient"].str.casefold().isin(NOBODY) & table["patient"].duplicated(keep=False)
         _refuse(path, table, gaps, "patient", "filled in (or left out as a column)")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from massmatch.data.cohort import COLUMNS, PATHS, UNFINISHED, Cohort
 from massmatch.data.errors import DataError
-from massmatch.data.images import IMAGE_ENDINGS, levels
+from massmatch.data.images import IMAGE_ENDINGS, levels, refuse_long
 from massmatch.data.open import open_cohort, read_json, read_table
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing
@@ -104,7 +104,7 @@ def clear(part: Path) -> None:
 
 
 def check_sample(sample: Sample, others: Iterable[str]) -> None:
-    """DataError for what would not come back from the files as it went in."""
+    """DataError for what would not come back from the files as it went in, and for a spacing that no image has."""
     id = sample.id
     plain = id == id.strip() and id.isprintable() and not id.startswith(".") and not {*id} & {*"/\\"}
     if not id or not plain or id.lower().endswith(IMAGE_ENDINGS):
@@ -113,6 +113,7 @@ def check_sample(sample: Sample, others: Iterable[str]) -> None:
         raise DataError(f"images/{id}.png: two samples have the id {id!r}: give each its own")
     if not sample.patient or sample.patient != sample.patient.strip():
         raise DataError(f"images/{id}.png: must have a patient, without blanks around, but has {sample.patient!r}")
+    refuse_long(f"images/{id}.png", sample.image.shape, sample.spacing_mm)
     if taken := sorted(sample.facts.keys() & {*COLUMNS[:-1], *PATHS}):
         raise DataError(f"images/{id}.png: facts must not use the names of a sample's own fields, {taken}")
 

@@ -16,7 +16,7 @@ from massmatch.data.open import licence_of
 from massmatch.data.readers.folder import DICOM, NO_PATIENTS, Take, read_pair
 from massmatch.data.readers.listing import Item, Listing, forward, inside, relative
 from massmatch.data.readers.nnunet import mass_value, masses_of
-from massmatch.data.table import GAPS, our_name, spelt_in_several_ways
+from massmatch.data.table import NOBODY, our_name, spelt_in_several_ways
 from massmatch.errors import UsageError
 
 PARTS = {"training": "train", "validation": "validation", "test": "test"}
@@ -75,6 +75,8 @@ def monai(
         str(key) for _, entry in listed if isinstance(entry, dict) for key in entry if our_name(str(key)) not in READ
     }
     remarks = [f"{path.name}: entries hold what is not read: {named(unread)}"] if unread else []
+    if others := [key for key, value in content.items() if isinstance(value, list) and value and key not in PARTS]:
+        remarks.append(f"{path.name}: lists that are not read: {named(others)} (read are {', '.join(PARTS)})")
     remarks += [*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])]
     summary = f"{len(items)} images with labels, {len(left_out)} without"
     licence = str(content.get("licence") or content.get("license") or licence_of(root))
@@ -178,11 +180,11 @@ def _is_gap(value: Any) -> bool:
 
 
 def _patient(value: Any, image: str) -> str | None:
-    """The patient of an entry as text: 7, 7.0 and "7.0" are one, and null, NaN and texts such as NA are none."""
+    """The patient of an entry as text: 7, 7.0 and "7.0" are one, and null, NaN and texts such as unknown are none."""
     if _is_gap(value):
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DataError(f"{image}: patient must be a text or a number, but is {value!r}: mend it")
     text = str(value).strip()
     text = whole if (whole := text.removesuffix(".0")).isdecimal() else text
-    return None if text in GAPS else text
+    return None if text.casefold() in NOBODY else text
