@@ -298,6 +298,10 @@ def test_missing_candidates_are_said(cohort, tmp_path):
     write_drawn_run(tmp_path / "runs", cohort, "hybrid", candidates=False)
     write_drawn_run(tmp_path / "runs", cohort, "bce", by=3)
     assert "Without candidates.csv, and so not shown: hybrid." in words(report(tmp_path / "runs", tmp_path))
+    write_drawn_run(tmp_path / "runs", cohort, "tversky", by=3, fold=1)
+    report(tmp_path / "runs", tmp_path)
+    assert "Not all losses have the same runs" in (tmp_path / "tables/froc.md").read_text()
+    (tmp_path / "runs/tversky_seed0/fold1/candidates.csv").unlink()
     (tmp_path / "runs/bce_seed0/fold0/candidates.csv").unlink()
     assert "No FROC curve: the runs hold no candidates.csv" in words(report(tmp_path / "runs", tmp_path))
 

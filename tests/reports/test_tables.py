@@ -247,6 +247,9 @@ def test_the_difference_is_that_of_the_best_variant_and_the_note_names_it():
     assert cell(table, "difference to the hybrid loss", "G-A DSC") == f"+{gap:.1f}"
     assert cell(table, "difference to the hybrid loss", "G-NZ DSC") == "–"
     assert "(ours: SM-D Dice G-A)" in table.note
+    assert "Not all losses have the same runs" not in table.note
+    unlike = rows[(rows["loss"] == "hybrid") | (rows["fold"] == 0)]
+    assert "Not all losses have the same runs" in paper_table(3, unlike, draws=DRAWS).note
 
 
 def test_table_2_prints_the_papers_improvements():

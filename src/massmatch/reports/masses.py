@@ -9,6 +9,7 @@ from massmatch.metrics import RATES, cpm, froc
 from massmatch.reports.blocks import Block, Chart, Heading, Words, table
 from massmatch.reports.charts import axis, panel, percent
 from massmatch.reports.subject import Subject, listed
+from massmatch.reports.tables import other_runs
 from massmatch.runs.collection import systems
 from massmatch.statistics.froc import DRAWS, with_limits
 
@@ -113,7 +114,7 @@ def _sensitivities(curves: Mapping[str, Froc], per: str) -> Block:
     title = f"Masses found, in percent, at so many false candidates per image{' without mass' if normal else ''}"
     note = (
         "The largest sensitivity of the curve at no more than that rate; nothing is interpolated. Interval: bootstrap "
-        f"over patients, {DRAWS} draws, the networks as trained."
+        f"over patients, {DRAWS} draws, the networks as trained.{other_runs({s: of.rows for s, of in curves.items()})}"
     )
     return table("froc_normal" if normal else "froc", title, pd.DataFrame(lines), columns, note=note)
 

@@ -121,7 +121,7 @@ def overview(rows: pd.DataFrame, *, columns: Sequence[Column] | None = None, dra
     cells = {name: {c.key: estimate(of, c.key, draws=draws) for c in columns} for name, of in own.items()}
     lines = [_overview_line(name, of, cells, columns) for name, of in own.items()]
     headings = [h for c in columns for h in ([c.heading, "95 % interval"] if c.key in INTERVALS else [c.heading])]
-    note = f"{NOTE} Missed, predicted nothing: shares of the images. {AVERAGED} {HIGHEST}{_other_runs(own)}"
+    note = f"{NOTE} Missed, predicted nothing: shares of the images. {AVERAGED} {HIGHEST}{other_runs(own)}"
     return Table("Losses side by side", ("loss", "runs", *headings), tuple(lines), note, _values(own, cells))
 
 
@@ -185,10 +185,10 @@ def _runs(rows: pd.DataFrame) -> int:
     return len(rows[["seed", "fold"]].drop_duplicates())
 
 
-def _other_runs(own: Mapping[str, pd.DataFrame]) -> str:
+def other_runs(own: Mapping[str, pd.DataFrame]) -> str:
     """A warning where not all systems have the same seeds and folds."""
     sets = {frozenset(map(tuple, of[["seed", "fold"]].drop_duplicates().to_numpy())) for of in own.values()}
-    if len(sets) == 1:
+    if len(sets) < 2:
         return ""
     return " Not all losses have the same runs, so that their means are over other images: see the paired differences."
 
@@ -272,7 +272,7 @@ def stratified(rows: pd.DataFrame, by: str = "size", metric: str = "dsc", *, dra
     counts = [f"{s} (n = {int((label == s).sum())})" for s in names]
     note = (
         f"{column.heading}{' in percent' if column.percent else ''}: mean over runs, and 95 % interval over patients. "
-        f"n: images.{_other_runs({name: rows[mask] for name, mask in own.items()})}"
+        f"n: images.{other_runs({name: rows[mask] for name, mask in own.items()})}"
     )
     if by == "size":
         note += " Strata: quartiles of the share of the image that is mass."
@@ -321,7 +321,7 @@ def lesions(rows: pd.DataFrame, *, draws: int = DRAWS) -> Table:
     masses = int(rows.drop_duplicates("id")["masses"].sum())
     note = (
         f"Of {masses} masses; found in percent, at an IoU of 0.2 where nothing else is said. False: pieces of the "
-        f"prediction that touch no mass. Mean over runs, and 95 % interval over patients.{_other_runs(own)}"
+        f"prediction that touch no mass. Mean over runs, and 95 % interval over patients.{other_runs(own)}"
     )
     headings = ("loss", *(c.heading for c in columns))
     return Table("Masses found and false pieces", headings, tuple(lines), note, _values(own, cells))

@@ -10,7 +10,7 @@ from massmatch.errors import UsageError
 from massmatch.losses import LOSSES, VariantName
 from massmatch.reports.paper.published import METRICS, ODDITIES, published
 from massmatch.reports.rendering import Line, Table
-from massmatch.reports.tables import Column, number, signed, spread_text
+from massmatch.reports.tables import Column, number, other_runs, signed, spread_text
 from massmatch.statistics.intervals import DRAWS, Estimate, estimate
 
 Number = Literal[1, 2, 3]
@@ -67,7 +67,11 @@ def paper_table(which: Number, rows: pd.DataFrame, *, draws: int = DRAWS) -> Tab
     else:
         entries, lines = _variants(which, rows, model, draws)
         headings = ("loss", *(f"{half} {c.heading}" for half in ("G-A", "G-NZ") for c in COLUMNS))
-    note = " ".join([f"{NOTE}{_chosen(entries)}.", *(text for text, where in ODDITIES.items() if which in where)])
+    losses, networks = {each.loss for each in entries if each.ours}, {model, "arfnet"} if which == 2 else {model}
+    shown = rows[rows["loss"].isin(losses) & rows["model"].isin(networks)]
+    apart = other_runs({str(system): own for system, own in shown.groupby(["model", "loss"])})
+    note = f"{NOTE}{_chosen(entries)}.{apart}"
+    note = " ".join([note, *(text for text, where in ODDITIES.items() if which in where)])
     title = TITLES[which] if model == "aunet" else f"{TITLES[which]} ({model} in place of AU-Net)"
     return Table(title, headings, tuple(lines), note, _values(which, entries))
 
