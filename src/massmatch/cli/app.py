@@ -19,7 +19,7 @@ def app(
     cohort: Annotated[
         Path | None,
         typer.Option(
-            help="Whose images the loss bench shows; or a folder with images/ and masks/.",
+            help="A prepared cohort, or a folder with images/ and masks/, whose images the loss bench shows.",
             callback=present("folder"),
         ),
     ] = None,
@@ -31,9 +31,8 @@ def app(
     """Serve pages to this machine: a loss bench, and the reading of mammograms.
 
     On the bench a prediction is painted over a truth, or taken from an image of --cohort: value, cells, weights and
-    gradient of any loss. To read, a
-    mammogram is dropped on the page: contours, findings at any threshold, files to keep; by default with the network in
-    this package. Nothing is asked of or sent to another machine. Ctrl+C ends it.
+    gradient of any loss of the catalogue. To read, a mammogram is dropped on the page: contours, findings at any
+    threshold, files to keep; by default with the network in this package. Nothing is asked of or sent to another machine. Ctrl+C ends it.
     """
     with told():
         from massmatch.app.server import HOST, serve

@@ -12,7 +12,7 @@ def phantom(
     out: Annotated[Path, typer.Argument(help="The cohort's folder.")],
     patients: Annotated[int, typer.Option(help="How many made-up women, with 2 or 4 images each.")] = 50,
     seed: Annotated[int, typer.Option(help="The same seed makes the same images.")] = 0,
-    size: Annotated[int, typer.Option(help="Side of the square images in pixels.")] = 256,
+    size: Annotated[int, typer.Option(help="Side of the square images in pixels, at least 64.")] = 256,
     normal_fraction: Annotated[float, typer.Option(help="Share of the images without mass.")] = 0.15,
 ) -> None:
     """Make a cohort of made-up mammograms."""

@@ -46,7 +46,7 @@ class TrainingOptions:
     batch_size: Annotated[
         int,
         Ge(1),
-        Doc("Images per step (the paper's 4), of all processes together: so --devices needs no other rate."),
+        Doc("Images per step (the paper's 4), of all processes together: so --devices needs no other learning rate."),
     ] = 4
     # Not stated in the paper; Adam is what AU-Net's other users take.
     optimizer: Annotated[Literal["adam", "adamw"], Doc("The optimiser.")] = "adam"
@@ -55,11 +55,11 @@ class TrainingOptions:
         Doc("How the learning rate runs; one-cycle learns far faster in a short run."),
     ] = "constant"
     learning_rate: Annotated[
-        float, Gt(0), Lt(inf), Doc("Peak of one-cycle; where it is not given, 2e-3 with one-cycle.")
+        float, Gt(0), Lt(inf), Doc("Of the optimiser; with one-cycle the highest, 2e-3 where it is not given.")
     ] = 1e-4
     # The paper names none. What each level does: data/augmentation.py.
     augment: Annotated[
-        Literal["none", "flips", "strong"], Doc("Of the training images; `massmatch augment` draws what it does.")
+        Literal["none", "flips", "strong"], Doc("How training images are changed; `massmatch augment` draws it.")
     ] = "none"
     # The paper names none of the three.
     ema: Annotated[
