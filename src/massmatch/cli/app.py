@@ -32,7 +32,8 @@ def app(
 
     On the bench a prediction is painted over a truth, or taken from an image of --cohort: value, cells, weights and
     gradient of any loss of the catalogue. To read, a mammogram is dropped on the page: contours, findings at any
-    threshold, files to keep; by default with the network in this package. Nothing is asked of or sent to another machine. Ctrl+C ends it.
+    threshold, files to keep; by default with the network in this package. Nothing is asked of or sent to another
+    machine. Ctrl+C ends it.
     """
     with told():
         from massmatch.app.server import HOST, serve
