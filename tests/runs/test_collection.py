@@ -9,6 +9,8 @@ from massmatch.errors import UsageError
 from massmatch.runs.collection import changed_code, collect, comparable_groups, differing, systems, tidy
 from massmatch.runs.folder import run_folders
 
+PIECES = "id,score,mass,iou,mass_at_centre\n"
+
 
 def only(collection):
     assert collection.finished == []
@@ -55,7 +57,7 @@ def test_ids_that_are_numbers_or_na_stay_text(tmp_path):
 
 def test_candidates_are_read_where_they_are(tmp_path):
     folder = write_run(tmp_path)
-    (folder / "candidates.csv").write_text("id,score\ni000,0.5\ni000,0.25\n")
+    (folder / "candidates.csv").write_text(PIECES + "i000,0.5,0,0,0\ni000,0.25,0,0,0\n")
     write_run(tmp_path, loss="bce")
     found = tidy(collect(tmp_path).finished, "candidates")
     assert found[["system", "score"]].to_numpy().tolist() == [["hybrid", 0.5], ["hybrid", 0.25]]
@@ -123,8 +125,22 @@ def test_an_image_that_comes_twice_is_noticed(tmp_path):
 
 
 def test_pieces_of_an_image_that_was_not_tested_are_noticed(tmp_path):
-    (write_run(tmp_path) / "candidates.csv").write_text("id,score\ni000,0.5\ni009,0.25\n")
+    (write_run(tmp_path) / "candidates.csv").write_text(PIECES + "i000,0.5,0,0,0\ni009,0.25,0,0,0\n")
     assert "candidates.csv: i009 is no image of rows.csv" in only(collect(tmp_path)).reason
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("i000,0.5,0,0,0\n", "holds no piece of i001, where rows.csv has something predicted"),
+        ("i000,0.5,0,0,0\ni001,0.5", "iou must hold a number in each row, but holds ''"),
+    ],
+)
+def test_candidates_that_were_cut_off_are_damaged(tmp_path, text, said):
+    (write_run(tmp_path, rows=image_rows([0.2, 0.6]).assign(threshold=0.5)) / "candidates.csv").write_text(
+        PIECES + text
+    )
+    assert said in only(collect(tmp_path)).reason
 
 
 def test_a_missing_file_is_named(tmp_path):

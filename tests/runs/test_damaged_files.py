@@ -133,7 +133,7 @@ def test_a_value_that_the_counts_of_its_row_contradict_is_damage(tmp_path, colum
 
 def test_a_score_above_1_is_damage(tmp_path):
     folder = write_run(tmp_path)
-    (folder / "candidates.csv").write_text("id,score\ni000,0.4\ni001,1.2\n")
+    (folder / "candidates.csv").write_text("id,score,mass,iou,mass_at_centre\ni000,0.4,0,0,0\ni001,1.2,0,0,0\n")
     assert "candidates.csv: score must be from 0 to 1, but is 1.2 in row 2 (i001)" in RunFolder(folder).fault()
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from massmatch.errors import RunError, UsageError
+from massmatch.metrics.lesions import FLOOR
 from massmatch.runs.experiment import Experiment
 from massmatch.runs.folder import CANDIDATES, ROWS, RunFolder, State, run_folders
 
@@ -131,15 +132,25 @@ def _read(path: Path) -> Run | Unfinished:
     if state == "done":
         experiment = folder.experiment()
         rows, history, candidates = folder.rows(), folder.history(), folder.candidates()
-        strange = [] if candidates is None else sorted({*candidates["id"]} - {*rows["id"]})
-        if not strange:
+        fault = "" if candidates is None else _other_images(rows, candidates)
+        if not fault:
             return Run(path, experiment, experiment["fold"], rows, history, candidates)
-        state, reason = "damaged", f"{folder / CANDIDATES}: {strange[0]} is no image of {ROWS}"
+        state, reason = "damaged", f"{folder / CANDIDATES}: {fault}; `massmatch evaluate` writes it again"
     try:
         experiment = folder.experiment()
     except RunError:
         experiment = {}
     return Unfinished(path, state, reason, folder.epochs_done(), experiment)
+
+
+def _other_images(rows: pd.DataFrame, candidates: pd.DataFrame) -> str:
+    """What is said of the first image that rows have and candidates lack, or the other way round; empty if none is."""
+    if strange := sorted({*candidates["id"]} - {*rows["id"]}):
+        return f"{strange[0]} is no image of {ROWS}"
+    predicted = ~rows["prediction_empty"].astype(bool) & (rows.get("threshold", 0) >= FLOOR)
+    if lost := sorted({*rows["id"][predicted]} - {*candidates["id"]}):
+        return f"holds no piece of {lost[0]}, where {ROWS} has something predicted"
+    return ""
 
 
 def _refuse_copies(runs: Sequence[Run]) -> None:

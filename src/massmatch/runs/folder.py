@@ -33,7 +33,7 @@ State = Literal["done", "running", "interrupted", "failed", "damaged", "never st
 STATES: tuple[State, ...] = ("done", "running", "interrupted", "failed", "damaged", "never started")
 NEEDED_RESOLVED = ("precision", "memory", "threads")
 NEEDED_ROWS = ("id", "patient", "dsc", "tp", "fp", "fn", "tn", "truth_empty", "prediction_empty", "missed")
-NEEDED_CANDIDATES = ("id", "score")
+NEEDED_CANDIDATES = ("id", "score", "mass", "iou", "mass_at_centre")
 NEEDED_EXPERIMENT: dict[str, type] = {
     **dict.fromkeys(("loss", "model"), str),
     **dict.fromkeys(("width", "seed", "fold"), int),
