@@ -69,6 +69,13 @@ def test_links_to_files_lead_somewhere(page):
         assert (page.parent / "".join(target)).exists(), target
 
 
+def test_pages_and_sections_that_the_code_names_are_there():
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    assert [page for page in {*re.findall(r"docs/[\w/]+\.(?:md|py|yaml)", source)} if not (ROOT / page).exists()] == []
+    for page, section in re.findall(r'(docs/[\w/]+\.md), "([^"]+)"', source):
+        assert f"# {section}\n" in (ROOT / page).read_text(), section
+
+
 def test_the_questions_quote_messages_that_the_program_gives():
     quoted = re.findall(r'\*\*"([^"]+)"', (DOCS / "faq.md").read_text())
     assert len(quoted) >= 5

@@ -2,7 +2,7 @@
 
 Of the log-odds, not of the probabilities: networks that are trained with the soft loss have thresholds near 1, and
 there the mean of probabilities asks all of them to agree. On validation parts it was worse than a single network
-(docs/results.md, "The packaged network, and two wider ones").
+(docs/results.md, "The packaged network, and those before it").
 """
 
 from collections.abc import Collection, Sequence

@@ -24,7 +24,7 @@ LEAST_GREYS = 0.5  # share of an image's greys that a breast takes up: at least 
 
 
 def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a run's folder, or of a weights file, and its facts, `algorithm` among them.
+    """The network of a run's folder, or of a weights file, and a dict of what is known of it, such as its threshold.
 
     It is in float32, ready to predict, on the GPU if there is one. A network of one's own is imported only if `own`
     names it, module:Class: what a file says is no reason to run code. Warns of a run whose training is not done.
