@@ -181,6 +181,7 @@ def test_compare_breaks_no_number_however_many_runs_there_are(trained, cohort, t
     assert len({cell.strip() for part in pooled for cell in part}) == 1
     assert sum(map(len, pooled)) == 8
     assert said.count("Percent but for HAU") == 1
+    assert "missed, predicted nothing: how many images." in " ".join(said.split())
 
 
 def test_compare_names_a_folder_of_a_run_that_was_never_started(trained, cohort, tmp_path):

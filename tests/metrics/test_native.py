@@ -173,5 +173,11 @@ def test_distances_that_no_image_has_are_a_word(cohort, capsys):
         said = " ".join(capsys.readouterr().out.split())
         assert "nan" not in said
         assert told in said
+    normal = measure(sample, 0 * found, 0 * sample.instances, (0.1, 0.1), 0.5)
+    show_native(pd.DataFrame([normal]), Path("rows.csv"))
+    assert "no image with mass has a known spacing" in " ".join(capsys.readouterr().out.split())
+    with_mass = measure(sample, found, sample.instances, (0.1, 0.1), 0.5)
+    show_native(pd.DataFrame([normal, {**with_mass, "id": "other"}]), Path("rows.csv"))
+    assert "over the 1 images with mass and a known spacing; " in " ".join(capsys.readouterr().out.split())
     assert in_mm(float("nan")) == "undefined"
     assert in_mm(1.234) == "1.23 mm"

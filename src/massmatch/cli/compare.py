@@ -61,7 +61,7 @@ def compare(
         from massmatch.data import open_cohort
         from massmatch.errors import DataError, UsageError
         from massmatch.reports.page import write_report
-        from massmatch.reports.tables import NOTE, comparison, markdown
+        from massmatch.reports.tables import COUNTED, NOTE, comparison, markdown
         from massmatch.runs.atomic import write_atomic
         from massmatch.runs.collection import collect, systems
         from massmatch.runs.folder import EXPERIMENT, RunFolder, run_folders
@@ -90,7 +90,7 @@ def compare(
         if table is not None:
             rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
             heading = tested_images(rows, unpaired=unpaired)
-            write_atomic(table, f"{heading}\n\n{markdown(comparison(rows))}\n{NOTE}\n".encode())
+            write_atomic(table, f"{heading}\n\n{markdown(comparison(rows))}\n{NOTE} {COUNTED}\n".encode())
         if page is not None:
             write_report(page, collect(*runs), opened, title="Losses side by side")
             screen.print(f"{page}", soft_wrap=True)

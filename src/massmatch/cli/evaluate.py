@@ -72,22 +72,19 @@ def in_mm(distance: float) -> str:
 def show_native(rows: "pd.DataFrame", path: Path) -> None:
     """The table of rows in the native frame, and their distances in mm where spacings are known."""
     from massmatch.metrics import summary
-    from massmatch.reports.tables import comparison, on_screen
+    from massmatch.reports.tables import COUNTED, comparison, on_screen
 
     table = on_screen(comparison({"native frame": rows}), f"{len(rows)} test images")
     table.caption = (
-        "Percent but for HAU (pixels of the native frame of each image). Misses are counted, as in rows.csv."
+        "Percent but for HAU (pixels of the native frame of each image). Misses are counted, as in rows.csv. " + COUNTED
     )
     screen.print(table)
     line = summary(rows)
     if known := int(line["hau_mm_n"]):
         hits = f"on the {line['hits_mm_n']} hits among them {in_mm(line['hau_mm_hits'])} and "
         hits = f"{hits}{in_mm(line['hau95_mm_hits'])}" if line["hits_mm_n"] else "none of them is a hit"
-        screen.print(
-            f"HAU {in_mm(line['hau_mm'])}, HAU95 {in_mm(line['hau95_mm'])} over the {known} images of known spacing; "
-            f"{hits}",
-            soft_wrap=True,
-        )
+        over = f"over the {known} images with mass and a known spacing"
+        screen.print(f"HAU {in_mm(line['hau_mm'])}, HAU95 {in_mm(line['hau95_mm'])} {over}; {hits}", soft_wrap=True)
     else:
-        screen.print("no spacing is known, so there are no distances in mm", soft_wrap=True)
+        screen.print("no image with mass has a known spacing, so there are no distances in mm", soft_wrap=True)
     screen.print(f"rows in {path}", soft_wrap=True)

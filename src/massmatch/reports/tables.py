@@ -61,6 +61,7 @@ NOTE = (
     "image. 'Hits' leaves the missed images out. ACC: over all images. False alarms: share of the images without mass "
     "on which something was predicted."
 )
+COUNTED = "Images, without mass, missed, predicted nothing: how many images."  # of `comparison`, whose COUNTS these are
 MM = (column_of("hau_mm"), column_of("hau95_mm"))
 RATES = (column_of("missed"), column_of("prediction_empty"))  # shares of the images
 STRATA: dict[str, Callable[[pd.DataFrame], pd.Series]] = {"size": by_size, "density": by_density, "view": by_view}
@@ -93,7 +94,7 @@ def _text(value: float, column: Column) -> str:
 
 def on_screen(table: pd.DataFrame, title: str) -> ScreenTable:
     """The comparison turned round, a metric per row, so that it fits a terminal."""
-    screen = ScreenTable(title=title, caption=NOTE)
+    screen = ScreenTable(title=title, caption=f"{NOTE} {COUNTED}")
     screen.add_column("")
     for name in table.index:
         screen.add_column(str(name), justify="right", overflow="fold")
