@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from massmatch.data import DataError, open_cohort
+from massmatch.data import DataError, DataWarning, open_cohort
 from massmatch.data.images import levels, read_grey, read_labels
 from massmatch.data.table import read_facts
 
@@ -259,16 +259,33 @@ def labels(*values):
 
 
 def test_masks_with_labels_are_instances(folder):
-    put(folder / "masks/a.png", labels(1, 1, 2, 2))
+    put(folder / "masks/a.png", labels(1, 1, 0, 2, 2))
     put(folder / "masks/b.png", labels(1))
     cohort = open_cohort(folder)
     assert cohort.masks == "instances"
-    assert np.array_equal(cohort.load("a").instances, labels(1, 1, 2, 2))
+    assert np.array_equal(cohort.load("a").instances, labels(1, 1, 0, 2, 2))
+
+
+def test_labels_with_the_fringe_of_a_blurred_edge_are_told(folder):
+    mask = two_masses() // 255
+    mask[9, 9:12] = 2  # a mass of 3 x 3 pixels, whose rim a JPEG made one level brighter
+    put(folder / "masks/a.png", mask)
+    put(folder / "masks/b.png", labels(1))
+    with pytest.warns(DataWarning, match=r"^masks/a\.png: labels hold strips of one or two pixels"):
+        assert open_cohort(folder).masks == "instances"
+
+
+def test_labels_around_one_another_are_refused(folder):
+    put(folder / "masks/a.png", labels(1, 2, 3, 2, 1))
+    with pytest.raises(DataError, match=r"^masks/a\.png: its labels 1 to 3 lie around one another"):
+        open_cohort(folder)
 
 
 def test_labels_may_be_many_or_have_gaps(folder):
-    put(folder / "masks/a.png", labels(*range(1, 201)))
-    put(folder / "masks/b.png", labels(1, 3))
+    many = np.zeros((40, 40), np.uint8)
+    many[::2, ::4] = np.arange(1, 201).reshape(20, 10)
+    add(folder, "a", np.full((40, 40), 50, np.uint8), many)
+    put(folder / "masks/b.png", labels(1, 0, 3))
     assert open_cohort(folder).masks == "instances"
 
 
@@ -288,7 +305,7 @@ def test_smoothed_masks_are_refused_not_thresholded_in_silence(folder):
 
 
 def test_labels_and_binary_masks_do_not_mix(folder):
-    put(folder / "masks/a.png", labels(1, 2))  # and b holds 255
+    put(folder / "masks/a.png", labels(1, 0, 2))  # and b holds 255
     with pytest.raises(DataError, match=r"masks/b.png: other masks hold labels 1, 2, ..., but this one 255 alone"):
         open_cohort(folder)
 

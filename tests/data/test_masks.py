@@ -115,3 +115,23 @@ def test_masses_that_touch_are_labels():
     around[2:18, 2:18], around[6:14, 6:14] = 1, 2
     for mask in (three, around):
         assert np.array_equal(to_instances(mask, "m.png"), mask)
+
+
+def blurred():
+    """A mass of number 1 that was saved in JPEG of high quality and then as PNG: some pixels of its rim became 2."""
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:20, 5:25] = 1
+    mask[5, 8:15], mask[19, 12:14], mask[10:14, 5:7] = 2, 2, 2
+    return mask
+
+
+def test_row_33_a_fringe_that_a_jpeg_left_is_told():
+    with pytest.warns(DataWarning, match=r"^m\.png: labels hold strips of one or two pixels along another label"):
+        assert np.array_equal(to_instances(blurred(), "m.png"), blurred())
+
+
+def test_row_33_the_fringe_of_one_mass_among_several_is_told():
+    mask = blurred()
+    mask[22:28, 28:38] = 2  # a mass of its own, so that only pieces of label 2 are strips
+    with pytest.warns(DataWarning, match="strips"):
+        to_instances(mask, "m.png")

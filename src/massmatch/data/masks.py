@@ -19,32 +19,61 @@ GREY_TOLD = 0.01  # share of the mass's area in grey from which it is told (blur
 GREY_REFUSED = 0.5  # from here it is a picture, no mask
 FEW = 16  # greys that levels may have: a picture has more
 PLATEAU = 0.05  # share of the mass's area with one and the same grey: a second level, no blur
+SQUARE = np.ones((3, 3), bool)  # neighbours at corners, too
+BLURRED = (
+    "labels hold strips of one or two pixels along another label, as a blurred edge makes them (JPEG or smoothing), "
+    "and each label counts as a mass: if it is blurred, save it without loss from its source"
+)
 
 
 def to_instances(pixels: np.ndarray, path: str) -> np.ndarray:
     """(H, W) uint8 or uint16 labels of the masses: 0, and 1..n.
 
     Masks of 0 and one other value are cut into 8-connected components; values 1, 2, ..., n are labels already;
-    greys are thresholded at half of the largest value, with a DataWarning from 1 % of the area.
+    greys are thresholded at half of the largest value, with a DataWarning from 1 % of the area. Labels with what looks
+    like the fringe of a blurred edge are kept, with a DataWarning.
 
     Raises DataError, which begins with the path, for more than two levels, for labels around one another, or for what
     looks like a picture.
     """
     values = levels(pixels)
     if len(values) > 1 and values[-1] <= MOST_LABELS and (values == np.arange(1, len(values) + 1)).all():
-        if len(values) > 2 and _are_rings(pixels, len(values)):
-            raise DataError(
-                f"{path}: its labels 1 to {len(values)} lie around one another, as a blurred edge makes them (JPEG or "
-                "smoothing): save the mask without loss, with one number for each mass"
-            )
+        if are_blurred(pixels, path):
+            warnings.warn(f"{path}: {BLURRED}", DataWarning, stacklevel=2)
         return pixels
     if len(values) > 1:
         _check_greys(pixels, path)
         pixels = pixels > values[-1] / 2
-    labels, count = ndimage.label(pixels > 0, np.ones((3, 3)))
+    labels, count = ndimage.label(pixels > 0, SQUARE)
     if count > np.iinfo(np.uint16).max:
         raise DataError(f"{path}: must hold at most 65535 masses, but holds {count} separate specks: clean it")
     return labels.astype(np.uint8 if count < 256 else np.uint16)
+
+
+def are_blurred(labels: np.ndarray, path: str) -> bool:
+    """Whether a piece of some label of an (H, W) map is a strip along another label, as masses that touch hardly are.
+
+    Raises DataError, which begins with the path, for labels 1, 2, ..., n from 3 on that lie around one another.
+    """
+    count = len(levels(labels))
+    if count > 2 and int(labels.max()) == count and _are_rings(labels, count):
+        raise DataError(
+            f"{path}: its labels 1 to {count} lie around one another, as a blurred edge makes them (JPEG or "
+            "smoothing): save the mask without loss, with one number for each mass"
+        )
+    padded = np.pad(labels, 1)
+    boxes = [(value, box) for value, box in enumerate(ndimage.find_objects(padded), start=1) if box is not None]
+    around = ((value, padded[tuple(slice(axis.start - 1, axis.stop + 1) for axis in box)]) for value, box in boxes)
+    return any(_has_fringe(part == value, part > 0) for value, part in around)
+
+
+def _has_fringe(own: np.ndarray, mass: np.ndarray) -> bool:
+    """Whether an 8-connected piece of a label touches another label and holds no square of 3 x 3 pixels."""
+    touching = own & ndimage.binary_dilation(mass & ~own, SQUARE)
+    if not touching.any():
+        return False
+    pieces, _ = ndimage.label(own, SQUARE)
+    return bool(np.setdiff1d(pieces[touching], pieces[ndimage.binary_erosion(own, SQUARE)]).size)
 
 
 def _are_rings(labels: np.ndarray, count: int) -> bool:
@@ -98,7 +127,7 @@ def without_specks(instances: np.ndarray, least: int) -> tuple[np.ndarray, list[
     if least < 2 or not boxes:
         return instances, []
     box = boxes[0]
-    pieces, _ = ndimage.label(instances[box], np.ones((3, 3)))
+    pieces, _ = ndimage.label(instances[box], SQUARE)
     areas = np.bincount(pieces.ravel())
     small = areas < least
     small[0] = False

@@ -10,8 +10,9 @@ import pandas as pd
 from pydantic import ValidationError
 
 from massmatch.data.cohort import COLUMNS, UNFINISHED, Cohort
-from massmatch.data.errors import DataError, named
+from massmatch.data.errors import DataError, DataWarning, named
 from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels, read_size, refuse_long
+from massmatch.data.masks import BLURRED, are_blurred
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.table import SPACING, read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
@@ -78,7 +79,7 @@ def read_folder(root: Path) -> Cohort:
     Columns of the csv: `id` (the files' name, with or without ending), `patient` or `patient_id`, `side` or
     `laterality`, `view`, `density` or `breast_density`, `spacing_row_mm`, `spacing_col_mm`; further ones are kept.
     Without a patient column every image counts as a patient of its own, with a warning. A mask with one non-zero
-    value is binary. Hidden files (`.DS_Store`) do not count.
+    value is binary. Labels that look like a blurred edge are warned of. Hidden files (`.DS_Store`) do not count.
 
     Raises DataError for images without mask or row (and the other way round), a mask of another size than its
     image, several csv files, values that cannot be, or masks that are neither binary nor labels; nothing is skipped.
@@ -178,10 +179,14 @@ def _mask_kind(root: Path, paths: pd.Series) -> str:
     smooth: dict[str, list[int]] = {}
     lone: dict[str, list[int]] = {}
     several = False
+    blurred = []
     for path in paths:
-        values = levels(read_labels(root, path)).tolist()
+        labels = read_labels(root, path)
+        values = levels(labels).tolist()
         if not _are_labels(values):
             (smooth if len(values) > 1 else lone)[path] = values
+        elif len(values) > 1 and are_blurred(labels, path):
+            blurred.append(path)
         several = several or len(values) > 1
     if smooth:
         values = smooth[min(smooth)]
@@ -194,6 +199,8 @@ def _mask_kind(root: Path, paths: pd.Series) -> str:
             f"{named(lone)}: other masks hold labels 1, 2, ..., but this one {lone[min(lone)][0]} alone: "
             "make all of them labels, or all of them binary"
         )
+    if blurred:
+        warnings.warn(f"{named(blurred)}: {BLURRED}", DataWarning, stacklevel=4)  # the caller of open_cohort
     return "instances" if several else "binary"
 
 
