@@ -89,8 +89,11 @@ def test_what_is_missing_is_said():
     new = system_rows("new", seed=1).query("fold == 0").copy()
     new.loc[new.index[:2], "sen"] = np.nan
     found = said(system_rows("base"), new, metric="sen")
-    assert "Images that only one of the two has are left out: new (20)." in notes(found)
-    assert "Images without mass, or for which the metric is undefined, are left out: new (2)." in notes(found)
+    assert "Images that only one of the two has are left out, counted once per run: new (20)." in notes(found)
+    assert (
+        "Images without mass, or for which the metric is undefined, are left out, counted once per run: new (2)."
+        in notes(found)
+    )
 
 
 def test_few_patients_and_one_fold_are_said():

@@ -134,10 +134,11 @@ def limits(rows: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
         notes.append(f"With {_count(patients, 'patient')}, the intervals are too narrow.")
     if len(table) and table["unpaired"].any():
         short = ", ".join(f"{s} ({n})" for s, n in zip(table["system"], table["unpaired"], strict=True) if n)
-        notes.append(f"Images that only one of the two has are left out: {short}.")
+        notes.append(f"Images that only one of the two has are left out, counted once per run: {short}.")
     if len(table) and table["undefined"].any():
         short = ", ".join(f"{s} ({n})" for s, n in zip(table["system"], table["undefined"], strict=True) if n)
-        notes.append(f"Images without mass, or for which the metric is undefined, are left out: {short}.")
+        which = "without mass, or for which the metric is undefined, are left out, counted once per run"
+        notes.append(f"Images {which}: {short}.")
     return [Finding("note", text) for text in notes]
 
 

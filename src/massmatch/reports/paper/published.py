@@ -74,7 +74,8 @@ def _printed() -> Iterator[list[object]]:
 def incomparable(runs: Sequence[Run], *, reader: str | None = None) -> list[str]:
     """Why the paper's numbers say nothing about these runs, and the other way round: a sentence for each reason.
 
-    `reader`: how the cohort was made, as in its cohort.json. The last reasons always hold: they lie in the paper.
+    `reader`: how the cohort was made, as in its cohort.json; None where it is not known. The last reasons
+    always hold: they lie in the paper.
     """
     return [*_data(runs, reader), *_training(runs), *ALWAYS]
 
@@ -85,7 +86,8 @@ def _data(runs: Sequence[Run], reader: str | None) -> Iterator[str]:
     here = f"{len(images)} images of {len(patients)} patients"
     if reader != "inbreast":
         names = ", ".join(sorted({str(run.experiment.get("cohort")) for run in runs}))
-        yield f"Other data: the paper tested on 107 images of INbreast, here it is {names}, {here}."
+        unless = "" if reader else f", unless {names} is INbreast, which nothing here says"
+        yield f"Other data{unless}: the paper tested on 107 images of INbreast, here it is {names}, {here}."
     elif len(images) != 107:
         yield f"Other images: the paper took 107 of INbreast, here they are {here}."
     sizes = sorted({tuple(size) for run in runs for size in run.rows[["rows", "cols"]].drop_duplicates().to_numpy()})
