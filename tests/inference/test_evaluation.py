@@ -11,6 +11,7 @@ from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.errors import UsageError
 from massmatch.inference.evaluation import evaluate_weights, warn_of_known_images, warn_of_other_preparation
 from massmatch.runs.experiment import parts_of
+from massmatch.runs.lock import HeldError, locked
 from massmatch.runs.weights import load_weights, read_weights, save_weights, write_weights
 from massmatch.training.evaluate import evaluate, evaluate_run
 
@@ -91,3 +92,15 @@ def test_weights_of_another_fold_are_not_measured_as_a_runs_own(trained, cohort,
         evaluate_run(run, cohort)
     save_weights(run / "best.safetensors", model, experiment, facts["threshold"], (64, 64), cohort)  # of an old version
     evaluate_run(run, cohort)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_run_that_is_being_trained_is_not_measured_meanwhile(trained, cohort, tmp_path, native):
+    """Its end would have been left with rows of earlier weights, and DONE beside them."""
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run/DONE").unlink()
+    before = (tmp_path / "run/rows.csv").stat().st_mtime_ns
+    with locked(tmp_path / "run"), pytest.raises(HeldError, match=f"{tmp_path}/run is in use: process .* wait for it"):
+        evaluate_weights(tmp_path / "run", cohort.root, native=native)
+    assert (tmp_path / "run/rows.csv").stat().st_mtime_ns == before
+    assert not (tmp_path / "run/rows_native.csv").exists()

@@ -16,6 +16,7 @@ from massmatch.inference.ensemble import load_ensemble
 from massmatch.inference.network import refuse_unused, settle_orientation
 from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import DONE, EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, WEIGHTS, RunFolder, read_table
+from massmatch.runs.lock import locked
 from massmatch.training.evaluate import evaluate, evaluate_native, evaluate_run, evaluate_run_native, write_rows
 from massmatch.training.progress import Progress, Watch
 from massmatch.training.start import lineage
@@ -47,7 +48,8 @@ def evaluate_weights(
         own: networks of one's own, `module:Class`, that the weights may be of (`load_weights`).
         watch: called after each image.
 
-    Raises UsageError where weights, cohort and `out` do not fit together, and as `evaluate_run` and `load_network` do.
+    Raises UsageError where weights, cohort and `out` do not fit together, HeldError for a run that is being trained,
+    and as `evaluate_run` and `load_network` do.
     """
     if weights.is_file() and out is None:
         raise UsageError(f"{weights} is a file: for weights give --out DIR, the folder for what is measured")
@@ -61,9 +63,10 @@ def evaluate_weights(
         return _evaluate_all(path, opened, out, native=native, own=own, watch=watch)
     refuse_unused(own, [RunFolder(path).experiment()["model"]])
     warn_of_unfinished(RunFolder(path))
-    if native:
-        return Evaluation(path / NATIVE_ROWS, evaluate_run_native(path, opened, watch))
-    return Evaluation(path / ROWS, evaluate_run(path, opened, watch))
+    with locked(path):  # a training that ended meanwhile would be left with the rows of earlier weights
+        if native:
+            return Evaluation(path / NATIVE_ROWS, evaluate_run_native(path, opened, watch))
+        return Evaluation(path / ROWS, evaluate_run(path, opened, watch))
 
 
 def _evaluate_all(
@@ -111,9 +114,12 @@ def _refuse_what_differs(out: Path, cohort: Cohort, of: dict[str, str]) -> None:
 
 
 def warn_of_unfinished(run: RunFolder) -> None:
-    """Warn of a run that is not done: its weights are the best so far, and those of its end may be others."""
-    if not (run / DONE).is_file():
-        state, reason = run.state_and_reason()
+    """Warn of a run that is not done: its weights are the best so far, and those of its end may be others.
+
+    Not of one that is running, which is refused.
+    """
+    state, reason = run.state_and_reason()
+    if state != "running" and not (run / DONE).is_file():
         warnings.warn(
             f"{run.path} is {state}{reason and f' ({reason})'}: measured are its best weights so far", stacklevel=3
         )
