@@ -35,7 +35,8 @@ def prepare(
         Literal["mass", "calc", "both"] | None, typer.Option(help="cbis-ddsm: what is taken; by default mass.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="nnunet, monai: the label that is the mass, if there are several.")
+        str | None,
+        typer.Option(help="nnunet, monai: the label that is the mass, if there are several and none is called mass."),
     ] = None,
     allow_missing_annotations: Annotated[
         bool,
