@@ -33,8 +33,8 @@ stands beside what was measured and, where it falls short, why. What is compared
 are medians over these turns, so that they say more than the times themselves.
 
 All of it is measured on the CPU. On an NVIDIA GPU `python benchmarks/gpu.py` measures the losses in a minute; none was
-at hand since they pass over the pixels only once, so the goals for a GPU (at most DiceCELoss's time for the 24, 1.5 times for
-`soft-sm` with a random phase, no waiting for the host) are neither met nor missed.
+at hand since they pass over the pixels once, so the goals for a GPU (at most DiceCELoss's time for the 24, 1.5 times
+for `soft-sm` with a random phase, no waiting for the host) are neither met nor missed.
 """
 
 
