@@ -49,11 +49,12 @@ def test_a_clean_cohort_has_neither_errors_nor_warnings(clean, tmp_path):
             lambda s: {"instances": np.where(np.indices(s.image.shape).sum(0) == 0, 9, 0).astype(np.uint8)},
         ),
         ("large", "warning", lambda s: {"instances": np.ones_like(s.instances)}),
+        ("frame", "warning", lambda s: {"instances": np.pad(_one(s)[1:-1, 1:-1], 1, constant_values=2)}),
         ("sizes", "warning", lambda s: {"image": s.image[:120], "instances": s.instances[:120]}),
         ("csv-mask-px", "warning", lambda s: {"facts": {"mask_px": 12345}}),
         ("split-masses", "note", lambda s: {"facts": {"n_abnormalities": 0}, "instances": _one(s)}),
         ("merged-masses", "note", lambda s: {"facts": {"n_abnormalities": 9}}),
-        ("absurd-spacing", "warning", lambda s: {"spacing_mm": (70.0, 70.0)}),
+        ("absurd-spacing", "warning", lambda s: {"spacing_mm": (3.0, 3.0)}),
         ("anisotropic", "note", lambda s: {"spacing_mm": (0.07, 0.1)}),
         (
             "saturated",

@@ -17,15 +17,15 @@ def encoded(form, **options):
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"a" * 300}])
 def test_jpeg(options):
-    assert frame_of(encoded("JPEG", **options)) == (48, 80, 8)
+    assert frame_of(encoded("JPEG", **options)) == (48, 80, 8, False)
 
 
 @pytest.mark.parametrize("no_jp2", [True, False])
 def test_jpeg_2000_bare_and_in_its_box(no_jp2):
-    assert frame_of(encoded("JPEG2000", no_jp2=no_jp2)) == (48, 80, 8)
+    assert frame_of(encoded("JPEG2000", no_jp2=no_jp2)) == (48, 80, 8, False)
 
 
 @pytest.mark.parametrize("length", range(0, 60, 7))
 def test_a_torn_stream_says_nothing_or_the_same(length):
     for form in ("JPEG", "JPEG2000", "PNG"):
-        assert frame_of(encoded(form)[:length]) in (None, (48, 80, 8))
+        assert frame_of(encoded(form)[:length]) in (None, (48, 80, 8, False))

@@ -231,6 +231,19 @@ def test_a_palette_without_black_is_refused(tmp_path):
         read_labels(tmp_path, "a.png")
 
 
+def test_an_alpha_channel_that_hides_what_is_not_black_is_refused_in_an_image(tmp_path):
+    grey, alpha = np.full((8, 8), 90, np.uint8), np.full((8, 8), 255, np.uint8)
+    alpha[:, 4:] = 0
+    for below, refused in ((0, False), (255, True)):  # air is black below its transparency, or white
+        picture = Image.fromarray(np.stack([np.where(alpha > 0, grey, below).astype(np.uint8), alpha], axis=2))
+        picture.save(tmp_path / "a.png")
+        if refused:
+            with pytest.raises(DataError, match=r"^a\.png: its alpha channel hides pixels that are not black"):
+                read_grey(tmp_path, "a.png")
+        else:
+            assert read_grey(tmp_path, "a.png").max() == 90
+
+
 # --- masks in an alpha channel ---------------------------------------------------------------------------------------
 
 
@@ -300,6 +313,7 @@ def test_numbers_with_a_sign_keep_their_bytes_or_are_refused(tmp_path, compresse
     [
         ({"t258": 12, "t262": 0}, "<", "a TIFF of 12 bits, little-endian bytes, white at zero"),
         ({"t262": 0}, ">", "a TIFF of 16 bits, big-endian bytes, white at zero"),
+        ({"t277": 2}, "<", "a TIFF of 16 bits in 2 channels, little-endian bytes, black at zero"),
         ({"t262": 0, "t339": 2}, "<", "a TIFF of 16 bits with a sign, little-endian bytes, white at zero"),
     ],
 )

@@ -313,6 +313,30 @@ def test_a_csv_of_facts(root):
         folder(root)
 
 
+def test_a_csv_that_contradicts_the_header_counts_and_is_told(root):
+    write_dicom(root / "images/c.dcm", mammogram(60, 50), ImageLaterality="R", ViewPosition="MLO")
+    save(root / "masks/c.png", mask())
+    (root / "facts.csv").write_text("id,patient,side,view\na,1,,\nb,2,,\nc.dcm,3,L,MLO\n")
+    (item,) = (item for item in folder(root).items if item.id == "c")
+    with pytest.warns(DataWarning, match=r"^images/c\.dcm: the header's side is R, that of the csv L; the csv counts"):
+        assert item.read().side == "L"
+
+
+def test_dicom_without_its_ending_is_named(root):
+    write_dicom(root / "images/IM0001", mammogram(60, 50))
+    save(root / "masks/IM0001.png", mask())
+    told = r"^images/IM0001: is DICOM, but its name does not end in \.dcm"
+    assert re.match(told, folder(root).faults["images/IM0001"])
+    for name in "ab":
+        (root / f"images/{name}.png").unlink()
+    with pytest.raises(DataError, match=told):
+        folder(root)
+    (root / "images/IM0001").rename(root / "images/IM0001.png")
+    (item,) = folder(root).items
+    with pytest.raises(DataError, match=r"^images/IM0001\.png: is DICOM, but its name does not say so"):
+        item.read()
+
+
 def test_row_52_dicom_images_whose_name_holds_the_patients(tmp_path):
     for name in ("Doe_Jane_1", "case2"):
         (tmp_path / "images").mkdir(exist_ok=True)

@@ -242,6 +242,13 @@ def test_an_inverted_mask_is_told():
         preprocess(inverted, Preprocessing(size="native"))
 
 
+def test_a_frame_around_a_mask_is_told():
+    framed = sample()
+    framed.instances[[0, -1]] = framed.instances[:, [0, -1]] = 2
+    with pytest.warns(DataWarning, match=r"a: mass 2 reaches all four sides of the image: a frame around the mask\?"):
+        preprocess(framed, Preprocessing(size="native"))
+
+
 def test_specks_beside_a_mass_are_told_and_dropped_when_it_is_asked_for():
     spoilt = sample()
     spoilt.instances[20, 20:23] = 1

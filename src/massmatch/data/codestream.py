@@ -18,6 +18,7 @@ class Frame(NamedTuple):
     rows: int
     columns: int
     bits: int
+    signed: bool = False  # JPEG and JPEG-LS have no sign
 
 
 def frame_of(stream: bytes) -> Frame | None:
@@ -28,7 +29,8 @@ def frame_of(stream: bytes) -> Frame | None:
     try:
         if (start := stream[:4096].find(SIZ)) >= 0:
             right, bottom, left, top = struct.unpack_from(">8x4I", stream, start)
-            return Frame(bottom - top, right - left, (stream[start + 42] & 0x7F) + 1)
+            depth = stream[start + 42]
+            return Frame(bottom - top, right - left, (depth & 0x7F) + 1, depth > 0x7F)
         return _of_jpeg(stream) if stream.startswith(b"\xff\xd8") else None
     except (struct.error, IndexError):  # cut off: the decoder says so
         return None

@@ -251,7 +251,7 @@ SHAPES = {"MONOCHROME1": "IDENTITY", "MONOCHROME2": "INVERSE"}  # each belongs t
 
 
 def _contradictions(header: "Dataset") -> Iterator[str]:
-    """What the header says of the pixels in two ways that do not agree, and which of them is taken."""
+    """What the header says in two ways that do not agree, of the pixels or the side, and which of them is taken."""
     grey, shape = photometric(header), str(header.get("PresentationLUTShape", "")).strip().upper()
     if shape and SHAPES.get(grey) == shape:
         air = "bright" if grey == "MONOCHROME1" else "dark"
@@ -259,6 +259,9 @@ def _contradictions(header: "Dataset") -> Iterator[str]:
             f"its PresentationLUTShape is {shape}, which does not belong to {grey}: it is read with air {air} in the "
             "stored pixels, as the latter says; look at the picture"
         )
+    side, other = (str(header.get(name, "") or "").strip().upper() for name in ("ImageLaterality", "Laterality"))
+    if {side, other} == {"L", "R"}:
+        yield f"its ImageLaterality is {side}, but its Laterality {other}: the first is taken; look which breast it is"
     aspect, spacing = _pair(header, "PixelAspectRatio"), _spacing(header)[0]
     row, col = spacing or (1.0, 1.0)
     if aspect is not None and not math.isclose(aspect[0] / aspect[1], row / col, rel_tol=0.01):

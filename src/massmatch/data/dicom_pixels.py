@@ -97,8 +97,8 @@ def _refuse_unread(syntax: Any, path: str) -> None:
 def _bits_of_stream(header: "Dataset", path: str) -> int:
     """How many bits compressed pixels have by their own account; 0 where they give none.
 
-    Raises DataError where the pixels have other rows, columns or bits than the header says. Of uncompressed pixels,
-    what is left over would be dropped in silence; less than a line of them is padding.
+    Raises DataError where the pixels have other rows, columns, bits or signs than the header says. Of uncompressed
+    pixels, what is left over would be dropped in silence; less than a line of them is padding.
     """
     from pydicom.encaps import get_frame
 
@@ -121,6 +121,8 @@ def _bits_of_stream(header: "Dataset", path: str) -> int:
         raise DataError(
             f"{path}: its pixels have {found.bits} bits, but its header says {bits} (BitsAllocated): {MEND}"
         )
+    if found.signed and not int(header.PixelRepresentation):
+        raise DataError(f"{path}: its pixels have a sign, but its header says none (PixelRepresentation): {MEND}")
     return found.bits
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, Unidentified
 from massmatch.data.errors import DataError, DataWarning
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
-BITS, ORIENTATION, PHOTOMETRIC, SAMPLE_FORMAT = 0x0102, 0x0112, 0x0106, 0x0153  # tags of TIFF 6.0
+BITS, ORIENTATION, PHOTOMETRIC, CHANNELS, SAMPLE_FORMAT = 0x0102, 0x0112, 0x0106, 0x0115, 0x0153  # tags of TIFF 6.0
 WHITE_IS_ZERO, SIGNED = 0, 2  # of photometric and sample format
 BYTES = {b"II": "little-endian", b"MM": "big-endian"}
 MAX_PIXELS = 100_000_000  # no mammogram is larger: the largest film scans of CBIS-DDSM have some 35 million
@@ -55,12 +55,20 @@ def read_grey(root: Path, path: str) -> np.ndarray:
     """Read an image as (H, W) uint8 or uint16, 0 = black; `path` is relative to root and begins every message.
 
     Colour with equal channels is grey; where they differ by a few levels, as after a JPEG in colour, the luminance is
-    taken with a DataWarning. An alpha channel is left out.
+    taken with a DataWarning.
 
-    Raises DataError for what is no image, in colour, of other bits, of several pages, or to be shown turned.
+    Raises DataError for what is no image, in colour, of other bits, of several pages, or to be shown turned, and for
+    an alpha channel that hides what is not black.
     """
-    image, _ = _opened(root, path)
-    return _grey(image.convert("RGB") if image.mode == "P" else image, path)
+    image: Image.Image = _opened(root, path)[0]
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    grey = _grey(image, path)
+    if image.mode in ("LA", "RGBA"):
+        alpha = np.asarray(image.getchannel("A"))
+        if grey[alpha < alpha.max()].any():  # air that is white below its transparency, say
+            raise DataError(f"{path}: its alpha channel hides pixels that are not black: save it as grey alone")
+    return grey
 
 
 def read_labels(root: Path, path: str) -> np.ndarray:
@@ -148,10 +156,13 @@ def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
 
 
 def _unidentified(file: Path) -> str | None:
-    """What to say of a TIFF or JPEG that Pillow cannot open; None for another file."""
+    """What to say of a TIFF, a JPEG or a DICOM file that Pillow cannot open; None for another file."""
     with file.open("rb") as stream:
         if stream.read(4) == b"MM\0+":
             return "a BigTIFF with big-endian bytes: this kind is not read: save it as a plain TIFF"
+        stream.seek(128)
+        if stream.read(4) == b"DICM":
+            return "is DICOM, but its name does not say so: let it end in .dcm"
         stream.seek(0)
         head = stream.read(16)  # 8 of them in a plain TIFF
         if head[:4] in (b"II*\0", b"MM\0*", b"II+\0"):
@@ -160,9 +171,10 @@ def _unidentified(file: Path) -> str | None:
                 stream.seek(tags.next)
                 tags.load(stream)
                 signed = " with a sign" if tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED else ""
+                channels = f" in {number} channels" if (number := tags.get(CHANNELS, 1)) > 1 else ""
                 zero = "white" if tags[PHOTOMETRIC] == WHITE_IS_ZERO else "black"
                 big = "BigTIFF" if b"+" in head[:4] else "TIFF"
-                kind = f"a {big} of {tags[BITS][0]} bits{signed}, {BYTES[head[:2]]} bytes, {zero} at zero"
+                kind = f"a {big} of {tags[BITS][0]} bits{signed}{channels}, {BYTES[head[:2]]} bytes, {zero} at zero"
                 return f"{kind}: this kind is not read: save it as 16-bit grey without a sign, with black at zero"
         if head.startswith(b"\xff\xd8"):
             try:

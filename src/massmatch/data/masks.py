@@ -13,6 +13,7 @@ from massmatch.data.images import levels
 # smallest mass of INbreast has 15.
 SPECK = 10 / 256**2
 LARGE, INVERTED = 0.5, "an inverted mask?"  # share of the image that masses hardly cover, and what is said beyond it
+FRAMED = "reaches all four sides of the image: a frame around the mask?"
 MOST_LABELS = 64  # values 1, 2, ..., n up to here are labels
 NEAR = 0.1  # of the range: such greys count as black or white
 GREY_TOLD = 0.01  # share of the mass's area in grey from which it is told (blurred edges of JPEG, smoothing)

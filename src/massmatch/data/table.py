@@ -15,6 +15,7 @@ ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "
 OURS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", *ALIASES)
 SIDES = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
 SPACING = ("spacing_row_mm", "spacing_col_mm")
+ENDINGS = (*IMAGE_ENDINGS, ".dcm", ".dicom")  # with which an id may name its file
 TEXT = ("id", "case", "patient", "patient_id")
 TRUTH = {"True": True, "False": False}
 GAPS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "None", "null", "NULL")
@@ -44,7 +45,7 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
             f"but has the columns {list(table)[:8]}"
         )
     # a path of Windows has backslashes, on any system; its slashes are read too
-    table["id"] = [PureWindowsPath(i).stem if i.lower().endswith(IMAGE_ENDINGS) else i for i in table["id"]]
+    table["id"] = [PureWindowsPath(i).stem if i.lower().endswith(ENDINGS) else i for i in table["id"]]
     _check_ids(path, table["id"])
     if "patient" in table:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")

@@ -19,7 +19,7 @@ from massmatch.data.checks.counts import counted
 from massmatch.data.cohort import Cohort
 from massmatch.data.errors import DataError
 from massmatch.data.folds import SCHEMES, require_folds, split
-from massmatch.data.masks import INVERTED, LARGE, speck_limit
+from massmatch.data.masks import FRAMED, INVERTED, LARGE, speck_limit
 
 SEVERITIES = ("error", "warning", "note")
 ALIKE = 0.998  # correlation of thumbnails; the most alike of 1231 real images of other women reach 0.992
@@ -112,6 +112,7 @@ def _masks(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
     yield _if("off-breast", "warning", text, looks, lambda x: any(share > OFF for share in x.off_breast))
     text = f"masses cover more than half of the image: {INVERTED}"
     yield _if("large", "warning", text, looks, lambda x: sum(x.areas) > LARGE * x.shape[0] * x.shape[1])
+    yield _if("frame", "warning", f"a mass {FRAMED}", looks, lambda x: x.framed)
 
 
 def _counts(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ import pandas as pd
 from massmatch.data.cohort import COLUMNS
 from massmatch.data.dicom import (
     NAMELESS,
+    is_dicom,
     is_nameless,
     names_patient,
     patient_key,
@@ -37,6 +38,7 @@ DICOM = (".dcm", ".dicom")
 BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a glob: names hold brackets
 SUFFIX = re.compile(r"(?P<stem>.+?)(?P<mark>_mask(_\d+)?|_seg|_gt)")
 NO_IMAGE = "no image by its name"
+NO_ENDING = "is DICOM, but its name does not end in .dcm, by which it is known here: rename it"
 FOLDER = "is a folder, in which no images are looked for: move its files up"
 LINK = "is a link to a folder, which is not followed: copy its files into the source"
 NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")  # pictures
@@ -79,7 +81,10 @@ def folder(
         images, masks = _apart(source, apart["images"], apart["masks"], faults, left_out)
     else:
         images, masks = _beside(source, faults, left_out)
+    faults |= {file: f"{file}: {why}" for file, why in left_out.items() if why == NO_ENDING}
     if not images:
+        if faults:
+            raise DataError(min(faults.values()))
         raise DataError(
             f"{source.name}: must hold images and masks ({', '.join((*IMAGE_ENDINGS, *DICOM))}), but holds none"
             f"{_endings(left_out)}: see docs/data.md"
@@ -107,7 +112,7 @@ def folder(
         items,
         licence_of(source),
         faults=faults,
-        skipped={file: f"{file}: {why}" for file, why in left_out.items() if why != NO_IMAGE},
+        skipped={file: f"{file}: {why}" for file, why in left_out.items() if why not in (NO_IMAGE, NO_ENDING)},
         left_out={file: why for file, why in left_out.items() if why == NO_IMAGE},
         remarks=[*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])],
         summary=f"{len(items)} images with {sum(len(masks[id]) for id in images if id in masks)} mask files",
@@ -195,6 +200,9 @@ def _is_image(path: Path, source: Path, left_out: dict[str, str]) -> bool:
         return True
     if path.is_dir():
         left_out[f"{relative(source, path)}/"] = LINK if path.is_symlink() else FOLDER
+        return False
+    if path.is_file() and os.access(path, os.R_OK) and is_dicom(path):
+        left_out[relative(source, path)] = NO_ENDING
         return False
     ending = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
     left_out[relative(source, path)] = f"{ending} is not read: convert it to PNG" if ending in NOT_READ else NO_IMAGE
@@ -302,6 +310,10 @@ def read_pair(
     source = "csv" if spacing else "none"
     if image.lower().endswith(DICOM):
         found = read_dicom(root, image, **how)
+        for what, ours, header in (("side", side, found.side), ("view", view, found.view)):
+            if None not in (ours, header) and ours != header:
+                text = f"{image}: the header's {what} is {header}, that of the csv {ours}; the csv counts"
+                warnings.warn(text, DataWarning, stacklevel=2)
         pixels, side, view = found.pixels, side or found.side, view or found.view
         if spacing is None:
             spacing, source = found.spacing_mm, found.spacing_source
