@@ -75,8 +75,8 @@ def sweep(
     recipe: Annotated[
         Recipe,
         typer.Option(
-            help="Defaults of the training: paper, or strong: what the network in this package was trained with, its "
-            "loss too where none is named. Options that are given win."
+            help="Defaults of the training: paper, those that stand here; strong, what the network in this package was "
+            "trained with, its loss too where none is named. Options that are given win."
         ),
     ] = "paper",
     losses: Annotated[list[str] | None, typer.Option(help="One or more, with options as in train.")] = None,

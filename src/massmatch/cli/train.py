@@ -20,8 +20,8 @@ def train(
     recipe: Annotated[
         Recipe,
         typer.Option(
-            help="Defaults of the options: paper, or strong: what the network in this package was trained with. "
-            "Options that are given win."
+            help="Defaults of the options: paper, those that stand here; strong, what the network in this package was "
+            "trained with. Options that are given win."
         ),
     ] = "paper",
     workers: Workers = 0,
