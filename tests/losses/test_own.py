@@ -49,6 +49,14 @@ class Kept(nn.Module):
         error = ((x.sigmoid() if self.from_logits else x) - target).abs()
         return error.sum() if self.reduction == "sum" else error.mean()
 
+def focused(logits, target, gamma):
+    """Has an option without a default."""
+    return ((logits.sigmoid() - target).abs() ** gamma).mean()
+
+class Masked(nn.Module):
+    def forward(self, logits, target, mask):
+        return (mask * (logits - target)).mean()
+
 class Broken:
     def __init__(self):
         raise RuntimeError("no licence\\nsecond line")
@@ -113,6 +121,7 @@ def test_its_own_options_reduction_and_from_logits_reach_it():
 
 def test_a_ready_made_module_and_a_loss_of_ours_are_used_as_they_are():
     x, y = example()
+    assert make_loss("mine_for_tests:focused:gamma=0")(x, y) == 1
     torch.testing.assert_close(make_loss("mine_for_tests:ready")(x, y), F.binary_cross_entropy_with_logits(x, y))
     ours = make_loss("mine_for_tests:Ours:smooth=0.5", reduction="none")
     assert ours(x, y).shape == (2, 1)
@@ -140,6 +149,8 @@ def test_half_precision_and_bool_targets_are_brought_to_float32():
         ("mine_for_tests:Mean:facter=2", "no option 'facter'; did you mean 'factor'. It has factor"),
         ("mine_for_tests:by_image:pover=2", "no option 'pover'; did you mean 'power'"),
         ("mine_for_tests:Broken", "cannot be built with these options: RuntimeError: no licence$"),
+        ("mine_for_tests:focused", r"called with \(logits, target\), .* as options, .*: missing a required .* 'gamma'"),
+        ("mine_for_tests:Masked", r"must be called with \(logits, target\), .*: missing a required argument: 'mask'"),
         ("mine_for_tests:ready:a=1", "ready-made and takes no options"),
         ("mine_for_tests:number", "is no loss: it must be a class, a function or a module"),
         ("mine_for_tests:Mean:probabilities=3", "probabilities must be true or false"),

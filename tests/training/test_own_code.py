@@ -12,6 +12,7 @@ import yaml
 from lightning_fabric import Fabric
 from torch import nn
 
+import massmatch
 from massmatch.cli.screen import BUG, DEBUG, told
 from massmatch.errors import RunError, UsageError
 from massmatch.inference.network import load_network
@@ -259,6 +260,14 @@ def test_a_loss_from_which_nothing_is_learned_is_refused_at_the_first_step(funct
     batch = Batch(torch.rand(2, 1, 8, 8), torch.ones(2, 1, 8, 8), [{}, {}], ["a", "b"])
     with pytest.raises(RunError, match="no gradient by the network's weights, so nothing can be learned"):
         step(batch, 0)
+
+
+@pytest.mark.long  # a training
+def test_a_loss_that_is_the_same_whatever_the_network_says_is_refused_after_an_epoch(cohort, tmp_path):
+    options = {"loss": "torch.nn:CrossEntropyLoss", "width": 2, "epochs": 1, "scheme": "split", "threads": 1}
+    fixed = {"precision": "float32", "memory": "contiguous"}
+    with pytest.raises(RunError, match=r"was 0 in all of epoch 1, .* torch.nn:CrossEntropyLoss may be the same"):
+        massmatch.train(cohort, out=tmp_path, **options, **fixed)
 
 
 READY_MADE = """

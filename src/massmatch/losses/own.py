@@ -192,8 +192,24 @@ def callable_loss(name: str, options: dict[str, Any]) -> nn.Module:
         found = partial(found, **options)
     if not callable(found):
         raise ValueError(f"{name} is no loss: it must be a class, a function or a module, called with (logits, target)")
+    check_call(name, found)
     refuse_unseen_weights(name, found)
     return found if isinstance(found, nn.Module) and not probabilities else Called(found, probabilities)
+
+
+def check_call(name: str, loss: Callable[..., Any]) -> None:
+    """Raise ValueError for a loss that cannot be called with (logits, target) alone."""
+    try:
+        signature = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss)
+    except (TypeError, ValueError):  # some that are written in C have no signature
+        return
+    try:
+        signature.bind("logits", "target")
+    except TypeError as error:
+        raise ValueError(
+            f"{name} must be called with (logits, target), with its other arguments as options, as in "
+            f"{name}:option=value: {error}"
+        ) from None
 
 
 def refuse_unseen_weights(name: str, loss: Any) -> None:

@@ -174,6 +174,11 @@ def one_epoch(
             raise StoppedError(stop.signum or signal.SIGTERM, resumes=bool(history))
         done = epoch * per_epoch + number
         watch(Progress("train", done, per_epoch * epochs, epoch + 1, epochs, total / seen, dsc))
+    if not step.moved:
+        raise RunError(
+            f"every gradient by the network's weights was 0 in all of epoch {epoch + 1}, so nothing is learned: "
+            f"{job.experiment.loss} may be the same whatever the network says, as a softmax over one channel is"
+        )
     warn_of_plain_state(job.experiment.loss, before, step.loss)
     if (name := first_unfinite(step.network.module.state_dict())) is not None:
         raise RunError(f"{name} is no longer finite after the last step in epoch {epoch + 1} on the images {batch.ids}")

@@ -46,6 +46,7 @@ class Step:
         self.average, self.clip = average, clip
         self.learned = [p for p in loss.parameters() if p.requires_grad]
         self.skipped = 0  # steps of this epoch whose gradient overflowed in float16
+        self.moved = False  # whether any gradient by the network's weights has been another number than 0
         self.hopeless = 0  # steps in a row with a scale below SMALLEST_SCALE
 
     @property
@@ -83,6 +84,7 @@ class Step:
         self.fabric.backward(value * batch.weight)
         if all(p.grad is None for p in self.network.parameters()):
             raise RunError(NOTHING_LEARNED)
+        self.moved = self.moved or any(p.grad is not None and bool(p.grad.any()) for p in self.network.parameters())
         averaged(self.fabric, self.learned)
         self.move(where)
         if self.adversary is not None:
