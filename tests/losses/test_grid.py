@@ -1,10 +1,12 @@
 """The size of the cells, on masks that are drawn."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from drawing import box, draw, draw_instances, sure
-from massmatch.losses import SpatialMatchingLoss
+from massmatch.losses import SoftMatchingLoss, SpatialMatchingLoss
 
 
 def cell_size(target, **options):
@@ -283,6 +285,18 @@ def test_a_fixed_cell_stays_as_given(target):
 
 def test_a_fixed_cell_needs_no_power_of_two():
     assert cell_size(square(9), cell_size=(10, 7)) == (10, 7)
+
+
+@pytest.mark.parametrize("side", [64, 100, 10**6, 10**30])
+@pytest.mark.parametrize("make", [SpatialMatchingLoss, partial(SoftMatchingLoss, random_phase=True)])
+def test_a_fixed_cell_longer_than_the_image_is_the_image(make, side):
+    """A million pixels ended in PyTorch's error of memory: the image was filled up to the cell."""
+    target = square(9)
+    assert cell_size(target, cell_size=(side, 8)) == (64, 8)
+    torch.manual_seed(0)
+    found = make(cell_size=(side, 8))(sure(target.float()) / 9, target)
+    torch.manual_seed(0)
+    assert found == make(cell_size=(64, 8))(sure(target.float()) / 9, target)
 
 
 def test_cells_at_the_border_are_cut_off_by_the_image():

@@ -51,13 +51,13 @@ class GridRule:
             one_of("distance_unit", distance_unit, DISTANCE_UNITS),
         )
 
-    def fixed(self, dims: int) -> tuple[int, ...]:
-        """The given cell size for an image of so many axes."""
-        sides = self.cell_size or ()
+    def fixed(self, spatial: tuple[int, ...]) -> tuple[int, ...]:
+        """The given cell size for an image of these sides; a cell that is longer than the image ends with it."""
+        sides, dims = self.cell_size or (), len(spatial)
         sides = sides * dims if len(sides) == 1 else sides
         if len(sides) != dims:
             raise ValueError(f"cell_size must have one side per spatial axis, {dims} here, but is {self.cell_size}")
-        return sides
+        return tuple(min(pair) for pair in zip(sides, spatial, strict=True))
 
     def measure(self, target: Tensor, instances: Tensor | None, with_distance: bool) -> Truth:
         """Label, measure and cut one (*spatial) truth."""
@@ -66,7 +66,7 @@ class GridRule:
         if labels is not None:
             require_labelled(mass, labels)
         if self.cell_size:
-            cell = self.fixed(mass.ndim)
+            cell = self.fixed(mass.shape)
         else:
             cell = cell_size(mass, labels, statistic=self.statistic, rounding=self.rounding, min_cell=self.min_cell)
         true = cell_max(cut(torch.from_numpy(mass).to(torch.uint8)[None], cell), mass.ndim)[0] > 0
@@ -106,7 +106,7 @@ class GridRule:
         Cells are powers of two, or of `min_cell` pixels, or of the fixed size.
         """
         if self.cell_size:
-            return self.fixed(len(spatial))
+            return self.fixed(spatial)
         power = self.min_cell & -self.min_cell  # the largest power of two that divides it
         return tuple(min(power, power_of_two(side, "down")) for side in spatial)
 
