@@ -167,10 +167,17 @@ def test_row_43_a_fractional_rescale_is_stretched(tmp_path):
     assert found.pixels.tolist() == np.rint(RAMP / 50 * 65535).astype(int).tolist()
 
 
-def test_row_43_modality_lut(tmp_path):
+@pytest.mark.parametrize("bits", [12, 16])
+def test_row_43_modality_lut(tmp_path, bits):
     squares = np.arange(51, dtype=np.uint16) ** 2
-    lut = sequence(LUTDescriptor=[51, 0, 16], LUTData=squares.tobytes(), ModalityLUTType="US")
+    lut = sequence(LUTDescriptor=[51, 0, bits], LUTData=squares.tobytes(), ModalityLUTType="US")
     assert read(tmp_path, ModalityLUTSequence=lut).pixels.tolist() == (RAMP * RAMP).tolist()
+
+
+def test_a_modality_lut_of_other_bits_is_refused(tmp_path):
+    lut = sequence(LUTDescriptor=[51, 0, 32], LUTData=bytes(102), ModalityLUTType="US")
+    with pytest.raises(DataError, match=r"^a\.dcm: the table of its grey levels .* 8 to 16 bits, .* 32 .LUTDescriptor"):
+        read(tmp_path, ModalityLUTSequence=lut)
 
 
 def test_a_modality_lut_of_signed_pixels_over_the_whole_range(tmp_path):
@@ -257,6 +264,13 @@ def test_row_43_a_range_of_padding(tmp_path):
     pixels = np.array([[9990, 9999, 20], [30, 40, 50]], np.uint16)
     found = read(tmp_path, pixels, PixelPaddingValue=9999, PixelPaddingRangeLimit=9990).pixels
     assert found.tolist() == [[0, 0, 0], [10, 20, 30]]
+
+
+def test_a_range_of_padding_on_both_sides_of_0_in_signed_pixels_without_repeated_sign(tmp_path):
+    """-2000 in 12 bits is 2096, with nothing above; where a 0 stood beside it, that alone was taken for padding."""
+    words = np.array([[2096, 0, 20], [30, 40, 50]], np.uint16)
+    found = read(tmp_path, words.view(np.int16), BitsStored=12, PixelPaddingValue=-2000, PixelPaddingRangeLimit=0)
+    assert found.pixels.tolist() == [[0, 0, 0], [10, 20, 30]]
 
 
 def big_endian(folder, pixels, **tags):

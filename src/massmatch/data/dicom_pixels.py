@@ -161,9 +161,7 @@ def _stored(words: np.ndarray, header: "Dataset", path: str) -> tuple[np.ndarray
     pixels = (words << spare) >> spare  # of signed words, the sign is repeated in the spare bits
     unsigned = words.view(f"u{words.dtype.itemsize}")
     beyond = (pixels != words) & (unsigned >> stored != 0)
-    padded = _padding(header, words)
-    if padded is None:
-        padded = _padding(header, pixels)
+    padded = _padding(header, words, pixels)
     if padded is not None:
         beyond &= ~padded
     if beyond.any() and not _has_overlays_in_pixels(header):
@@ -182,8 +180,8 @@ def _has_overlays_in_pixels(header: "Dataset") -> bool:
     )
 
 
-def _padding(header: "Dataset", pixels: np.ndarray) -> np.ndarray | None:
-    """Where the header says that there is no image (PS3.3 C.7.5.1.1.2).
+def _padding(header: "Dataset", *readings: np.ndarray) -> np.ndarray | None:
+    """Where the header says that there is no image (PS3.3 C.7.5.1.1.2), in any of the readings of the pixels' words.
 
     Writers give the value with the sign of the pixels or without: -2000 and 63536 are the same 16 bits.
     """
@@ -191,10 +189,11 @@ def _padding(header: "Dataset", pixels: np.ndarray) -> np.ndarray | None:
     if value is None:
         return None
     limit = header.get("PixelPaddingRangeLimit")
-    bits = 8 * pixels.dtype.itemsize
+    kind = readings[0].dtype
+    bits = 8 * kind.itemsize
     words = np.array([int(value) % (1 << bits), int(value if limit is None else limit) % (1 << bits)])
-    low, high = sorted(words.astype(f"u{pixels.dtype.itemsize}").view(pixels.dtype).tolist())
-    padded = (pixels >= low) & (pixels <= high)
+    low, high = sorted(words.astype(f"u{kind.itemsize}").view(kind).tolist())
+    padded = np.any([(pixels >= low) & (pixels <= high) for pixels in readings], axis=0)
     return padded if padded.any() and not padded.all() else None
 
 
@@ -231,7 +230,15 @@ def _rescaled(pixels: np.ndarray, header: "Dataset", path: str) -> np.ndarray:
     """
     from pydicom.pixels import apply_modality_lut
 
-    if header.get("ModalityLUTSequence"):
+    if table := header.get("ModalityLUTSequence"):
+        entries, first, bits = table[0].LUTDescriptor
+        if not 8 <= bits <= 16:
+            raise DataError(
+                f"{path}: the table of its grey levels (ModalityLUTSequence) must have 8 to 16 bits, but its header "
+                f"says {int(bits)} (LUTDescriptor): {MEND}"
+            )
+        if bits > 8:  # 10 or 12 bits stand in words of 16, too, and pydicom knows no others
+            table[0].LUTDescriptor = [entries, first, 16]
         return apply_modality_lut(pixels.astype(np.int32), header)  # in 16 bits a difference may not fit
     line = [header.get(keyword) for keyword in ("RescaleSlope", "RescaleIntercept")]
     try:
