@@ -162,6 +162,10 @@ def test_compare_says_in_what_runs_differ_beside_their_losses(trained, cohort, t
         (tmp_path / digest / "experiment.yaml").write_text(yaml.safe_dump({**facts, **own}))
     alone = asked("compare", cohort.root, trained, tmp_path / "00").output
     assert "warning" not in alone
+    resolved = {**facts["resolved"], "versions": {"massmatch": "0.0.1"}}
+    (other / "experiment.yaml").write_text(yaml.safe_dump({**facts, "resolved": resolved}))
+    said = " ".join(asked("compare", cohort.root, trained, other).output.split())
+    assert "warning: Not all runs were made by the same version of massmatch (" in said
     said = " ".join(asked("compare", cohort.root, trained, tmp_path / "00", tmp_path / "11").output.split())
     assert "mine:Loss is not the same in all these runs (mine without version, mine.py sha256 00; mine" in said
 

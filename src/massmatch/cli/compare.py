@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 def tell_other_settings(runs: "Sequence[Run]") -> None:
     """Say where finished runs differ in more than loss, network, seed and fold, and in what."""
+    from massmatch.reports.summary import computed_apart
     from massmatch.runs.collection import changed_code, comparable_groups, differing
 
+    for said in computed_apart(runs):
+        errors.print(f"warning: {said}", style="yellow")
     for name, sources in changed_code(runs).items():
         errors.print(f"warning: {name} is not the same in all these runs ({'; '.join(sources)})", style="yellow")
     groups = comparable_groups(runs)

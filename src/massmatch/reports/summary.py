@@ -9,7 +9,7 @@ from massmatch.metrics.registry import METRICS as METRIC
 from massmatch.reports.blocks import Block, Code, Heading, Lines, Pairs, Table, Words, table
 from massmatch.reports.subject import Subject, carried, count, listed, relative, threshold
 from massmatch.reports.tables import overview
-from massmatch.runs.collection import changed_code, differing, systems, tidy
+from massmatch.runs.collection import Run, changed_code, differing, systems, tidy
 from massmatch.statistics.findings import Finding, findings
 from massmatch.training.thresholds import at_end, searched_before
 
@@ -80,7 +80,7 @@ def _warnings(of: Subject) -> list[str]:
         )
     if of.rows["truth_empty"].astype(bool).all():
         found.append("No test image holds a mass: a pooled DSC of 100 % says that nothing was predicted, and no more.")
-    found += [*_code_changed(of), *_computed_apart(of), *_thresholds_at_ends(of), *_searched_apart(of)]
+    found += [*_code_changed(of), *computed_apart(of.runs), *_thresholds_at_ends(of), *_searched_apart(of)]
     if len(of.collection.groups) > 1:
         more = count(len(of.collection.groups) - 1, "group")
         found.append(
@@ -112,22 +112,22 @@ def _code_changed(of: Subject) -> list[str]:
 COMPUTED = ("precision", "memory", "threads", "device")  # in experiment.yaml: decided when a run begins, and kept
 
 
-def _computed_apart(of: Subject) -> list[str]:
+def computed_apart(compared: Sequence[Run]) -> list[str]:
     """A sentence for each way of computing in which the runs differ: their numbers then differ by it, too."""
-    found, resolved = [], [run.experiment.get("resolved") or {} for run in of.runs]
+    found, resolved = [], [run.experiment.get("resolved") or {} for run in compared]
     for name in COMPUTED:
-        if ways := _ways(of, [each.get(name, "unknown") for each in resolved]):
+        if ways := _ways(compared, [each.get(name, "unknown") for each in resolved]):
             mend = "" if name == "device" else f" Give --{name} to have it the same in all."
             found.append(f"Not all runs computed with the same {name} ({ways}).{mend}")
-    if ways := _ways(of, [(each.get("versions") or {}).get("massmatch", "unknown") for each in resolved]):
+    if ways := _ways(compared, [(each.get("versions") or {}).get("massmatch", "unknown") for each in resolved]):
         found.append(f"Not all runs were made by the same version of massmatch ({ways}): train the older ones again.")
     return found
 
 
-def _ways(of: Subject, values: Sequence[object]) -> str:
+def _ways(compared: Sequence[Run], values: Sequence[object]) -> str:
     """How many runs of which losses have each of these values, one of each run; empty where all have the same."""
     runs: dict[str, list[str]] = {}
-    for run, value in zip(of.runs, values, strict=True):
+    for run, value in zip(compared, values, strict=True):
         runs.setdefault(str(value), []).append(run.loss)
     ways = [f"{way}: {count(len(own), 'run')} of {listed(sorted(set(own)))}" for way, own in runs.items()]
     return "; ".join(ways) if len(ways) > 1 else ""
