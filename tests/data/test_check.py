@@ -13,6 +13,7 @@ from massmatch.cli import app
 from massmatch.data import Sample, open_cohort, phantoms, write_cohort
 from massmatch.data.checks.appearance import look
 from massmatch.data.checks.report import alike, check
+from massmatch.data.preprocessing.frame import Preprocessing, preprocess
 
 REAL = Path(__file__).parents[3] / "shared/data/cbis_ddsm_mass_256"
 
@@ -194,6 +195,14 @@ def test_an_unreadable_image_does_not_stop_the_others(clean, tmp_path):
     assert finding.ids == [clean[3].id]
     assert finding.text.startswith(f"images/{clean[3].id}.png: ")
     assert len(seen) == len(clean)
+
+
+def test_an_area_of_the_csv_says_nothing_of_a_mask_that_was_cropped_and_brought_to_its_old_size(clean, tmp_path):
+    counted = [changed(s, facts={"mask_px": int(s.mask.sum())}) for s in clean]
+    how = Preprocessing(crop="breast", size=clean[0].image.shape)
+    cropped = [preprocess(s, how)[0] for s in counted]
+    assert any(s.mask.sum() != s.facts["mask_px"] for s in cropped)
+    assert "csv-mask-px" not in found(cropped, tmp_path)
 
 
 def test_facts_count(clean, tmp_path):

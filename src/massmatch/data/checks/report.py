@@ -118,8 +118,9 @@ def _masks(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
 def _counts(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
     """What the csv says of a mask, against its pixels; where they are those that it speaks of."""
     if "crop_rows" in table:
-        native = table[["native_rows", "native_cols"]].astype(int).apply(tuple, axis=1).to_dict()
-        whole = [x for x in looks if native[x.id] == x.shape]
+        sides = ["native_rows", "native_cols", "crop_rows", "crop_cols"]
+        native_and_cut = table[sides].astype(int).apply(tuple, axis=1).to_dict()
+        whole = [x for x in looks if native_and_cut[x.id] == x.shape * 2]
     else:
         whole = looks
     for column, of, text in (
