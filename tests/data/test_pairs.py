@@ -325,6 +325,8 @@ def test_a_csv_that_contradicts_the_header_counts_and_is_told(root):
 def test_dicom_without_its_ending_is_named(root):
     write_dicom(root / "images/IM0001", mammogram(60, 50))
     save(root / "masks/IM0001.png", mask())
+    shutil.copy(root / "images/IM0001", root / "images/DICOMDIR")  # no image, whatever it holds
+    assert "images/DICOMDIR" not in folder(root).faults
     told = r"^images/IM0001: is DICOM, but its name does not end in \.dcm"
     assert re.match(told, folder(root).faults["images/IM0001"])
     for name in "ab":

@@ -201,7 +201,8 @@ def _is_image(path: Path, source: Path, left_out: dict[str, str]) -> bool:
     if path.is_dir():
         left_out[f"{relative(source, path)}/"] = LINK if path.is_symlink() else FOLDER
         return False
-    if path.is_file() and os.access(path, os.R_OK) and is_dicom(path):
+    is_directory = path.name.casefold() == "dicomdir"  # a table of contents, as archives write it beside their images
+    if not is_directory and path.is_file() and os.access(path, os.R_OK) and is_dicom(path):
         left_out[relative(source, path)] = NO_ENDING
         return False
     ending = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
