@@ -261,8 +261,9 @@ def test_a_run_that_another_process_is_at_is_left_to_it(cohort, tmp_path):
     assert not (job.folder / FAILED).exists()
 
 
-@pytest.mark.parametrize("code", [-signal.SIGKILL, -signal.SIGSEGV, 3])
-def test_a_process_that_dies_after_its_run_is_done_leaves_no_failure(cohort, tmp_path, code):
+@pytest.mark.parametrize("code", [-signal.SIGKILL, -signal.SIGSEGV, 3, 0])
+def test_a_process_that_ends_is_taken_at_its_done_and_not_at_its_code(cohort, tmp_path, code):
+    """With 0, too: `os._exit(0)` in a loss of one's own told that the run was done."""
     job = job_of(cohort, tmp_path)
     job.folder.mkdir(parents=True)
     (job.folder / "DONE").touch()

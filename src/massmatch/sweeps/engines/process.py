@@ -9,9 +9,8 @@ import time
 from collections.abc import Mapping
 
 from massmatch.runs.failure import Outcome, write_failure
-from massmatch.runs.folder import DONE as FINISHED
-from massmatch.runs.folder import LOG, RunFolder
-from massmatch.sweeps.engines.worker import DONE, FAILURE, HELD, INTERRUPTED
+from massmatch.runs.folder import DONE, LOG, RunFolder
+from massmatch.sweeps.engines.worker import FAILURE, HELD, INTERRUPTED
 from massmatch.sweeps.job import Job
 
 GRACE = 30.0  # seconds that a run has to stop: a training step of a large network on a CPU takes some of them
@@ -68,15 +67,13 @@ def stop(processes: "list[subprocess.Popen[str]]", grace: float = GRACE) -> None
 
 def outcome(job: Job, code: int) -> Outcome:
     """How a run ended whose process ended with `code`; negative codes are signals."""
-    if code == DONE:
-        return Outcome("done")
     if code == FAILURE and (reason := RunFolder(job.folder).failure()):
         return Outcome("failed", reason)
     if code == HELD:
         return Outcome("held", "another process is training it")
     if code == INTERRUPTED:
         return Outcome("interrupted", "was stopped from outside")
-    if (job.folder / FINISHED).is_file():  # it died when all was done
+    if (job.folder / DONE).is_file():  # whatever the code: code of one's own may end a process with that of success
         return Outcome("done")
     if code == -signal.SIGKILL:
         return write_failure(job.folder, OUT_OF_MEMORY)
