@@ -81,6 +81,21 @@ def test_picture_findings_and_files_are_of_the_file_opened_last_even_if_an_earli
         assert view.page.locator("#keep a:visible").count() == 6  # DICOM, too
 
 
+@pytest.mark.parametrize("answer", ["refused", "none"])
+def test_findings_that_cannot_be_had_leave_none_of_another_image(address, files, answer):
+    with opened(f"{address}/read") as view:
+        read(view, files / "a.dcm", files / "b.png")
+        assert view.page.locator("#findings tr").count() > 1
+        view.page.route(
+            "**/findings*",
+            lambda route: route.fulfill(status=400, json={"error": "gone"}) if answer == "refused" else route.abort(),
+        )
+        view.page.locator("#files button").nth(1).click()
+        until(view, "() => !document.querySelector('#wrong').hidden")
+        assert view.page.locator("#findings tr").count() == 0
+        assert view.page.locator("#note").text_content() == ""
+
+
 def test_the_threshold_moves_the_findings(address, files):
     with opened(f"{address}/read") as view:
         read(view, files / "a.dcm")

@@ -59,6 +59,7 @@ async function open(entry) {
   for (const each of files) each.button.setAttribute("aria-pressed", each === entry);
   find("of").hidden = false;
   viewer.show({ ...entry.image, pixels });
+  forgetFindings();
   const { rows, columns, spacing_mm: spacing, said } = entry.image;
   const size = spacing ? `${(rows * spacing[0]).toFixed(0)} × ${(columns * spacing[1]).toFixed(0)} mm` : "size in mm not known";
   find("about").textContent = [`${rows} × ${columns} pixels, ${size}`, ...said].join(". ");
@@ -80,14 +81,23 @@ async function ask() {
   if (asking) { askedAgain = true; return; }
   asking = true;
   const entry = current;
+  const unanswered = (why) => { say(why); forgetFindings(); };
   try {
     const got = await fetch(`/api/images/${entry.image.id}/findings?threshold=${threshold()}`);
     const answer = await got.json();
-    if (answer.error) say(answer.error);
+    if (answer.error) unanswered(answer.error);
     else if (entry === current) showFindings(answer);
-  } catch { say("massmatch does not answer: is it still running?"); }
+  } catch { unanswered("massmatch does not answer: is it still running?"); }
   asking = false;
   if (askedAgain) { askedAgain = false; ask(); }
+}
+
+// What is shown is of this image and this threshold, or nothing.
+function forgetFindings() {
+  viewer.outlines = [];
+  viewer.draw();
+  find("findings").replaceChildren();
+  find("note").textContent = "";
 }
 
 function showFindings(list) {
