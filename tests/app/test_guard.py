@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from typer.testing import CliRunner
 
 from massmatch.app import server
 from massmatch.app.server import PAGES, build
+from massmatch.cli import app
 from serving import client
 
 PATHS = ["/bench", "/read", "/pages/bench.js", "/pages/app.css", "/api/losses", "/api/presets", "/nothing"]
@@ -73,3 +76,14 @@ def test_a_page_that_is_left_while_it_sends_is_no_error():
     with ThreadPoolExecutor(1) as apart:  # a test with a browser leaves a loop of its own in the main thread
         apart.submit(asyncio.run, build()(scope, receive, send)).result()
     assert said[0]["status"] == 400
+
+
+def test_a_port_on_which_another_program_answers_is_refused_before_its_address_is_shown():
+    """It ended with 3, which is the code of wrong data, below the address of the other program."""
+    with socket.socket() as other:
+        other.bind((server.HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = CliRunner().invoke(app, ["app", "--port", str(port)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"massmatch: --port: must be free, but another program answers on {port}")

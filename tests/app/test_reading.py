@@ -1,7 +1,9 @@
 """What the page "Read" is given: findings as `predict` makes them, files to keep, refusals in words, bounded memory."""
 
 import csv
+import errno
 import io
+import tempfile
 from urllib.parse import quote
 
 import numpy as np
@@ -191,3 +193,15 @@ def test_an_unknown_kind_of_file_is_said(held):
 def test_names_are_made_safe(name, safe):
     assert safe_name(name) == safe
     assert len(safe_name("x" * 999 + ".png")) == 100
+
+
+def test_a_full_disk_is_told_on_the_page(monkeypatch):
+    """It was an answer that the page could not read."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(reading.Path, "write_bytes", full)
+    answer = client(build()).post("/api/images?name=a.dcm", content=b"DICM")
+    assert answer.status_code == 500
+    assert answer.json() == {"error": f"{tempfile.gettempdir()}: No space left on device"}

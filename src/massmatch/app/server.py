@@ -1,6 +1,8 @@
 """The server of the pages, on this machine alone: routes, and what goes wrong in words."""
 
 import json
+import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,6 +42,7 @@ def build(weights: Sequence[Path] = (PACKAGED,), modality: str = "MG", cohort: C
         reading.close()
 
     handlers: dict[Any, Any] = {MassmatchError: _in_words, TooLargeError: _in_words, ClientDisconnect: _unheard}
+    handlers[OSError] = _of_the_machine
     routes = [
         Route("/", lambda request: RedirectResponse("/bench")),
         Route("/bench", _page("bench.html")),
@@ -113,9 +116,22 @@ async def _in_words(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 413 if isinstance(error, TooLargeError) else 400)
 
 
+async def _of_the_machine(request: Request, error: OSError) -> Response:
+    """Tell of a full disk, as a rule: images are held among the temporary files."""
+    return JSONResponse({"error": f"{error.filename or tempfile.gettempdir()}: {error.strerror or error}"}, 500)
+
+
 async def _unheard(request: Request, error: Exception) -> Response:
     """What nobody hears: the page was left while its file was sent, which is no fault."""
     return Response(status_code=400)
+
+
+def refuse_taken(port: int) -> None:
+    """Raise UsageError for a port on which another program answers, such as another `massmatch app`."""
+    with socket.socket() as probe:
+        probe.settimeout(5)
+        if probe.connect_ex((HOST, port)) == 0:
+            raise UsageError(f"--port: must be free, but another program answers on {port}: give another, or end it")
 
 
 def serve(port: int, weights: Sequence[Path], modality: str, cohort: Cohort | None) -> None:

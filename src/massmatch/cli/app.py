@@ -36,10 +36,11 @@ def app(
     machine. Ctrl+C ends it.
     """
     with told():
-        from massmatch.app.server import HOST, serve
+        from massmatch.app.server import HOST, refuse_taken, serve
         from massmatch.cli.predicting import chosen_weights
         from massmatch.data import open_cohort
 
+        refuse_taken(port)
         networks = chosen_weights(run, weights, [])
         opened = None if cohort is None else open_cohort(cohort)
         screen.print(f"http://{HOST}:{port}/ until Ctrl+C")
