@@ -102,6 +102,12 @@ def test_a_table_without_patients_is_told(root):
     assert {id: sample.side for id, sample in read(listing).items()} == {"a": "L", "b": "R"}
 
 
+def test_rows_of_the_table_without_a_case_are_told(root):
+    """Such as names of images, which end in _0000: their patients and sides would be lost in silence."""
+    (root / "patients.csv").write_text("case,patient\na,1\nb_0000.png,1\n")
+    assert "patients.csv: names cases that are not there: b_0000" in nnunet(root).remarks
+
+
 def test_files_that_lack(root):
     (root / "labelsTr/a.png").unlink()
     assert nnunet(root).faults == {"imagesTr/a_0000.png": "labelsTr/a.png: no such file: add it, or remove its partner"}
@@ -240,6 +246,13 @@ def test_endings_in_capitals_are_read_and_what_macos_leaves_is_not(root):
     listing = nnunet(root)
     assert listing.faults == listing.skipped == {}
     assert {id: int(sample.mask.sum()) for id, sample in read(listing).items()} == {"a": 50, "b": 50}
+
+
+def test_a_case_with_two_files_is_refused(root):
+    """One of them would have been read, the other dropped in silence."""
+    Image.fromarray(np.ones((40, 30), np.uint8)).save(root / "labelsTr/a.PNG")
+    with pytest.raises(DataError, match=r"^labelsTr/a\.png: a\.PNG is the same case, 'a': remove one of them"):
+        nnunet(root)
 
 
 def test_files_of_another_ending_are_named(root):

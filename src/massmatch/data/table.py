@@ -24,7 +24,8 @@ GAPS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "None", "null", "N
 # every file (INbreast's has "removed"), and the errors of spreadsheets.
 NOBODY = {
     *map(str.casefold, GAPS),
-    *("anonymous", "anonymized", "anonymised", "anon", "unknown", "removed", "deidentified"),
+    *("anonymous", "anonymized", "anonymised", "anon", "unknown", "removed", "deidentified", "missing"),
+    *("-", "--", "?", "."),
     *("#value!", "#ref!", "#name?", "#num!", "#div/0!", "#null!"),
 }
 

@@ -41,7 +41,7 @@ NO_IMAGE = "no image by its name"
 NO_ENDING = "is DICOM, but its name does not end in .dcm, by which it is known here: rename it"
 FOLDER = "is a folder, in which no images are looked for: move its files up"
 LINK = "is a link to a folder, which is not followed: copy its files into the source"
-NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")  # pictures
+NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".pgm", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 Take = Callable[[np.ndarray, str], np.ndarray]
 NO_PATIENTS = (
     "no column `patient`: every image counts as a patient of its own, so that images of one woman may stand in "

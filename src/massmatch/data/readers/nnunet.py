@@ -72,6 +72,8 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
     listed = {case for cases in _cases(source, facts).values() for case in cases}
     if strangers := sorted(set(folds) - listed):
         remarks.append(f"splits_final.json: names cases that are not there: {', '.join(strangers[:5])}")
+    if strangers := sorted(set(known) - listed):
+        remarks.append(f"{PATIENTS}: names cases that are not there: {', '.join(strangers[:5])}")
     summary = f"{len(items)} cases, label {value} is the mass"
     licence = str(facts.get("licence") or facts.get("license") or licence_of(source))
     return Listing(source, items, licence, faults=faults, skipped=skipped, remarks=remarks, summary=summary)
@@ -161,9 +163,17 @@ def _of_file_map(case: str, entry: Any) -> tuple[str, str]:
 
 
 def _by_case(folder: Path, ending: str) -> dict[str, str]:
-    """File names by case; endings in capitals count, what file managers leave behind does not."""
-    names = [path.name for path in folder.iterdir() if is_data(path) and path.name.lower().endswith(ending.lower())]
-    return {name[: -len(ending)]: name for name in names}
+    """File names by case; endings in capitals count, what file managers leave behind does not.
+
+    Raises DataError for a case that has two files, whose endings differ in capitals.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(folder.iterdir()):
+        if is_data(path) and path.name.lower().endswith(ending.lower()):
+            case = path.name[: -len(ending)]
+            if (other := found.setdefault(case, path.name)) != path.name:
+                raise DataError(f"{folder.name}/{path.name}: {other} is the same case, {case!r}: remove one of them")
+    return found
 
 
 def _left_out(source: Path, facts: dict[str, Any]) -> dict[str, str]:
