@@ -356,6 +356,29 @@ def test_row_15_a_table_that_divides_the_images_otherwise_is_refused(cohort, tmp
         refuse_redivided([Planned("hybrid", tiny(cohort), 0)], other, tmp_path)
 
 
+def test_row_15_other_densities_are_refused_where_the_loss_reads_them(cohort, tmp_path):
+    """They change what density-asp learns from, and are no part of the fingerprint."""
+    other = Cohort(cohort.root, cohort.table.assign(density=1), cohort.masks, cohort.licence)
+    assert other.fingerprint == cohort.fingerprint
+    experiment = tiny(cohort, loss="density-asp")
+    with pytest.raises(CutOffError):
+        fit.run(experiment, cohort, 0, tmp_path, cut_at(2, 1))
+    refused = pytest.raises(UsageError, match=r"samples\.csv gives the training images other densities than when this")
+    with refused:
+        fit.run(experiment, other, 0, tmp_path)
+    out = fit.run(experiment, cohort, 0, tmp_path)
+    with refused:
+        fit.run(experiment, other, 0, tmp_path)  # which is done
+    with refused:
+        refuse_redivided([Planned("density-asp", experiment, 0)], other, tmp_path)
+    facts = yaml.safe_load((out / "experiment.yaml").read_text())["resolved"]
+    del facts["densities"]
+    changed(out, resolved=facts)  # of a run of before
+    assert fit.run(experiment, other, 0, tmp_path) == out
+    hybrid = fit.run(tiny(cohort), cohort, 0, tmp_path)
+    assert fit.run(tiny(cohort), other, 0, tmp_path) == hybrid  # which does not read them
+
+
 def test_row_15_the_sizes_of_the_parts_tell_as_much_for_runs_of_the_first_version(cohort, tmp_path):
     out = fit.run(tiny(cohort, epochs=1), cohort, 0, tmp_path)
     facts = yaml.safe_load((out / "experiment.yaml").read_text())["resolved"]

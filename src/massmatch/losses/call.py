@@ -51,6 +51,7 @@ class CheckedLoss(_Loss, ABC):
 
     decides_facts: Hashable  # the options on which the facts depend: those of a loss with others are refused
     reads_instances = False  # whether the facts depend on the instances: those of others are refused
+    reads_densities = False  # whether a training reads the densities of its images, and so depends on them
 
     def __init__(self, *, reduction: str = "mean", from_logits: bool = True) -> None:
         super().__init__()

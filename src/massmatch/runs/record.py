@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import nn
 
-from massmatch.data import Split
+from massmatch.data import Cohort, Split
 from massmatch.errors import RunError, UsageError
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import differences
@@ -77,8 +77,15 @@ def division(parts: Split) -> str:
     return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
 
 
-def refuse_other_parts(run: RunFolder, parts: Split) -> None:
-    """Raise UsageError where the cohort's table divides the images otherwise than it did when the run began.
+def densities(parts: Split, cohort: Cohort) -> str:
+    """16 hex digits over the densities of the training images, which are no part of the fingerprint either."""
+    known = cohort.table.set_index("id")["density"].astype(float)
+    return hashlib.sha256(json.dumps([(id, known[id]) for id in sorted(parts.train)]).encode()).hexdigest()[:16]
+
+
+def refuse_other_parts(run: RunFolder, parts: Split, cohort: Cohort) -> None:
+    """Raise UsageError where the cohort's table divides the images otherwise than it did when the run began, or gives
+    those which are learned from other densities, in a run whose loss reads them.
 
     Images that the network has learned from would be tested. Runs of version 0.1 know the sizes of their parts alone.
     """
@@ -87,6 +94,11 @@ def refuse_other_parts(run: RunFolder, parts: Split) -> None:
         raise UsageError(
             f"{run.path}: the cohort's samples.csv divides the images into other parts than when this run began: its "
             "patients, or its column `split`, have changed; bring that table back, or train anew with another --out"
+        )
+    if "densities" in known and known["densities"] != densities(parts, cohort):
+        raise UsageError(
+            f"{run.path}: the cohort's samples.csv gives the training images other densities than when this run began, "
+            "and its loss reads them: bring that table back, or train anew with another --out"
         )
 
 

@@ -165,7 +165,7 @@ def refuse_redivided(planned: Sequence[Planned], cohort: Cohort, out: Path) -> N
         if (folder / EXPERIMENT).is_file():
             parts[key] = parts.get(key) or parts_of(run.experiment, cohort, run.fold)
             with suppress(RunError):  # what is damaged is told by its state
-                refuse_other_parts(folder, parts[key])
+                refuse_other_parts(folder, parts[key], cohort)
 
 
 def begun_anew(planned: Sequence[Planned], states: Sequence[Status], out: Path) -> list[str]:

@@ -227,7 +227,7 @@ class Finished(NamedTuple):
                 "`evaluate WEIGHTS COHORT --out DIR`"
             )
         parts = parts_of(experiment, cohort, facts_of_run["fold"])
-        refuse_other_parts(RunFolder(out), parts)
+        refuse_other_parts(RunFolder(out), parts, cohort)
         return cls(model, experiment, facts["threshold"], parts.test)
 
     def ticking(self, watch: Watch) -> Tick:

@@ -23,7 +23,7 @@ from massmatch.runs.failure import failures_written
 from massmatch.runs.folder import CHECKPOINT, DONE, EXPERIMENT, FAILED, NATIVE_ROWS, PREDICTIONS, RunFolder
 from massmatch.runs.lock import locked
 from massmatch.runs.precision import Speed
-from massmatch.runs.record import recorded, refuse_another, refuse_other_parts
+from massmatch.runs.record import densities, recorded, refuse_another, refuse_other_parts
 from massmatch.runs.weights import best_device
 from massmatch.training.distributed.collectives import gathered
 from massmatch.training.distributed.launch import Processes, launch, make_fabric
@@ -79,7 +79,7 @@ def run(
     refuse_another(out, experiment, fold)
     if (out / DONE).is_file():
         if not (fault := RunFolder(out).fault()):
-            refuse_other_parts(RunFolder(out), parts_of(experiment, cohort, fold))
+            refuse_other_parts(RunFolder(out), parts_of(experiment, cohort, fold), cohort)
             forget_failure(out)
             return out
         announce_mending(out, fault)
@@ -91,12 +91,14 @@ def run(
     require_processes("--workers of all --devices", workers * devices, least=0)
     parts = parts_of(experiment, cohort, fold)
     if (out / EXPERIMENT).is_file():
-        refuse_other_parts(RunFolder(out), parts)
+        refuse_other_parts(RunFolder(out), parts, cohort)
     with prepared(out) if processes.leads else awaited(out):
         model = seeded_model(experiment)
         need_space(out, space(cohort, parts, model, averaged=experiment.ema > 0))
         used: dict[str, int | str] = {"workers": workers, "processes": processes.total}
         used["cohort_path"] = str(cohort.root.resolve())  # so that later commands need not be told
+        if make_loss(experiment.loss).reads_densities:
+            used["densities"] = densities(parts, cohort)
         decided = recorded(out, experiment, fold, parts, model, device, speed, **used)
         job = Job(experiment, cohort, fold, out, decided, workers, track, strict_resume)
         launch(make_fabric(decided.speed.precision, device, processes), processes, work, (job,), watch)

@@ -114,6 +114,8 @@ class DensityASP(ImageLoss):
     it first). Densities come with the facts: `facts(target, density=[2, 3, ...])`.
     """
 
+    reads_densities = True
+
     def make_facts(
         self, target: Tensor, *, instances: Tensor | None = None, density: Sequence[int | None] | None = None
     ) -> list[Facts]:
