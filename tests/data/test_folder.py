@@ -95,10 +95,23 @@ def test_the_names_of_columns_that_others_use(folder):
     assert (a.facts["shape"], b.facts["shape"]) == (None, "round")
 
 
+@pytest.mark.parametrize("head", ["view", "side,view"])
+def test_a_view_that_holds_the_side_is_read_as_both(folder, head):
+    """They stayed views of their own, whose muscle was not darkened, and lines of their own in the table by view."""
+    gap = "," * head.count(",")
+    rows = {"LCC": ("L", "CC"), "R-mlo": ("R", "MLO"), "LEFT ML": ("L", "ML"), "LLMO": ("L", "LMO"), "LM": (None, "LM")}
+    for view, (side, read) in rows.items():
+        (folder / "facts.csv").write_text(f"id,patient,{head}\na,1,{gap}{view}\nb,2,{gap}MLO\n")
+        a, b = (open_cohort(folder).load(id) for id in ("a", "b"))
+        assert (a.side, a.view, b.side, b.view) == (side, read, None, "MLO")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("id,patient,view\na,1,CC\nb,2,M-O\n", r"view must be a view such as CC or MLO.*is 'M-O' for b"),
+        ("id,patient,side,view\na,1,L,RCC\nb,2,R,RCC\n", "view must be of the side that .* is 'RCC' for a"),
+        ("id,patient,side,view\na,1,X,RCC\nb,2,R,RCC\n", "side must be L, R, LEFT or RIGHT.*is 'X' for a"),
         ("id,patient,view\na,1,C\0C\nb,2,MLO\n", "bytes that are 0"),
     ],
 )

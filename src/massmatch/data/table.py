@@ -14,6 +14,7 @@ from massmatch.data.images import IMAGE_ENDINGS
 ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side"}
 OURS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", *ALIASES)
 SIDES = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
+SIDED_VIEW = r"(L|R|LEFT|RIGHT)[ _-]?(CC|MLO|ML|LM|LMO)"  # LCC, R-MLO; LM and LMO alone are views without a side
 SPACING = ("spacing_row_mm", "spacing_col_mm")
 ENDINGS = (*IMAGE_ENDINGS, ".dcm", ".dicom")  # with which an id may name its file
 TEXT = ("id", "case", "patient", "patient_id")
@@ -57,6 +58,7 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
         several = spelt_in_several_ways(table["patient"])
         way = "spelt in one way (rows differ in zeros in front, in capitals, or in forms of Unicode)"
         _refuse(path, table, several, "patient", way)
+    _part_side_and_view(path, table)
     for column, reading in VALUES.items():
         if column in table:
             _convert(path, table, column, *reading(table[column]))
@@ -144,6 +146,19 @@ def _check_spacing(path: Path, table: pd.DataFrame) -> None:
     known = table.reindex(columns=SPACING).notna()
     if half := table["id"][known[SPACING[0]] != known[SPACING[1]]].tolist():
         raise DataError(f"{path.name}: {' and '.join(SPACING)} belong together, but {named(half)} lack one: fill it")
+
+
+def _part_side_and_view(path: Path, table: pd.DataFrame) -> None:
+    """Read views that hold the side, such as LCC, as side and view. DataError where the column `side` has another."""
+    if "view" not in table:
+        return
+    parts = table["view"].astype(str).str.strip().str.upper().str.extract(f"^{SIDED_VIEW}$")
+    side, sided = parts[0].str[0], parts[0].notna()
+    if sided.any():
+        said = table["side"] if "side" in table else pd.Series(None, table.index, dtype=object)
+        other = sided & _side(said)[0].isin({"L", "R"}) & (_side(said)[0] != side)
+        _refuse(path, table, other, "view", "of the side that `side` has")
+        table["side"], table["view"] = said.where(said.notna(), side), parts[1].where(sided, table["view"])
 
 
 def _side(column: pd.Series) -> tuple[pd.Series, str]:
