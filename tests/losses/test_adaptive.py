@@ -40,6 +40,18 @@ def test_quantiles_by_hand():
     torch.testing.assert_close(fitted("quantile", reduction="none")(x, y), weight * dice + (1 - weight) * bce)
 
 
+@pytest.mark.parametrize("name", ["asp-q", "asp-l"])
+def test_the_share_of_mass_is_one_of_the_pixels_that_count(name):
+    """Half of the image behind the mask: the loss of the other half alone."""
+    loss = LOSSES[name]()
+    if name == "asp-l":
+        loss.slope.data.fill_(0.5)
+    loss.fit(truth(0, 10, 20, 40, 80, 160, 320, 640, 1280), [None] * 9)
+    y, x, mask = truth(70, 140, 500), logits(3), torch.zeros(1, 1, 40, 40)
+    mask[..., :20, :] = 1
+    torch.testing.assert_close(loss(x, y, mask=mask), loss(x[..., :20, :], y[..., :20, :]))
+
+
 def test_clusters_find_the_gaps():
     loss = AdaptiveSampleLoss("cluster", groups=2)
     loss.fit(truth(10, 11, 12, 900, 1000), [None] * 5)

@@ -363,6 +363,28 @@ def test_axes_in_another_order_are_told():
         LOSS(LOGITS[..., :8], TRUTH[..., :8].transpose(2, 3))
 
 
+@pytest.mark.parametrize("shape", [(2, 16, 16, 1), (2, 16, 12, 2), (2, 8, 16, 16, 1)])
+def test_channels_that_come_last_are_told(shape):
+    with pytest.raises(ValueError, match=r"channels that come last .* logits\.movedim\(-1, 1\)"):
+        LOSS(torch.zeros(shape), torch.zeros(shape))
+
+
+def test_alpha_is_not_taken_for_either_weight():
+    """The paper's alpha weighs missed mass, MONAI's false positives: no guess, but both names."""
+    with pytest.raises(TypeError, match=r"^loss tversky has no option 'alpha'\. It has fn_weight, fp_weight, smooth$"):
+        LOSSES["tversky"](alpha=0.7)
+
+
+def test_probabilities_that_were_enlarged_joined_or_padded_after_the_sigmoid_are_still_told():
+    probabilities = LOGITS.clone().requires_grad_().sigmoid()
+    enlarged = torch.nn.functional.interpolate(probabilities, size=LOGITS.shape[2:], mode="bilinear")
+    joined = torch.cat([probabilities[:1], probabilities[1:]])
+    padded = torch.nn.functional.pad(probabilities[..., 1:], (1, 0))
+    for given in (enlarged, joined, padded):
+        with pytest.warns(UserWarning, match="logits come out of a sigmoid"):
+            LOSS(given, TRUTH)
+
+
 @pytest.mark.parametrize("outputs", [[LOGITS, LOGITS], (LOGITS, None)])
 def test_several_outputs_are_told_to_be_taken_one_by_one(outputs):
     with pytest.raises(TypeError, match=r"^logits must be a torch\.Tensor, but is a \w+; of several outputs \(deep"):

@@ -39,7 +39,10 @@ SIGNED = {"made_for": (torch.int64,), "checksum": (torch.float32, torch.float64)
 REDUCTIONS = ("mean", "sum", "none")
 # What PyTorch itself has no smallest and largest value of, or no arithmetic at all.
 UNREAD = {torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2}
-PASSING = ("Clamp", "Slice", "Select", "View", "Unsafe", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Permute", "Expand")
+PASSING = (
+    *("Clamp", "Slice", "Select", "View", "Unsafe", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Permute", "Expand"),
+    *("Upsample", "Cat", "ConstantPad"),
+)
 
 
 class CheckedLoss(_Loss, ABC):
@@ -168,7 +171,7 @@ def require_plain(like: Tensor, *, batch: bool = False, **tensors: Tensor) -> No
     TypeError for sparse, quantised, nested and complex ones, for those of a kind that PyTorch can hardly read, and for
     those of the meta device, which hold no numbers; ValueError for another device, and with `batch` unless the first
     is (B, C, H, W) or (B, C, D, H, W). Three axes are refused: they may be (B, H, W) images, (C, H, W) of one image,
-    or signals (B, C, L).
+    or signals (B, C, L). So is an image narrower than it has channels: it is (B, H, W, C).
     """
     for name, value in tensors.items():
         if value.layout is not torch.strided or value.is_quantized or value.is_nested or value.device.type == "meta":
@@ -182,7 +185,8 @@ def require_plain(like: Tensor, *, batch: bool = False, **tensors: Tensor) -> No
             raise ValueError(
                 f"{name} is on {value.device}, but must be where the logits are: {name}.to({str(like.device)!r})"
             )
-        if batch and value is like and (not 4 <= value.ndim <= 5 or value.numel() == 0):
+        images = 4 <= value.ndim <= 5 and value.numel() > 0 and value.shape[-1] >= value.shape[1]
+        if batch and value is like and not images:
             raise ValueError(advice_on_axes(name, value))
 
 

@@ -21,6 +21,8 @@ def advice_on_axes(name: str, value: Tensor) -> str:
     hint = ""
     if value.ndim in (2, 3):
         hint = f"; a channel axis comes from {name}.unsqueeze(1), a batch axis from {name}[None]"
+    elif value.ndim in (4, 5) and value.shape[-1] < value.shape[1]:
+        hint = f"; channels that come last are brought to their place by {name}.movedim(-1, 1)"
     return (
         f"{name} must have the shape (B, C, *spatial), that is (B, C, H, W) or (B, C, D, H, W), and no empty one, "
         f"but have {tuple(value.shape)}{hint}"

@@ -152,5 +152,6 @@ class Catalogue(dict[str, Entry]):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What follows a name that is not known: a question that gives the nearest of those that are."""
-    return f"; did you mean {get_close_matches(name.lower(), list(known), 1, cutoff=0.0)[0]!r}?"
+    """What follows a name that is not known: a question that gives the nearest of those that are, or a full stop."""
+    near = get_close_matches(name.lower(), list(known), 1, cutoff=0.4)  # below it, alpha would be taken for fp_weight
+    return f"; did you mean {near[0]!r}?" if near else "."

@@ -91,7 +91,8 @@ class AdaptiveSampleLoss(ImageLoss):
         dice, bce = (
             core(logits, target, axes=axes, valid=valid, from_logits=self.from_logits) for core in (Dice(), BCE())
         )
-        size = target.mean(axes).clamp(min=1e-6).log10()  # an image without mass counts as the smallest
+        pixels = target[0, 0].numel() if valid is None else valid.sum(axes).clamp(min=1)  # that count
+        size = (target.sum(axes) / pixels).clamp(min=1e-6).log10()  # an image without mass counts as the smallest
         if self.strategy == "learned":
             s = self.scale.to(dice) + self.slope.to(dice) * (size[..., None] + 2.5)
             terms = torch.stack([dice, bce], -1)
