@@ -82,36 +82,25 @@ def common_runs(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.merge(shared, on=["seed", "fold"])
 
 
-def furthest(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the losses that were tested on every fold and seed that the baseline was tested on."""
-    runs = rows.drop_duplicates(RUN).groupby("loss").size()
-    return rows[rows["loss"].map(runs) == runs[BASELINE]]
-
-
-def on_folds(rows: pd.DataFrame, folds: tuple[int, ...]) -> pd.DataFrame:
-    """The rows of these folds, of the losses that were tested on all of them."""
-    rows = rows[rows["fold"].isin(folds)]
-    return rows[rows.groupby("loss")["fold"].transform("nunique") == len(folds)]
-
-
 def losses_table(rows: pd.DataFrame) -> str:
     """A line per loss, the highest mean DSC first, with its difference to the baseline."""
     lines = against(rows, BASELINE).set_index("system")
-    several = rows.groupby("system")[["seed", "fold"]].apply(lambda of: len(of.drop_duplicates()))
-    head = ["loss", "runs", "validation, pooled", "threshold", "DSC", "DSC pooled", "smallest to largest quarter"]
+    several = ["each run"] if rows.groupby(["seed", "fold"]).ngroups > 1 else []
+    head = ["loss", "validation, pooled", "threshold", "DSC", *several, "DSC pooled", "smallest to largest quarter"]
     head += ["missed", "predicted nothing", "masses found", "false pieces per image"]
     head += ["DSC minus `hybrid`: patients", "trainings", "p (Holm)"]
     cells = {}
     for name, of in with_quarters(rows).groupby("system"):
         own = of.drop_duplicates(RUN)
         quarters = [percent(part["dsc"].mean()) for _, part in of.groupby("quarter", observed=True)]
-        mean = by_run(of).mean()
+        runs = by_run(of)
+        mean = runs.mean()
         cells[mean, name] = [
             f"`{name}`",
-            str(several[name]),
             percent(own["val_dsc_pooled"].mean()),
             threshold_text(own["val_threshold"]),
             percent(mean),
+            *(" / ".join(percent(value) for value in runs) for _ in several),
             percent(estimate(of, "dsc_pooled", draws=1).value),
             ", ".join(quarters),
             str(of["missed"].sum()),
@@ -279,15 +268,11 @@ def threshold_text(values: pd.Series) -> str:
 def blocks() -> dict[str, Callable[[], str]]:
     """The parts of the page that are written here, by the names of their marks."""
     new, old = shared_runs(new_rows()), shared_runs(old_rows())
-    common, further, two = common_runs(new), furthest(new), on_folds(new, (0, 1))
+    common = common_runs(new)
     nuclei = common_runs(shared_runs(nuclei_rows()))
     return {
         "runs": lambda: runs_line(common),
         "losses": lambda: losses_table(common),
-        "two runs": lambda: runs_line(two),
-        "two": lambda: losses_table(two),
-        "further runs": lambda: runs_line(further),
-        "further": lambda: losses_table(further),
         "variants": lambda: markdown(*grid_lines(common)),
         "ideas": lambda: markdown(*ideas_lines(new)),
         "nnunet": lambda: nnunet_table(new),

@@ -135,12 +135,8 @@ def test_runs_that_differ_in_more_than_the_budget_are_no_lead():
 def test_a_table_holds_only_what_was_tested_on_the_same_images(script):
     runs = [("hybrid", 0), ("hybrid", 1), ("bce", 0), ("bce", 1), ("dice", 0)]
     rows = pd.DataFrame(runs, columns=["loss", "fold"]).assign(model="aunet", width=8, seed=0, settings="{}")
-    common, further = script["common_runs"](rows), script["furthest"](rows)
+    common = script["common_runs"](rows)
     assert common[["loss", "fold"]].to_numpy().tolist() == [["hybrid", 0], ["bce", 0], ["dice", 0]]
-    assert further["loss"].unique().tolist() == ["hybrid", "bce"]
-    more = pd.concat([rows, rows[rows["loss"] == "bce"].head(1).assign(fold=2)])
-    two = script["on_folds"](more, (0, 1))[["loss", "fold"]]  # neither dice, which lacks a fold, nor fold 2
-    assert two.to_numpy().tolist() == [["hybrid", 0], ["hybrid", 1], ["bce", 0], ["bce", 1]]
 
 
 def test_a_single_training_is_named_by_what_it_differs_in_and_compared_on_its_own_folds():
