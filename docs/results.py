@@ -31,6 +31,7 @@ FOREST = HERE / "images/forest.png"
 LEAD = HERE / "images/lead.png"
 RECOMMENDED = "soft-sm:random_phase=true"
 SINGLE = {"readings": "sm-dice-s-nz", "systems": "hybrid", "recipe": RECOMMENDED}  # trainings beside one of the table
+SHOWN = (-30, 20)  # points, in the forest plot: the interval over trainings of which one failed is cut off
 TRAIN_IMAGES = 861  # of the old rows, which do not say it: 861 or 862 in each run
 
 
@@ -220,26 +221,28 @@ def runs_line(rows: pd.DataFrame) -> str:
 def draw_forest(new: pd.DataFrame, old: pd.DataFrame, path: Path) -> None:
     """Differences of mean DSC to the baseline: the new rows on the left, the old ones on the right."""
     tables = [against(rows, BASELINE) for rows in (new, old)]
-    height = 1.6 + 0.3 * max(map(len, tables))
-    figure = Figure(figsize=(12, height), layout="constrained")
+    most = max(map(len, tables))
+    figure = Figure(figsize=(12, 1.6 + 0.26 * most), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True)
-    titles = ("all thresholds; the runs that all losses share", "thresholds of 0.05 to 0.95; three folds, three seeds")
+    titles = ("all thresholds; three folds, one seed", "thresholds of 0.05 to 0.95; three folds, three seeds")
     for ax, table, title in zip(axes, tables, titles, strict=True):
         _draw_differences(ax, table)
         ax.set_title(title, fontsize=10)
+        ax.set_xlim(*SHOWN)
+        ax.set_ylim(0.5 - most, 0.5)  # a line is as high in one plot as in the other
     figure.supxlabel(f"mean DSC minus {BASELINE}, points (thick: 95 % over patients; thin: over trainings)", fontsize=9)
     figure.savefig(path, dpi=90)
 
 
 def _draw_differences(ax: Axes, table: pd.DataFrame) -> None:
     """A line per loss, the best on top."""
-    places = range(len(table))[::-1]
+    places = [-place for place in range(len(table))]
     ax.axvline(0, color="grey", lw=1)
-    for limits, width in ((("training_low", "training_high"), 1), (("low", "high"), 3)):
+    for limits, width in ((("training_low", "training_high"), 1), (("low", "high"), 4)):
         low, high = (100 * table[name] for name in limits)
-        ax.hlines(list(places), low, high, color="#4c72b0", lw=width)
-    ax.plot(100 * table["difference"], list(places), "o", color="#4c72b0")
-    ax.set_yticks(list(places), [label(System(name)) for name in table["system"]], fontsize=8)
+        ax.hlines(places, low, high, color="#4c72b0", lw=width)
+    ax.plot(100 * table["difference"], places, "o", color="black", ms=3)
+    ax.set_yticks(places, [label(System(name)) for name in table["system"]], fontsize=8)
     ax.spines[["top", "right"]].set_visible(False)
 
 
