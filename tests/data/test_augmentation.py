@@ -167,3 +167,7 @@ def test_the_sheet_has_a_row_for_each_image(cohort, tmp_path):
     assert picture.shape == (4 * 256, 7 * 256, 3)
     assert (picture[..., 1] > picture[..., 0].astype(int) + 60).any()  # the green of a contour
     assert CliRunner().invoke(app, ["augment", str(cohort.root), "--level", "weak"]).exit_code == 2
+    other = tmp_path / "sheet.jpg"
+    refused = CliRunner().invoke(app, ["augment", str(cohort.root), "--out", str(other)])
+    assert (refused.exit_code, other.exists()) == (2, False)
+    assert "--out: must end in .png" in refused.output

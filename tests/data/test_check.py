@@ -226,7 +226,9 @@ def test_the_command(clean, tmp_path):
     ).root
     shown = CliRunner().invoke(app, ["check", str(good)])
     assert shown.exit_code == 0
-    assert "0 errors" in shown.output
+    assert "0 errors, " in shown.output
+    alone = write_cohort(clean[:1], tmp_path / "alone", reader="test", options={}, licence="").root
+    assert ": 1 image of 1 patient, " in CliRunner().invoke(app, ["check", str(alone)]).output
     failed = CliRunner().invoke(app, ["check", str(bad)])
     assert failed.exit_code == 3
     assert "no-mass" in failed.output

@@ -89,6 +89,12 @@ def test_the_command_prints_the_shares_and_writes_figure_and_table(tmp_path, mon
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["figure_1.csv", "figure_1.png"]
 
 
+def test_a_figure_that_the_paper_lacks_is_told_all_that_there_are(tmp_path):
+    result = CliRunner().invoke(app, ["sweep", str(tmp_path), "--figure", "5"])
+    assert result.exit_code == 2
+    assert all(f"'{figure}'" in result.output for figure in ("1", "2", "3a", "3b", "4"))
+
+
 @pytest.mark.parametrize(("figure", "command"), [("2", "massmatch explain"), ("4", "massmatch report")])
 def test_figures_that_other_commands_draw_name_the_command(tmp_path, figure, command):
     result = CliRunner().invoke(app, ["sweep", str(tmp_path), "--figure", figure])

@@ -7,6 +7,7 @@ import typer
 
 from massmatch.cli.arguments import CohortArgument
 from massmatch.cli.screen import screen, told
+from massmatch.errors import UsageError
 
 ROWS, DRAWS = 4, 6  # of the sheet: images, and how often each is augmented
 
@@ -23,5 +24,7 @@ def augment(
         from massmatch.runs.atomic import write_picture
         from massmatch.training.augmented import augmented_sheet
 
+        if out.suffix.lower() != ".png":
+            raise UsageError(f"--out: must end in .png, since the picture is a PNG, but is {out}")
         write_picture(out, augmented_sheet(open_cohort(cohort), level, seed=seed, rows=ROWS, draws=DRAWS))
         screen.print(f"{out}", soft_wrap=True)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from massmatch.cli.screen import DATA, screen
+from massmatch.errors import count
 
 if TYPE_CHECKING:
     from massmatch.data.checks.report import Report
@@ -32,8 +33,8 @@ def show_report(report: "Report", name: str) -> None:
 
     facts = report.facts
     numbers = (
-        f": {facts['images']} images of {facts['patients']} patients, {facts['masses']} masses, "
-        f"{facts['without_mass']} images without one"
+        f": {count(facts['images'], 'image')} of {count(facts['patients'], 'patient')}, "
+        f"{count(facts['masses'], 'mass', 'masses')}, {count(facts['without_mass'], 'image')} without one"
     )
     screen.print(Text.assemble((name, "bold"), numbers))  # a Text is never markup: names come from outside
     counts = Table(box=None, show_header=False, pad_edge=False)
@@ -61,5 +62,5 @@ def show_report(report: "Report", name: str) -> None:
         if finding.count < facts["images"]:
             screen.print(Text(f"        {ids}{more}", "dim"), soft_wrap=True)
     severities = Counter(finding.severity for finding in report.findings)
-    total = ", ".join(f"{severities[severity]} {severity}s" for severity in COLOURS)
+    total = ", ".join(count(severities[severity], severity) for severity in COLOURS)
     screen.print(f"\n{total}; --json lists every image")

@@ -56,10 +56,10 @@ def sweep(
         int | None, typer.Option(help="1, 2 or 3 of the paper; 1 and 3 with the plain cores and the hybrid loss.")
     ] = None,
     figure: Annotated[
-        str | None,
+        Literal["1", "2", "3a", "3b", "4"] | None,
         typer.Option(
             help="3a (cells by smallest or mean mass) or 3b (sigmoid or direct); 1 is drawn and measured without any "
-            "training and needs no images."
+            "training and needs no images; 2 and 4 name the commands that draw them."
         ),
     ] = None,
     protocol: Annotated[
@@ -116,7 +116,14 @@ def sweep(
         refuse(given(ctx, of_ray if engine == "local" else {"jobs": jobs}), f"--engine {engine} has no such choice")
         if figure in figures.ELSEWHERE:
             raise UsageError(figures.ELSEWHERE[figure])
-        chosen = {"table": table, "figure": figure, "losses": losses, "models": models, "folds": folds, "seeds": seeds}
+        chosen: dict[str, Any] = {
+            "table": table,
+            "figure": figure,
+            "losses": losses,
+            "models": models,
+            "folds": folds,
+            "seeds": seeds,
+        }
         chosen |= {"protocol": protocol, "letter": letter, "recipe": recipe}
         fields = given(ctx, training) | ({"folds": of} if given(ctx, {"of": of}) else {})
         asked = combined(plan, given(ctx, chosen), fields)

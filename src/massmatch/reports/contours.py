@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from massmatch.data import Cohort
-from massmatch.errors import RunError
+from massmatch.errors import RunError, count
 from massmatch.pictures import KINDS, Choice, Window, chosen, mammogram_uri, outline, window
 from massmatch.reports.blocks import Block, Key, Lines, Mammogram, Picture, Pictures, Words
 from massmatch.reports.charts import percent
-from massmatch.reports.subject import Subject, count, listed, threshold
+from massmatch.reports.subject import Subject, listed, threshold
 from massmatch.runs.collection import Run, systems
 from massmatch.runs.folder import RunFolder
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from massmatch.data import Cohort, open_cohort
-from massmatch.errors import DataError
+from massmatch.errors import DataError, count
 from massmatch.reports import charts, tables
 from massmatch.reports.blocks import Block, Heading, Section, Table, mammograms
 from massmatch.reports.blocks import tables as all_tables
@@ -18,7 +18,7 @@ from massmatch.reports.contours import pictures
 from massmatch.reports.files import write_tables
 from massmatch.reports.masses import froc_curves, normal_images
 from massmatch.reports.paper.section import paper_tables
-from massmatch.reports.subject import Subject, count, subject
+from massmatch.reports.subject import Subject, subject
 from massmatch.reports.summary import licence, methods, summary
 from massmatch.reports.training import curves, training
 from massmatch.runs.atomic import write_atomic

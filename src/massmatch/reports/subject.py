@@ -123,11 +123,6 @@ def relative(folder: Path) -> str:
     return "/".join(folder.parts[-2:])
 
 
-def count(number: int, word: str, plural: str | None = None) -> str:
-    """A number with its noun: "1 run", "2 runs"."""
-    return f"{number} {word if number == 1 else plural or word + 's'}"
-
-
 def listed(words: Sequence[str]) -> str:
     """Names as an enumeration: "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

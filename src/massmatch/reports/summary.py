@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 import yaml
 
+from massmatch.errors import count
 from massmatch.metrics.registry import METRICS as METRIC
 from massmatch.reports.blocks import Block, Code, Heading, Lines, Pairs, Table, Words, table
-from massmatch.reports.subject import Subject, carried, count, listed, relative, threshold
+from massmatch.reports.subject import Subject, carried, listed, relative, threshold
 from massmatch.reports.tables import overview
 from massmatch.runs.collection import Run, changed_code, differing, systems, tidy
 from massmatch.statistics.findings import Finding, findings

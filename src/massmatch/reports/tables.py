@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from rich.table import Table as ScreenTable
 
+from massmatch.errors import count
 from massmatch.metrics import summary
 from massmatch.metrics.registry import metric
 from massmatch.metrics.strata import by_density, by_size, by_view
@@ -321,8 +322,9 @@ def lesions(rows: pd.DataFrame, *, draws: int = DRAWS) -> Table:
     lines = [Line(name, tuple(_with_interval(of[c.key], c) for c in columns)) for name, of in cells.items()]
     masses = int(rows.drop_duplicates("id")["masses"].sum())
     note = (
-        f"Of {masses} masses; found in percent, at an IoU of 0.2 where nothing else is said. False: pieces of the "
-        f"prediction that touch no mass. Mean over runs, and 95 % interval over patients.{other_runs(own)}"
+        f"Of {count(masses, 'mass', 'masses')}; found in percent, at an IoU of 0.2 where nothing else is said. False: "
+        "pieces of the prediction that touch no mass. Mean over runs, and 95 % interval over patients."
+        f"{other_runs(own)}"
     )
     headings = ("loss", *(c.heading for c in columns))
     return Table("Masses found and false pieces", headings, tuple(lines), note, _values(own, cells))

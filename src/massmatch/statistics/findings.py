@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from massmatch.errors import count
 from massmatch.metrics.registry import metric as registered
 from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import is_mean, sense
@@ -98,7 +99,7 @@ def _test(line: pd.Series) -> str:
         return "no test" if is_mean(line["metric"]) else "no test, since the metric has no mean per patient"
     p, tests = line["p_holm"], line["tests"]
     corrected = f"Holm over {tests} comparisons" if tests > 1 else "one comparison"
-    counts = f"{line['better']} patients better, {line['worse']} worse, {line['equal']} equal"
+    counts = f"{count(line['better'], 'patient')} better, {line['worse']} worse, {line['equal']} equal"
     return f"Wilcoxon p {'< 0.001' if p < 0.001 else f'= {p:.3f}'} ({corrected}; {counts})"
 
 
