@@ -104,6 +104,16 @@ def test_damaged_tables_of_a_run_that_is_done_are_written_again(trained, cohort,
         assert (folder / name).read_bytes() == (trained / name).read_bytes()
 
 
+def test_a_history_that_was_cut_off_between_its_lines_is_told(trained, tmp_path):
+    folder = tmp_path / "fold0"
+    shutil.copytree(trained, folder)
+    lines = (trained / "history.csv").read_text().splitlines(keepends=True)
+    (folder / "history.csv").write_text("".join(lines[:-1]))
+    state, reason = RunFolder(folder).state_and_reason()
+    assert state == "damaged"
+    assert "history.csv: holds 1 epochs, but the run trained 2" in reason
+
+
 def test_without_a_checkpoint_damaged_tables_are_told_and_nothing_is_trained_over_them(trained, cohort, tmp_path):
     folder = tmp_path / trained.parent.name / trained.name
     shutil.copytree(trained, folder)

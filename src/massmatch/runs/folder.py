@@ -288,9 +288,11 @@ def _fault(folder: Path, written_at: tuple[int, ...]) -> str:
     """The fault of a finished run whose files were written at these times: read anew only when one has changed."""
     run = RunFolder(folder)
     try:
-        run.experiment(), run.rows(), run.history(), run.candidates()
+        facts, _, history, _ = run.experiment(), run.rows(), run.history(), run.candidates()
     except RunError as error:
         return one_line(error)
+    if len(history) < facts["epochs"] and not facts.get("patience"):  # with patience a run may end at any epoch
+        return f"{run / HISTORY}: holds {len(history)} epochs, but the run trained {facts['epochs']}"
     return ""
 
 
