@@ -72,8 +72,3 @@ def mistakes(error: Any) -> list[tuple[str, str]]:
         (field, " or ".join([said[0], *(each.removeprefix("must be ") for each in said[1:])]) + came)
         for (field, came), said in expected.items()
     ]
-
-
-def count(number: int, word: str, plural: str | None = None) -> str:
-    """A number with its noun: "1 run", "2 runs"."""
-    return f"{number} {word if number == 1 else plural or word + 's'}"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from massmatch.cli.screen import DATA, screen
-from massmatch.errors import count
+from massmatch.wording import count
 
 if TYPE_CHECKING:
     from massmatch.data.checks.report import Report

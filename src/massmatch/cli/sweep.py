@@ -116,15 +116,8 @@ def sweep(
         refuse(given(ctx, of_ray if engine == "local" else {"jobs": jobs}), f"--engine {engine} has no such choice")
         if figure in figures.ELSEWHERE:
             raise UsageError(figures.ELSEWHERE[figure])
-        chosen: dict[str, Any] = {
-            "table": table,
-            "figure": figure,
-            "losses": losses,
-            "models": models,
-            "folds": folds,
-            "seeds": seeds,
-        }
-        chosen |= {"protocol": protocol, "letter": letter, "recipe": recipe}
+        chosen: dict[str, Any] = {"table": table, "figure": figure, "losses": losses, "models": models}
+        chosen |= {"folds": folds, "seeds": seeds, "protocol": protocol, "letter": letter, "recipe": recipe}
         fields = given(ctx, training) | ({"folds": of} if given(ctx, {"of": of}) else {})
         asked = combined(plan, given(ctx, chosen), fields)
         machines = Machines(engine, jobs, address, cpus_per_run, gpus_per_run)

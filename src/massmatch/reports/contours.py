@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from massmatch.data import Cohort
-from massmatch.errors import RunError, count
+from massmatch.errors import RunError
 from massmatch.pictures import KINDS, Choice, Window, chosen, mammogram_uri, outline, window
 from massmatch.reports.blocks import Block, Key, Lines, Mammogram, Picture, Pictures, Words
 from massmatch.reports.charts import percent
 from massmatch.reports.subject import Subject, listed, threshold
 from massmatch.runs.collection import Run, systems
 from massmatch.runs.folder import RunFolder
+from massmatch.wording import count
 
 MOST_SHOWN = 8  # losses side by side: as many as the rows of Table 2, and what a wide screen shows in one row
 

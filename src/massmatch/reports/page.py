@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from massmatch.data import Cohort, open_cohort
-from massmatch.errors import DataError, count
+from massmatch.errors import DataError
 from massmatch.reports import charts, tables
 from massmatch.reports.blocks import Block, Heading, Section, Table, mammograms
 from massmatch.reports.blocks import tables as all_tables
@@ -25,6 +25,7 @@ from massmatch.runs.atomic import write_atomic
 from massmatch.runs.collection import Collection, collect, fingerprints
 from massmatch.runs.folder import RunFolder
 from massmatch.statistics.intervals import DRAWS
+from massmatch.wording import count
 
 PICTURES = 2  # images of each kind; ours
 FRAME = {

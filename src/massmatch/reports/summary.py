@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pandas as pd
 import yaml
 
-from massmatch.errors import count
 from massmatch.metrics.registry import METRICS as METRIC
 from massmatch.reports.blocks import Block, Code, Heading, Lines, Pairs, Table, Words, table
 from massmatch.reports.subject import Subject, carried, listed, relative, threshold
@@ -13,6 +12,7 @@ from massmatch.reports.tables import overview
 from massmatch.runs.collection import Run, changed_code, differing, systems, tidy
 from massmatch.statistics.findings import Finding, findings
 from massmatch.training.thresholds import at_end, searched_before
+from massmatch.wording import count
 
 
 def summary(of: Subject, draws: int) -> list[Block]:

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import pandas as pd
 from rich.table import Table as ScreenTable
 
-from massmatch.errors import count
 from massmatch.metrics import summary
 from massmatch.metrics.registry import metric
 from massmatch.metrics.strata import by_density, by_size, by_view
 from massmatch.reports.rendering import Line, Table, rows_markdown
 from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import DRAWS, Estimate, by_run, estimate, is_mean, sense
+from massmatch.wording import count
 
 IN_WORDS = {"fraction": "points", "px": "pixels", "px2": "pixels", "mm": "mm", "mm2": "mm²", "count": "whole ones"}
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from massmatch.errors import count
 from massmatch.reports.blocks import Block, Chart, Heading, Words, table
 from massmatch.reports.charts import Axis, Panel, axis, dots, panel, percent
 from massmatch.reports.subject import Subject
 from massmatch.statistics.intervals import by_run
 from massmatch.statistics.spread import CONVERGED, convergence, spread, unstable
+from massmatch.wording import count
 
 
 def training(of: Subject) -> list[Block]:

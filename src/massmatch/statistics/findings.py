@@ -5,12 +5,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from massmatch.errors import count
 from massmatch.metrics.registry import metric as registered
 from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import is_mean, sense
 from massmatch.statistics.ranks import ALPHA
 from massmatch.statistics.spread import CONVERGED, convergence
+from massmatch.wording import count
 
 Verdict = Literal["supported", "these networks", "not supported", "note"]
 FEW_PATIENTS = 20  # below, a percentile interval is too narrow (Efron and Tibshirani 1993, chapter 14)
