@@ -21,7 +21,7 @@ FLOORS = [
     {"runs", "statistics"},
     {"losses", "metrics", "models", "data", "pictures"},
     {"machine", "hold"},
-    {"errors", "lazy"},
+    {"errors", "lazy", "wording"},
 ]
 
 

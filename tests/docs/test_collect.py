@@ -32,8 +32,9 @@ def collected(into, capsys):
 def write_measured(runs, dsc=(0.2, 0.6), **changes):
     """A run's folder whose images have the metrics of a real one, and whose history has thresholds."""
     folder = write_run(runs, dsc=dsc, **changes)
-    curve = pd.read_csv(folder / "history.csv").assign(val_threshold=[0.5, 0.9, 0.7])
-    curve.to_csv(folder / "history.csv", index=False)
+    curve = pd.read_csv(folder / "history.csv")
+    thresholds = [0.5, 0.9, *[0.7] * len(curve)][: len(curve)]
+    curve.assign(val_threshold=thresholds).to_csv(folder / "history.csv", index=False)
     return folder
 
 

@@ -111,7 +111,7 @@ def test_a_history_that_was_cut_off_between_its_lines_is_told(trained, tmp_path)
     (folder / "history.csv").write_text("".join(lines[:-1]))
     state, reason = RunFolder(folder).state_and_reason()
     assert state == "damaged"
-    assert "history.csv: holds 1 epochs, but the run trained 2" in reason
+    assert "history.csv: holds 1 epoch, but the run trained 2" in reason
 
 
 def test_without_a_checkpoint_damaged_tables_are_told_and_nothing_is_trained_over_them(trained, cohort, tmp_path):

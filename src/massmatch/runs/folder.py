@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from massmatch.errors import RunError, UsageError
 from massmatch.runs.lock import is_held
 from massmatch.runs.ranges import contradictory, out_of_range
+from massmatch.wording import count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -292,7 +293,7 @@ def _fault(folder: Path, written_at: tuple[int, ...]) -> str:
     except RunError as error:
         return one_line(error)
     if len(history) < facts["epochs"] and not facts.get("patience"):  # with patience a run may end at any epoch
-        return f"{run / HISTORY}: holds {len(history)} epochs, but the run trained {facts['epochs']}"
+        return f"{run / HISTORY}: holds {count(len(history), 'epoch')}, but the run trained {facts['epochs']}"
     return ""
 
 
