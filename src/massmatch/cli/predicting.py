@@ -9,6 +9,7 @@ from massmatch.errors import UsageError
 from massmatch.inference.batch import predict
 from massmatch.inference.findings import USE
 from massmatch.inference.packaged import ABOUT, CARD, PACKAGED
+from massmatch.wording import count
 
 
 def chosen_weights(run: Path | None, weights: Path | None, ensemble: list[Path]) -> list[Path]:
@@ -51,8 +52,8 @@ def _tell(row: dict[str, Any]) -> None:
     if not row["error"]:
         outside = f", {row['outside_breast']} of them outside the breast" if row["outside_breast"] else ""
         left = f", {row['left_out']} left out" if row["left_out"] else ""
-        count = "1 finding" if row["findings"] == 1 else f"{row['findings']} findings"
-        _say(f"{row['id']}: {count}{outside}{left}, {row['area_px']} pixels of mass")
+        found, area = count(row["findings"], "finding"), count(row["area_px"], "pixel")
+        _say(f"{row['id']}: {found}{outside}{left}, {area} of mass")
 
 
 def _say(text: str) -> None:

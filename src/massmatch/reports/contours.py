@@ -85,9 +85,8 @@ def _row(cohort: Cohort, choice: Choice, runs: Mapping[str, Run]) -> Pictures:
         image.anchor, whole, truth, "", "the whole mammogram", f"{choice.id}: the mammogram with its true masses", frame
     )
     cells = [_cell(image, near, truth, system, predictions[system], runs[system], choice.id) for system in runs]
-    facts = [
-        f"{sample.mask.sum()} pixels of mass in {count(int(len(np.unique(sample.instances)) - 1), 'mass', 'masses')}"
-    ]
+    pixels, masses = int(sample.mask.sum()), len(np.unique(sample.instances)) - 1
+    facts = [f"{count(pixels, 'pixel')} of mass in {count(masses, 'mass', 'masses')}"]
     facts += [f"view {sample.view}"] if sample.view else []
     facts += [f"density ACR {sample.density}"] if sample.density else []
     title = f"{choice.kind.capitalize()}: {choice.id}"
