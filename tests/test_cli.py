@@ -154,8 +154,11 @@ def test_compare_says_in_what_runs_differ_beside_their_losses(trained, cohort, t
     facts = yaml.safe_load((other / "experiment.yaml").read_text())
     assert "not trained and measured alike" not in asked("compare", cohort.root, trained, other).output
     (other / "experiment.yaml").write_text(yaml.safe_dump({**facts, "epochs": 1}))
-    said = " ".join(asked("compare", cohort.root, trained, other).output.split())
-    assert f"they differ in epochs ({facts['epochs']} and 1), so that this is no comparison of losses" in said
+    table = tmp_path / "table.md"
+    said = " ".join(asked("compare", cohort.root, trained, other, "--table", table).output.split())
+    differ = f"they differ in epochs ({facts['epochs']} and 1), so that this is no comparison of losses"
+    assert differ in said
+    assert differ in table.read_text()  # the file is what is handed on
     for run, digest in ((trained, "00"), (other, "11")):
         shutil.copytree(run, tmp_path / digest)
         own = {"loss": "mine:Loss", "own_code": f"mine:Loss of mine without version, mine.py sha256 {digest}"}

@@ -8,6 +8,7 @@ import pytest
 from mammograms import mammogram, write_dicom
 from massmatch.data import DataError, DataWarning
 from massmatch.data.readers.cbis_ddsm.reader import LICENCE, cbis_ddsm, mask_of
+from massmatch.data.readers.cbis_ddsm.table import _density
 from massmatch.errors import UsageError
 from twins import cbis_ddsm as twin
 
@@ -72,6 +73,11 @@ def test_row_42_the_paths_of_the_tables_as_they_stand(root, tmp_path):
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(header_path, place / f"00000{len(list(place.iterdir()))}.dcm")
     check_masses(read(cbis_ddsm(copy)))
+
+
+def test_a_density_written_with_a_point_is_one():
+    """As pandas writes a column of whole numbers in which a cell is empty."""
+    assert [_density(text) for text in ("3.0", "4", "0", "0.0", "3.5", "")] == [3, 4, None, None, None, None]
 
 
 def test_facts_patients_and_parts(root):

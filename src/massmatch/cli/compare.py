@@ -13,24 +13,23 @@ if TYPE_CHECKING:
     from massmatch.runs.collection import Run
 
 
-def tell_other_settings(runs: "Sequence[Run]") -> None:
-    """Say where finished runs differ in more than loss, network, seed and fold, and in what."""
+def other_settings(runs: "Sequence[Run]") -> list[str]:
+    """A sentence for each way in which finished runs differ in more than loss, network, seed and fold."""
     from massmatch.reports.summary import computed_apart
     from massmatch.runs.collection import changed_code, comparable_groups, differing
 
-    for said in computed_apart(runs):
-        errors.print(f"warning: {said}", style="yellow")
+    told = computed_apart(runs)
     for name, sources in changed_code(runs).items():
-        errors.print(f"warning: {name} is not the same in all these runs ({'; '.join(sources)})", style="yellow")
+        told.append(f"{name} is not the same in all these runs ({'; '.join(sources)})")
     groups = comparable_groups(runs)
     for other in groups[1:]:
         apart = differing(groups[0], other)
         what = ", ".join(f"{name} ({one} and {two})" for name, (one, two) in apart.items())
-        errors.print(
-            f"warning: {groups[0].runs[0].folder} and {other.runs[0].folder} were not trained and measured alike: they "
-            f"differ in {what}, so that this is no comparison of losses",
-            style="yellow",
+        told.append(
+            f"{groups[0].runs[0].folder} and {other.runs[0].folder} were not trained and measured alike: they differ "
+            f"in {what}, so that this is no comparison of losses"
         )
+    return told
 
 
 def refuse_unfinished(folders: Sequence[Path]) -> None:
@@ -89,10 +88,12 @@ def compare(
             )
         finished = [run for folder in folders for run in collect(folder).finished]
         named = show(folders, systems(finished), unpaired=unpaired)
-        tell_other_settings(finished)
+        warned = [f"warning: {said}" for said in other_settings(finished)]
+        for warning in warned:
+            errors.print(warning, style="yellow")
         if table is not None:
             rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
-            heading = tested_images(rows, unpaired=unpaired)
+            heading = "\n\n".join([tested_images(rows, unpaired=unpaired), *warned])
             write_atomic(table, f"{heading}\n\n{markdown(comparison(rows))}\n{NOTE} {COUNTED}\n".encode())
         if page is not None:
             write_report(page, collect(*runs), opened, title="Losses side by side")

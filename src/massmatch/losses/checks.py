@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 PROBABILITIES = (
-    "logits come out of a sigmoid or softmax, so they are probabilities: make the loss with from_logits=False, or "
-    "leave out the last activation of the network"
+    "logits come out of a sigmoid or softmax, so they are probabilities: leave out the last activation of the "
+    "network, or, in a training of your own, make the loss with from_logits=False"
 )
 
 

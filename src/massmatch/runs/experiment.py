@@ -99,7 +99,7 @@ def experiment_on(cohort: Cohort, **options: Any) -> Experiment:
         raise UsageError(f"unknown option {unknown[0]!r}; did you mean {near!r}?")
     refuse_unused_folds(options)
     with refusals_as_usage():
-        make_loss(options.get("loss", TrainingOptions.loss))
+        refuse_probabilities(make_loss(options.get("loss", TrainingOptions.loss)))
         refuse_model(options.get("model", TrainingOptions.model))
         experiment = Experiment(cohort=cohort.name, fingerprint=cohort.fingerprint, **options)
         refuse_model(experiment.model, experiment.width)
@@ -123,13 +123,23 @@ def own_code(loss: str, model: str) -> str | None:
     return "; ".join(f"{name} of {origin(name)}" for name in names) or None
 
 
+def refuse_probabilities(loss: nn.Module) -> None:
+    """Raise UsageError for a loss with `from_logits=False`: networks are trained, measured and used by their logits."""
+    if not getattr(loss, "from_logits", True):
+        raise UsageError(
+            "loss: from_logits must be true here, since networks return logits, of which validation and prediction "
+            "take the sigmoid: leave from_logits out, and the last activation of a network of your own, too"
+        )
+
+
 def refuse_model(text: str, width: int | None = None) -> None:
     """Raise ValueError for an unknown network, a width that it cannot have, or a class of one's own that is none.
 
-    Networks of the catalogue, which may be large, are not built for it.
+    Networks of the catalogue, which may be large, are not built for it; those of one's own once the width is known.
     """
     if LossSpec.parse(text).is_own:
-        make_model(text, 1)
+        if width is not None:
+            make_model(text, width)
     else:
         require_width(width or 0, network_of(text).width_step)
 

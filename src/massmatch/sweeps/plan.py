@@ -24,7 +24,7 @@ from massmatch.data import Cohort
 from massmatch.errors import UsageError, mistakes, refusals_as_usage
 from massmatch.losses import in_one_spelling, make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
-from massmatch.runs.experiment import Experiment, parts_of, refuse_model, refuse_unused_folds
+from massmatch.runs.experiment import Experiment, parts_of, refuse_model, refuse_probabilities, refuse_unused_folds
 from massmatch.runs.options import TrainingOptions
 from massmatch.runs.recipes import Recipe, with_recipe
 from massmatch.sweeps.protocols import PROTOCOLS, cell_remark, contradiction, protocol_remarks, to_the_letter
@@ -160,6 +160,8 @@ def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
         for model in models_of(systems):
             refuse_model(model, int(plan.training.get("width", TrainingOptions.width)))
         losses = {system.loss: make_loss(system.loss) for system in systems}
+        for loss in losses.values():
+            refuse_probabilities(loss)
     starved = [name for name, loss in losses.items() if isinstance(loss, DensityASP)]
     lacking = without_density(cohort) if starved else 0
     if not lacking:

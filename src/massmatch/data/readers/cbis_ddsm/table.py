@@ -114,5 +114,6 @@ def _series(path: str, file: str, number: int) -> str:
 
 
 def _density(text: str) -> int | None:
-    """ACR 1 to 4; 0 stands twice in the release and is none."""
+    """ACR 1 to 4, also as pandas writes it in a column with gaps, 3.0; 0 stands twice in the release and is none."""
+    text = text.removesuffix(".0")
     return int(text) if text in ("1", "2", "3", "4") else None
