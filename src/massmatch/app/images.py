@@ -11,6 +11,7 @@ from massmatch.data import Cohort
 from massmatch.data.preprocessing.resize import resized, resized_labels
 from massmatch.errors import UsageError
 from massmatch.explanations.placements import SIDE
+from massmatch.wording import count
 
 
 def listed(cohort: Cohort | None) -> dict[str, Any]:
@@ -33,8 +34,7 @@ def shown(cohort: Cohort | None, reading: Reading, number: int) -> dict[str, Any
     grey = resized(_square(sample.image), (SIDE, SIDE))
     found = resized(_square(probability), (SIDE, SIDE)) > threshold
     small = f", {len(vanished)} of them smaller than a pixel" if vanished else ""
-    count = len(np.unique(sample.instances[sample.mask]))
-    masses = "1 true mass" if count == 1 else f"{count} true masses"
+    masses = count(len(np.unique(sample.instances[sample.mask])), "true mass", "true masses")
     about = (
         f"{sample.id} at {SIDE} x {SIDE}: {masses}{small}, and where the network sees a "
         f"probability above {threshold:.7g}"

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from massmatch.cli.screen import screen
+from massmatch.wording import count
 
 if TYPE_CHECKING:
     from massmatch.sweeps.status import Status
@@ -39,11 +40,6 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes % 60} min" if hours < 24 else f"{days} d {hours % 24} h"
 
 
-def count_of(number: int, thing: str) -> str:
-    """A number of runs with its noun: "1 run", "2 runs"."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def percent(share: float | None) -> str:
     """A fraction in percent, with one decimal."""
     return UNKNOWN if share is None else f"{100 * share:.1f} %"
@@ -58,7 +54,7 @@ def summary(states: Sequence["Status"], left: float | None) -> str:
     """How many are in which state, and the time left."""
     counts = Counter(each.state for each in states)
     parts = [f"{counts[state]} {state}" for state in counts]
-    text = f"{count_of(len(states), 'run')}: {', '.join(parts)}"
+    text = f"{count(len(states), 'run')}: {', '.join(parts)}"
     return text if left is None or left == 0 else f"{text}; about {duration(left)} left"
 
 

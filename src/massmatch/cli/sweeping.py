@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.live import Live
 
-from massmatch.cli.board import Board, count_of, duration, line, name_of, plainly, summary, table
+from massmatch.cli.board import Board, duration, line, name_of, plainly, summary, table
 from massmatch.cli.screen import errors, screen
 from massmatch.errors import UsageError
 from massmatch.runs.folder import LOG
@@ -15,6 +15,7 @@ from massmatch.sweeps.engines.drive import Ended
 from massmatch.sweeps.speeds import open_families
 from massmatch.sweeps.status import OVER, Status, all_statuses, statuses, time_left
 from massmatch.sweeps.sweep import Sweep
+from massmatch.wording import count
 
 
 def show_sweep(sweep: Sweep, *, dry_run: bool, threads_given: bool) -> bool:
@@ -45,7 +46,7 @@ def ways_told(sweep: Sweep) -> list[str]:
 def announce(sweep: Sweep, *, threads_given: bool) -> None:
     """How many runs there are, what they will take, where, and how they compute."""
     to_do, machines = len(sweep.rest), sweep.machines
-    plainly(f"{count_of(len(sweep.planned), 'run')}, {len(sweep.planned) - to_do} done, {to_do} to do")
+    plainly(f"{count(len(sweep.planned), 'run')}, {len(sweep.planned) - to_do} done, {to_do} to do")
     if not to_do:
         return
     with screen.status("what the runs will take: timing a step of each network"):
@@ -58,7 +59,7 @@ def announce(sweep: Sweep, *, threads_given: bool) -> None:
     if not threads_given:
         share = "cores // jobs" if machines.engine == "local" else "--cpus-per-run"
         plainly(
-            f"each with {count_of(machines.threads, 'CPU thread')} ({share}). Threads are part of an experiment: give "
+            f"each with {count(machines.threads, 'CPU thread')} ({share}). Threads are part of an experiment: give "
             f"--threads {machines.threads} to go on with these runs under another --jobs or on another machine"
         )
     for said in ways_told(sweep):
@@ -94,8 +95,8 @@ def tell(outcomes: Ended, sweep: Sweep) -> bool:
         head = f"{names[job.run.folder(out)]}: {outcome.state}: {outcome.reason}"
         errors.print(head, style="red")
         errors.print(f"    {job.folder / LOG}")
-    count = sum(each.state == "done" for each in states)
-    screen.print(f"{count} of {len(states)} runs are done in {out}", soft_wrap=True)
+    done = sum(each.state == "done" for each in states)
+    screen.print(f"{done} of {len(states)} runs are done in {out}", soft_wrap=True)
     return bool(rest)
 
 

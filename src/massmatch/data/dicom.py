@@ -21,7 +21,7 @@ import numpy as np
 
 from massmatch.data.dicom_pixels import grey_pixels, label_pixels, photometric
 from massmatch.data.errors import DataError, DataWarning
-from massmatch.data.images import LONGEST, MAX_PIXELS, refuse_faint
+from massmatch.data.images import DICOM_ENDINGS, LONGEST, MAX_PIXELS, refuse_faint
 from massmatch.data.table import NOBODY, in_one_way
 from massmatch.errors import UsageError
 
@@ -165,13 +165,13 @@ def read_header(root: Path, path: str, *, pixels: bool = True) -> "Dataset":
 
 def refuse_modality_without_dicom(modality: str, files: Iterable[str]) -> None:
     """Raise UsageError for another modality than MG where no file is DICOM, so that nothing names one."""
-    if modality != "MG" and not any(file.lower().endswith((".dcm", ".dicom")) for file in files):
+    if modality != "MG" and not any(file.lower().endswith(DICOM_ENDINGS) for file in files):
         raise UsageError("--modality: is what DICOM files name, but none of the images is DICOM: leave it out")
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM by its content (PS3.10: DICM after 128 bytes) or claims to be by its name."""
-    if path.suffix.lower() in (".dcm", ".dicom"):
+    if path.suffix.lower() in DICOM_ENDINGS:
         return True
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"

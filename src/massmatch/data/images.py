@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, Unidentified
 from massmatch.data.errors import DataError, DataWarning
 
 IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+DICOM_ENDINGS = (".dcm", ".dicom")
 BITS, ORIENTATION, PHOTOMETRIC, CHANNELS, SAMPLE_FORMAT = 0x0102, 0x0112, 0x0106, 0x0115, 0x0153  # tags of TIFF 6.0
 WHITE_IS_ZERO, SIGNED = 0, 2  # of photometric and sample format
 BYTES = {b"II": "little-endian", b"MM": "big-endian"}

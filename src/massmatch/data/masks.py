@@ -68,6 +68,13 @@ def are_blurred(labels: np.ndarray, path: str) -> bool:
     return any(_has_fringe(part == value, part > 0) for value, part in around)
 
 
+def frames(instances: np.ndarray) -> list[int]:
+    """The numbers of the masses that reach all four sides of the image, and do not cover more than half of it."""
+    whole = tuple(slice(0, side) for side in instances.shape)
+    boxes = enumerate(ndimage.find_objects(instances), start=1)
+    return [number for number, box in boxes if box == whole and (instances == number).mean() <= LARGE]
+
+
 def _has_fringe(own: np.ndarray, mass: np.ndarray) -> bool:
     """Whether an 8-connected piece of a label touches another label and holds no square of 3 x 3 pixels."""
     touching = own & ndimage.binary_dilation(mass & ~own, SQUARE)

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from massmatch.data.errors import DataError, named
-from massmatch.data.images import IMAGE_ENDINGS
+from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS
 
 ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side"}
 OURS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", *ALIASES)
 SIDES = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
 SIDED_VIEW = r"(L|R|LEFT|RIGHT)[ _-]?(CC|MLO|ML|LM|LMO)"  # LCC, R-MLO; LM and LMO alone are views without a side
 SPACING = ("spacing_row_mm", "spacing_col_mm")
-ENDINGS = (*IMAGE_ENDINGS, ".dcm", ".dicom")  # with which an id may name its file
+ENDINGS = (*IMAGE_ENDINGS, *DICOM_ENDINGS)  # with which an id may name its file
 TEXT = ("id", "case", "patient", "patient_id")
 TRUTH = {"True": True, "False": False}
 GAPS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "None", "null", "NULL")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from massmatch.data.dicom import Mammogram, is_dicom, read_dicom
 from massmatch.data.errors import DataError
-from massmatch.data.images import IMAGE_ENDINGS, read_grey
+from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS, read_grey
 from massmatch.data.readers.listing import is_data, relative
 from massmatch.errors import UsageError
 
@@ -72,7 +72,7 @@ def _below(path: Path, out: Path | None) -> list[Path]:
 def _is_image(path: Path) -> bool:
     """Whether a file is to be read, or a link that leads to none, which is told when its turn comes."""
     if not path.is_file():
-        return path.is_dir() or path.suffix.lower() in (*IMAGE_ENDINGS, ".dcm", ".dicom")
+        return path.is_dir() or path.suffix.lower() in (*IMAGE_ENDINGS, *DICOM_ENDINGS)
     return path.suffix.lower() in IMAGE_ENDINGS or is_dicom(path)
 
 

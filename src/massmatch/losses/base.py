@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .call import CheckedLoss, Facts, check_instances, check_truth, require_plain
-from .checks import accepts, article, require_tensor
+from .call import CheckedLoss, Facts, check_instances, require_plain
+from .checks import accepts, article, check_truth, require_tensor
 from .facts import signed
 
 

@@ -20,12 +20,11 @@ from .checks import (
     PROBABILITIES,
     advice_on_axes,
     advice_on_kind,
-    advice_on_mask,
     advice_on_shape,
-    advice_on_size_of_mask,
-    advice_on_truth,
     article,
+    check_truth,
     ends,
+    expanded_mask,
     one_by_one,
     one_of,
     require_same_instances,
@@ -153,6 +152,8 @@ def checked(
         raise ValueError(advice_on_shape("target", target, logits))
     valid = None
     if mask is not None:
+        require_tensor("mask", mask)
+        require_plain(logits, mask=mask)
         valid = expanded_mask(mask, logits, values)
         logits, target = (
             torch.where(valid, x, torch.zeros((), dtype=x.dtype, device=x.device)) for x in (logits, target)
@@ -190,15 +191,6 @@ def require_plain(like: Tensor, *, batch: bool = False, **tensors: Tensor) -> No
             raise ValueError(advice_on_axes(name, value))
 
 
-def check_truth(target: Tensor, logits: Tensor | None = None) -> None:
-    """Raise ValueError unless all values lie in [0, 1], with what to do about what came; NaN is refused too."""
-    if target.dtype == torch.bool:
-        return
-    low, high = ends(target)
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"target must lie in [0, 1], but {advice_on_truth(target, logits)}")
-
-
 def check_prediction(logits: Tensor, from_logits: bool) -> None:
     """Raise ValueError for given probabilities outside [0, 1]; warn where logits come straight out of a sigmoid.
 
@@ -217,17 +209,6 @@ def check_prediction(logits: Tensor, from_logits: bool) -> None:
         raise ValueError(
             f"values with from_logits=False must lie in [0, 1], but {came}; activate them first (sigmoid or softmax)"
         )
-
-
-def expanded_mask(mask: Tensor, logits: Tensor, values: bool = True) -> Tensor:
-    """`mask` as bool in the shape of `logits`, or an error if it does not broadcast or holds anything but 0 and 1."""
-    require_tensor("mask", mask)
-    require_plain(logits, mask=mask)
-    if mask.ndim != logits.ndim or any(m not in (1, s) for m, s in zip(mask.shape, logits.shape, strict=True)):
-        raise ValueError(advice_on_size_of_mask(mask, logits))
-    if values and not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError(advice_on_mask(mask))
-    return (mask > 0).expand_as(logits)
 
 
 def check_instances(instances: Tensor, like: Tensor, values: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""What errors say of what a loss is handed, so that it can be mended, and the checks of options."""
+"""What a loss is handed, checked: truth, mask, options, facts; and what errors say of it, so that it can be mended."""
 
 import inspect
 from collections.abc import Callable, Collection, Sequence
@@ -223,3 +223,21 @@ def accepts(function: Callable[..., object], argument: str) -> bool:
     except (TypeError, ValueError):  # some builtins have no signature
         return False
     return any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def check_truth(target: Tensor, logits: Tensor | None = None) -> None:
+    """Raise ValueError unless all values lie in [0, 1], with what to do about what came; NaN is refused too."""
+    if target.dtype == torch.bool:
+        return
+    low, high = ends(target)
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"target must lie in [0, 1], but {advice_on_truth(target, logits)}")
+
+
+def expanded_mask(mask: Tensor, logits: Tensor, values: bool = True) -> Tensor:
+    """`mask` as bool in the shape of `logits`, or an error if it does not broadcast or holds anything but 0 and 1."""
+    if mask.ndim != logits.ndim or any(m not in (1, s) for m, s in zip(mask.shape, logits.shape, strict=True)):
+        raise ValueError(advice_on_size_of_mask(mask, logits))
+    if values and not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError(advice_on_mask(mask))
+    return (mask > 0).expand_as(logits)

@@ -66,7 +66,7 @@ def compared(line: pd.Series) -> Finding:
     if line["images"] == 0:
         which = f" for which {registered(line['metric']).heading} is defined" if line["undefined"] else ""
         return Finding("not supported", f"{system} and {baseline} have no test image in common{which}.", system)
-    basis = f"{_count(line['patients'], 'patient')}, {_count(line['seeds'], 'seed')}, {_count(line['folds'], 'fold')}"
+    basis = f"{count(line['patients'], 'patient')}, {count(line['seeds'], 'seed')}, {count(line['folds'], 'fold')}"
     numbers = f"{_difference(line)}; {_test(line)}; {basis}"
     way = "better" if line["difference"] * sense(line["metric"]) > 0 else "worse"
     says = {
@@ -132,7 +132,7 @@ def limits(rows: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
     if folds == 1 and (rows["scheme"] if "scheme" in rows else pd.Series("")).iloc[0] == "kfold":
         notes.append("There is one fold: the other folds of the cross-validation, and their test images, are missing.")
     if patients < FEW_PATIENTS:
-        notes.append(f"With {_count(patients, 'patient')}, the intervals are too narrow.")
+        notes.append(f"With {count(patients, 'patient')}, the intervals are too narrow.")
     if len(table) and table["unpaired"].any():
         short = ", ".join(f"{s} ({n})" for s, n in zip(table["system"], table["unpaired"], strict=True) if n)
         notes.append(f"Images that only one of the two has are left out, counted once per run: {short}.")
@@ -162,7 +162,3 @@ def not_learned(histories: pd.DataFrame, rows: pd.DataFrame) -> list[Finding]:
 
 
 NOTHING = f"never a pooled validation DSC of {100 * CONVERGED:.0f} %, or no mass predicted in any test image"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from massmatch.data.masks import LARGE
+from massmatch.data.masks import frames
 from massmatch.data.preprocessing.breast import breast, chest_side, looks_inverted
 from massmatch.data.preprocessing.resize import resized
 from massmatch.data.sample import Sample
@@ -36,7 +36,7 @@ class Look:
     areas: list[int]  # of each mass
     pieces: list[int]  # areas of the 8-connected pieces of all masses
     sides: list[int]  # smaller side of each mass's bounding box
-    framed: bool  # a mass reaches all four sides of the image, and does not cover half of it
+    framed: bool  # a mass looks like a frame around the mask (`frames`)
     off_breast: list[float]  # share of each mass on air
 
 
@@ -64,7 +64,7 @@ def look(sample: Sample) -> Look:
         areas=[int(mass.sum()) for mass in masses],
         pieces=np.bincount(components.ravel(), minlength=count + 1)[1:].tolist(),
         sides=[min(mass.shape) for mass in masses],
-        framed=any(mass.shape == labels.shape and mass.mean() <= LARGE for mass in masses),
+        framed=bool(frames(labels)),
         off_breast=[float(air[box][mass].mean()) for (_, box), mass in zip(boxes, masses, strict=True)],
     )
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
-from scipy import ndimage
 
 from massmatch.data.errors import DataWarning
-from massmatch.data.masks import FRAMED, INVERTED, LARGE, speck_limit, without_specks
+from massmatch.data.masks import FRAMED, INVERTED, LARGE, frames, speck_limit, without_specks
 from massmatch.data.preprocessing.breast import breast_range, breast_window, chest_side, pectoral
 from massmatch.data.preprocessing.options import PreprocessingOptions
 from massmatch.data.preprocessing.resize import resized, resized_labels
@@ -213,10 +212,7 @@ def _tell(
     told = _specks(sample, dropped)
     if before[1:].sum() > LARGE * before.sum():
         told.append(f"masses cover {100 * before[1:].sum() / before.sum():.0f} % of the image: {INVERTED}")
-    whole = tuple(slice(0, side) for side in sample.instances.shape)
-    for number, box in enumerate(ndimage.find_objects(sample.instances), start=1):
-        if box == whole and before[number] <= LARGE * before.sum():
-            told.append(f"mass {number} {FRAMED}")
+    told += [f"mass {number} {FRAMED}" for number in frames(sample.instances)]
     for label in np.flatnonzero(before[1:] > inside[1:]) + 1:
         lost = before[label] - inside[label]
         told.append(f"the crop cuts off {100 * lost / before[label]:.0f} % of mass {label}; see it with --crop none")

@@ -3,38 +3,30 @@
 import hashlib
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from massmatch.data.cohort import COLUMNS
 from massmatch.data.dicom import (
     NAMELESS,
     is_dicom,
     is_nameless,
     names_patient,
     patient_key,
-    read_dicom,
-    read_dicom_mask,
     read_header,
     refuse_modality_without_dicom,
 )
-from massmatch.data.errors import DataError, DataWarning
-from massmatch.data.images import IMAGE_ENDINGS, misfit, read_grey, read_labels
-from massmatch.data.masks import merged, to_instances
+from massmatch.data.errors import DataError
+from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS
 from massmatch.data.open import licence_of
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, named, relative
-from massmatch.data.sample import Sample
+from massmatch.data.readers.pair import read_pair
 from massmatch.data.table import read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
 
-DICOM = (".dcm", ".dicom")
 BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a glob: names hold brackets
 SUFFIX = re.compile(r"(?P<stem>.+?)(?P<mark>_mask(_\d+)?|_seg|_gt)")
 NO_IMAGE = "no image by its name"
@@ -42,7 +34,6 @@ NO_ENDING = "is DICOM, but its name does not end in .dcm, by which it is known h
 FOLDER = "is a folder, in which no images are looked for: move its files up"
 LINK = "is a link to a folder, which is not followed: copy its files into the source"
 NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".pgm", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
-Take = Callable[[np.ndarray, str], np.ndarray]
 NO_PATIENTS = (
     "no column `patient`: every image counts as a patient of its own, so that images of one woman may stand in "
     "training and test at once"
@@ -86,7 +77,7 @@ def folder(
         if faults:
             raise DataError(min(faults.values()))
         raise DataError(
-            f"{source.name}: must hold images and masks ({', '.join((*IMAGE_ENDINGS, *DICOM))}), but holds none"
+            f"{source.name}: must hold images and masks ({', '.join((*IMAGE_ENDINGS, *DICOM_ENDINGS))}), but holds none"
             f"{_endings(left_out)}: see docs/data.md"
         )
     refuse_modality_without_dicom(modality, map(str, images.values()))
@@ -106,7 +97,7 @@ def folder(
         file = relative(source, masks[id][0])
         faults[file] = f"{file}: no image of this name: add it, or remove the mask"
     without = [item for item in items if (table.get(item.id) or {}).get("patient") is None]
-    pictures = [item for item in without if not item.files[0].lower().endswith(DICOM)]
+    pictures = [item for item in without if not item.files[0].lower().endswith(DICOM_ENDINGS)]
     return Listing(
         source,
         items,
@@ -196,7 +187,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _is_image(path: Path, source: Path, left_out: dict[str, str]) -> bool:
-    if path.suffix.lower() in (*IMAGE_ENDINGS, *DICOM):
+    if path.suffix.lower() in (*IMAGE_ENDINGS, *DICOM_ENDINGS):
         return True
     if path.is_dir():
         left_out[f"{relative(source, path)}/"] = LINK if path.is_symlink() else FOLDER
@@ -270,7 +261,7 @@ def _item(
     file = relative(source, image)
     known = dict(row or {})
     patient = known.pop("patient", None)
-    if image.suffix.lower() in DICOM:
+    if image.suffix.lower() in DICOM_ENDINGS:
         header = read_header(source, file, pixels=False)
         if patient is None and is_nameless(header):
             nameless.append(file)
@@ -285,71 +276,3 @@ def _item(
     read = partial(read_pair, source, id, patient, file, names, known, how)
     csv = [path.name for path in _sorted(source) if path.suffix.lower() == ".csv"]  # another one gives other facts
     return Item(id, patient, (file, *names, *csv), read)
-
-
-# --- one image: in the worker ----------------------------------------------------------------------------------------
-
-
-def read_pair(
-    root: Path,
-    id: str,
-    patient: str,
-    image: str,
-    masks: list[str],
-    known: dict[str, Any],
-    how: dict[str, Any],
-    take: Take = to_instances,
-) -> Sample:
-    """Read one image with its masks; DataError and DataWarning name the file.
-
-    `how` holds further arguments of `read_dicom`; `take(pixels, path)` makes an (H, W) map of masses of a mask file.
-    """
-    facts = dict(known)
-    side, view, density = (facts.pop(name, None) for name in ("side", "view", "density"))
-    row, col = (facts.pop(name, None) for name in ("spacing_row_mm", "spacing_col_mm"))
-    spacing = None if row is None else (float(row), float(col))
-    source = "csv" if spacing else "none"
-    if image.lower().endswith(DICOM):
-        found = read_dicom(root, image, **how)
-        for what, ours, header in (("side", side, found.side), ("view", view, found.view)):
-            if None not in (ours, header) and ours != header:
-                text = f"{image}: the header's {what} is {header}, that of the csv {ours}; the csv counts"
-                warnings.warn(text, DataWarning, stacklevel=2)
-        pixels, side, view = found.pixels, side or found.side, view or found.view
-        if spacing is None:
-            spacing, source = found.spacing_mm, found.spacing_source
-    else:
-        pixels = read_grey(root, image)
-    parts = [_masses(root, mask, pixels.shape, how, take) for mask in masks]
-    _warn_of_one_mass_twice(dict(zip(masks, parts, strict=True)))
-    return Sample(
-        id=id,
-        patient=patient,
-        image=pixels,
-        instances=merged(parts),
-        side=side,
-        view=view,
-        density=None if density is None else int(density),
-        spacing_mm=spacing,
-        facts={"spacing_source": source, **{k: v for k, v in facts.items() if k not in COLUMNS}},
-    )
-
-
-def _warn_of_one_mass_twice(parts: dict[str, np.ndarray]) -> None:
-    """DataWarning for two files that share most of the smaller one: perhaps two people drew one mass."""
-    for (one, first), (other, second) in combinations(parts.items(), 2):
-        shared = int(((first > 0) & (second > 0)).sum())
-        if 2 * shared > min(int((first > 0).sum()), int((second > 0).sum())) > 0:
-            warnings.warn(
-                f"{other}: shares {shared} pixels with {one}, most of the smaller one: each counts as a mass of its "
-                "own, the later one where they overlap; keep one of them if two people drew the same mass",
-                DataWarning,
-                stacklevel=3,
-            )
-
-
-def _masses(root: Path, mask: str, shape: tuple[int, ...], how: dict[str, Any], take: Take) -> np.ndarray:
-    pixels = read_dicom_mask(root, mask, **how) if mask.lower().endswith(DICOM) else read_labels(root, mask)
-    if pixels.shape != shape:
-        raise DataError(f"{mask}: {misfit(shape, pixels.shape)}")
-    return take(pixels, mask)

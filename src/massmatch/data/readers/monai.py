@@ -11,11 +11,13 @@ import pandas as pd
 
 from massmatch.data.dicom import NAMELESS, is_nameless, patient_key, read_header, refuse_modality_without_dicom
 from massmatch.data.errors import DataError, named
+from massmatch.data.images import DICOM_ENDINGS
 from massmatch.data.masks import to_instances
 from massmatch.data.open import licence_of
-from massmatch.data.readers.folder import DICOM, NO_PATIENTS, Take, read_pair
+from massmatch.data.readers.folder import NO_PATIENTS
 from massmatch.data.readers.listing import Item, Listing, forward, inside, relative
 from massmatch.data.readers.nnunet import mass_value, masses_of
+from massmatch.data.readers.pair import Take, read_pair
 from massmatch.data.table import NOBODY, our_name, spelt_in_several_ways
 from massmatch.errors import UsageError
 
@@ -70,7 +72,7 @@ def monai(
             faults[name] = str(error)
     refuse_modality_without_dicom(modality, [file for item in items for file in item.files])
     _refuse_spellings(items, path.name)
-    pictures = [item for item in items if item.patient == item.id and not item.files[0].lower().endswith(DICOM)]
+    pictures = [item for item in items if item.patient == item.id and not item.files[0].lower().endswith(DICOM_ENDINGS)]
     unread = {
         str(key) for _, entry in listed if isinstance(entry, dict) for key in entry if our_name(str(key)) not in READ
     }
@@ -159,7 +161,7 @@ def _item(
     if len(said) > 1:
         raise DataError(f"{image}: must have one patient, but has {' and '.join(sorted(said))}: mend the entry")
     patient = said.pop() if said else None
-    if patient is None and image.lower().endswith(DICOM):
+    if patient is None and image.lower().endswith(DICOM_ENDINGS):
         header = read_header(root, image, pixels=False)
         if is_nameless(header):
             nameless.append(image)

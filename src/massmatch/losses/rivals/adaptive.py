@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..base import ImageLoss
-from ..call import Facts, check_truth
-from ..checks import one_of, require_tensor, require_whole
+from ..call import Facts
+from ..checks import check_truth, one_of, require_tensor, require_whole
 from ..cores.base import BCE, Dice
 from .region import pixel_entropy, probabilities, refuse_mask, structural_loss, structure_of, structures
 
