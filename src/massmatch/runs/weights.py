@@ -20,6 +20,7 @@ from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import LossSpec, in_one_spelling
 from massmatch.losses.origin import origin
+from massmatch.losses.own import in_one_line
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import first_unfinite, fit_into
 from massmatch.runs.experiment import Experiment, make_model
@@ -229,9 +230,8 @@ def usable_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.ones(1, device=device).sum().item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except Exception as error:  # PyTorch has one of many kinds for each device, ModuleNotFoundError among them
         raise UsageError(
-            f"--device: must be a device that works here, such as cpu, but {name} does not "
-            f"({str(error).splitlines()[0]})"
+            f"--device: must be a device that works here, such as cpu, but {name!r} does not ({in_one_line(error)})"
         ) from None
     return device
