@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from massmatch.errors import UsageError
-from massmatch.runs.experiment import experiment_on
+from massmatch.runs.experiment import experiment_on, make_model
 from massmatch.sweeps.plan import Plan, systems_of
 
 
@@ -23,10 +23,46 @@ class Grouped(nn.Module):
         return self.head(self.body(x))
 
 
+class Told(nn.Module):
+    """A network that keeps what it was called with."""
+
+    def __init__(self, *, asked):
+        super().__init__()
+        self.asked, self.layer = asked, nn.Conv2d(1, 1, 1)
+
+
+class Named(Told):
+    def __init__(self, dims, in_channels=3, out_channels=2, dropout=0.0, width=32):
+        super().__init__(asked=(dims, in_channels, out_channels, dropout, width))
+
+
+class Handing(Named):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+
+
+class Placed(Told):
+    def __init__(self, channels, classes, bilinear=False):
+        super().__init__(asked=(channels, classes, bilinear))
+
+
+class Alone(Told):
+    def __init__(self, width, depth=4):
+        super().__init__(asked=(width, depth))
+
+
+class Other(Told):
+    def __init__(self, depth=4, bilinear=False, **rest):
+        super().__init__(asked=(depth, bilinear, rest))
+
+
+NETWORKS = (Grouped, Named, Handing, Placed, Alone, Other)
+
+
 @pytest.fixture
 def own(monkeypatch):
     module = ModuleType("grouped")
-    module.Grouped = Grouped
+    vars(module).update({each.__name__: each for each in NETWORKS})
     monkeypatch.setitem(sys.modules, "grouped", module)
 
 
@@ -35,6 +71,44 @@ def test_a_network_of_ones_own_is_built_with_the_width_that_was_asked_for(cohort
     assert experiment_on(cohort, model="grouped:Grouped", width=8).width == 8
     with pytest.raises(UsageError, match="num_channels"):
         experiment_on(cohort, model="grouped:Grouped", width=6)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("Named:dims=2", (2, 1, 1, 0.0, 8)),
+        ("Handing:dims=2,dropout=0.5", (2, 1, 1, 0.5, 8)),
+        ("Placed", (1, 1, False)),
+        ("Placed:bilinear=true", (1, 1, True)),
+        ("Alone", (8, 4)),
+        ("Other", (4, False, {})),
+    ],
+)
+def test_no_argument_of_a_network_gets_what_is_meant_for_another(text, asked):
+    """The third one became the width, whatever it was called: bilinear=8, dropout=8."""
+    assert make_model(f"grouped:{text}", 8).asked == asked
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("name", ["Placed", "Other"])
+def test_a_width_that_a_network_has_not_is_refused(cohort, name):
+    model = f"grouped:{name}"
+    assert experiment_on(cohort, model=model).model == model
+    systems_of(Plan(losses=["bce"], models=[model]), cohort)
+    for asked in (8, 64):
+        with pytest.raises(UsageError, match=f"width: {model} has no argument of this name, so that {asked} would"):
+            experiment_on(cohort, model=model, width=asked)
+        with pytest.raises(UsageError, match="has no argument of this name"):
+            systems_of(Plan(losses=["bce"], models=[model], training={"width": asked}), cohort)
+
+
+@pytest.mark.usefixtures("own")
+def test_what_a_network_is_not_called_with_is_told_with_what_it_takes(cohort):
+    with pytest.raises(UsageError, match=r"did you mean 'bilinear'. It has channels, classes, bilinear$"):
+        experiment_on(cohort, model="grouped:Placed:blinear=true")
+    with pytest.raises(UsageError, match="option of its own: --width 4"):
+        experiment_on(cohort, model="grouped:Alone:width=4")
 
 
 @pytest.mark.parametrize("loss", ["hybrid:from_logits=false", "sm-tversky-s-a:from_logits=false"])

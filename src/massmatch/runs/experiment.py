@@ -5,7 +5,6 @@ import inspect
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ def experiment_on(cohort: Cohort, **options: Any) -> Experiment:
         refuse_probabilities(make_loss(options.get("loss", TrainingOptions.loss)))
         refuse_model(options.get("model", TrainingOptions.model))
         experiment = Experiment(cohort=cohort.name, fingerprint=cohort.fingerprint, **options)
-        refuse_model(experiment.model, experiment.width)
+        refuse_model(experiment.model, experiment.width, "width" in options)
     return experiment
 
 
@@ -132,14 +131,21 @@ def refuse_probabilities(loss: nn.Module) -> None:
         )
 
 
-def refuse_model(text: str, width: int | None = None) -> None:
+def refuse_model(text: str, width: int | None = None, asked: bool = False) -> None:
     """Raise ValueError for an unknown network, a width that it cannot have, or a class of one's own that is none.
 
     Networks of the catalogue, which may be large, are not built for it; those of one's own once the width is known.
+    `asked`: whether somebody asked for this width, which a network without one refuses.
     """
-    if LossSpec.parse(text).is_own:
+    spec = LossSpec.parse(text)
+    if spec.is_own:
         if width is not None:
             make_model(text, width)
+            if asked and "width" not in arguments_of(imported(spec.name), width):
+                raise UsageError(
+                    f"width: {spec.name} has no argument of this name, so that {width} would change nothing: leave out "
+                    "--width (or the recipe that sets it), or give the network this argument"
+                )
     else:
         require_width(width or 0, network_of(text).width_step)
 
@@ -149,8 +155,8 @@ def make_model(text: str, width: int) -> nn.Module:
 
     Args:
         text: a name of `MODELS`, or a class of one's own as module:Class or module:Class:option=value, which is called
-            with (1, 1, width) and its options. It returns logits, or a list of them, the main one first.
-        width: channels of the first level.
+            with what `arguments_of` says. It returns logits, or a list of them, the main one first.
+        width: channels of the first level, of a network of one's own only where it has an argument of this name.
 
     Raises:
         ValueError: for an unknown name (with the nearest one), or a class that cannot be built.
@@ -161,9 +167,29 @@ def make_model(text: str, width: int) -> nn.Module:
     kind = imported(spec.name)
     if not inspect.isclass(kind) or not issubclass(kind, nn.Module):
         raise UsageError(f"{spec.name} must be a class derived from torch.nn.Module, but is {kind!r}")
-    network: nn.Module = built(spec.name, partial(kind, 1, 1, width), dict(spec.options))
+    asked = arguments_of(kind, width)
+    if "width" in asked.keys() & spec.options.keys():
+        raise UsageError(f"{text}: the width of a network is an option of its own: --width {spec.options['width']}")
+    network: nn.Module = built(spec.name, kind, {**asked, **spec.options})
     network.register_forward_hook(_require_logits)
     return network
+
+
+def arguments_of(kind: type[nn.Module], width: int) -> dict[str, int]:
+    """What a network of one's own is called with beside its options: a channel in, one out, and the width, by name.
+
+    Channels are `in_channels` and `out_channels`. A network that lacks one of them gets 1 for those of its first two
+    arguments that have no default, whatever they are called, unless one is `width`. A class that hands on all that it
+    gets (`*args`) is asked for the arguments of its base.
+    """
+    ways = (list(inspect.signature(each.__init__).parameters.values())[1:] for each in kind.__mro__)  # type: ignore[misc]
+    own = next((way for way in ways if not any(each.kind is each.VAR_POSITIONAL for each in way)), [])
+    names = {each.name for each in own}
+    first = [each.name for each in own[:2] if each.kind is each.POSITIONAL_OR_KEYWORD and each.default is each.empty]
+    if {"in_channels", "out_channels"} <= names or "width" in first:
+        first = []
+    known = {"in_channels": 1, "out_channels": 1, "width": width}
+    return dict.fromkeys(first, 1) | {name: value for name, value in known.items() if name in names}
 
 
 def _require_logits(network: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:

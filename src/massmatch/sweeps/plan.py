@@ -158,7 +158,7 @@ def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
     with refusals_as_usage():
         systems = list(dict.fromkeys(System(*map(in_one_spelling, system)) for system in systems))
         for model in models_of(systems):
-            refuse_model(model, int(plan.training.get("width", TrainingOptions.width)))
+            refuse_model(model, int(plan.training.get("width", TrainingOptions.width)), "width" in plan.training)
         losses = {system.loss: make_loss(system.loss) for system in systems}
         for loss in losses.values():
             refuse_probabilities(loss)
