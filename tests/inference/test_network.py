@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from bright import Bright, facts, marked, predicted
+from conftest import tiny
 from mammograms import mammogram, write_dicom
 from massmatch.data import DataWarning
 from massmatch.data.preprocessing.frame import Preprocessing
+from massmatch.errors import UsageError
 from massmatch.inference.network import load_network, orientation, segment, settle_orientation
-from massmatch.runs.weights import load_weights
+from massmatch.runs.weights import load_weights, save_weights
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -148,3 +150,17 @@ def test_the_weights_of_an_unfinished_training_are_told(trained, tmp_path):
     (tmp_path / "fold0" / "DONE").unlink()
     with pytest.warns(RuntimeWarning, match="best weights so far of a training: it is interrupted"):
         load_network(tmp_path / "fold0")
+
+
+def test_a_run_with_the_weights_of_another_one_is_refused_and_a_file_is_followed_with_a_word(trained, cohort, tmp_path):
+    """`predict --run`, `export` and `evaluate --out` took them in silence, under the name of the run."""
+    run = tmp_path / "run/fold0"
+    shutil.copytree(trained, run)
+    model, known = load_weights(run / "best.safetensors")
+    save_weights(run / "best.safetensors", model, tiny(cohort, seed=1), known["threshold"], (64, 64), cohort, 0)
+    with pytest.raises(UsageError, match="is of another run: seed should be 0 but is 1; give that run, or this file"):
+        load_network(run)
+    with pytest.warns(RuntimeWarning, match="experiment.yaml: seed should be 0 but is 1; the file is followed"):
+        load_network(run / "best.safetensors")
+    (run / "experiment.yaml").write_text("{")  # the file says all that predicting needs
+    assert load_network(run)[1]["experiment"]["seed"] == 1

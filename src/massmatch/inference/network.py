@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from massmatch.data.errors import DataWarning
 from massmatch.data.preprocessing.breast import breast, chest_side, looks_inverted, share_of_greys
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
 from massmatch.data.preprocessing.resize import resized
-from massmatch.errors import UsageError, refusals_as_usage
+from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.inference.algorithm import Algorithm, WeightsFile
 from massmatch.losses import in_one_spelling
-from massmatch.runs.folder import DONE, WEIGHTS, RunFolder
-from massmatch.runs.weights import load_weights
+from massmatch.runs.folder import DONE, EXPERIMENT, WEIGHTS, RunFolder
+from massmatch.runs.weights import differences_to, load_weights
 from massmatch.training.evaluate import predicted
 
 SIDES = ("left", "right")
@@ -27,9 +28,11 @@ def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module
     """The network of a run's folder, or of a weights file, and a dict of what is known of it, such as its threshold.
 
     It is in float32, ready to predict, on the GPU if there is one. A network of one's own is imported only if `own`
-    names it, module:Class: what a file says is no reason to run code. Warns of a run whose training is not done.
+    names it, module:Class: what a file says is no reason to run code. Warns of a run whose training is not done, and of
+    a weights file that lies in the folder of another run.
 
-    Raises UsageError for what is not there or not named, ValueError for weights that are damaged or not massmatch's.
+    Raises UsageError for what is not there or not named, and for a run with the weights of another one; ValueError for
+    weights that are damaged or not massmatch's.
     """
     path = Path(path)
     if not path.exists():
@@ -43,7 +46,22 @@ def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module
             raise UsageError(f"{run.path} has no weights: {is_so}")
         warnings.warn(f"{run.path} has the best weights so far of a training: {is_so}", RuntimeWarning, stacklevel=2)
     model, facts = load_weights(file, own)
+    _refuse_other_run(file, facts, is_asked=run is not None)
     return model, {**facts, "algorithm": Algorithm((WeightsFile.of(file, name, facts),))}
+
+
+def _refuse_other_run(file: Path, facts: dict[str, Any], *, is_asked: bool) -> None:
+    """UsageError where a run is asked for whose weights are of another one; for a file, which says all itself, a
+    warning.
+    """
+    told, beside = "", RunFolder(file.parent)
+    with suppress(RunError):  # nothing is beside the file, or it is damaged
+        told = differences_to(beside, facts) if file.name == WEIGHTS else ""
+    if told and is_asked:
+        raise UsageError(f"{file} is of another run: {told}; give that run, or this file itself")
+    if told:
+        said = f"{file} is of another run than {beside / EXPERIMENT}: {told}; the file is followed"
+        warnings.warn(said, RuntimeWarning, stacklevel=3)
 
 
 def refuse_unused(own: Collection[str], models: Collection[str]) -> None:

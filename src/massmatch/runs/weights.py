@@ -22,8 +22,9 @@ from massmatch.losses import LossSpec, in_one_spelling
 from massmatch.losses.origin import origin
 from massmatch.losses.own import in_one_line
 from massmatch.runs.atomic import write_atomic
-from massmatch.runs.checkpoint import first_unfinite, fit_into
+from massmatch.runs.checkpoint import differences, first_unfinite, fit_into
 from massmatch.runs.experiment import Experiment, make_model
+from massmatch.runs.folder import RunFolder
 
 FACTS: dict[str, type | tuple[type, ...]] = {  # what nothing can be predicted without, and the kind of each
     "model": str,
@@ -139,6 +140,16 @@ def warn_of_other_code(path: Path, name: str, facts: dict[str, Any], what: str =
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def differences_to(run: RunFolder, facts: dict[str, Any]) -> str:
+    """What the facts of weights say otherwise than the experiment.yaml beside them, in one line; empty if nothing is.
+
+    Weights of versions that said less are compared in what they say. Raises RunError as `RunFolder.experiment` does.
+    """
+    said = facts["experiment"] | ({} if facts.get("fold") is None else {"fold": facts["fold"]})
+    known = {name: value for name, value in run.experiment().items() if name in said}
+    return differences(known, {name: said[name] for name in known})
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -17,11 +17,10 @@ from massmatch.data.preprocessing.breast import chest_side
 from massmatch.errors import UsageError
 from massmatch.metrics import CANDIDATE, image_metrics, lesion_candidates, lesion_counts
 from massmatch.runs.atomic import write_atomic, write_picture
-from massmatch.runs.checkpoint import differences
 from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import CANDIDATES, NATIVE_ROWS, PREDICTIONS, ROWS, WEIGHTS, RunFolder
 from massmatch.runs.record import refuse_other_parts
-from massmatch.runs.weights import load_weights
+from massmatch.runs.weights import differences_to, load_weights
 from massmatch.training.batches import normalised
 from massmatch.training.progress import Progress, Watch
 from massmatch.training.thresholds import as_stored
@@ -215,9 +214,7 @@ class Finished(NamedTuple):
         """
         facts_of_run = RunFolder(out).experiment()
         model, facts = load_weights(out / WEIGHTS, own=(facts_of_run["model"],))
-        said = facts["experiment"] | ({} if facts.get("fold") is None else {"fold": facts["fold"]})
-        known = {name: value for name, value in facts_of_run.items() if name in said}
-        if told := differences(known, {name: said[name] for name in known}):
+        if told := differences_to(RunFolder(out), facts):
             raise UsageError(f"{out / WEIGHTS} is of another run: {told}; remove the folder to train this run again")
         experiment = Experiment(**facts["experiment"])
         if cohort.fingerprint != experiment.fingerprint:
