@@ -9,11 +9,13 @@ import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from conftest import tiny
+from massmatch.cli import sweeping
 from massmatch.machine import cores
 from massmatch.runs.failure import Outcome
 from massmatch.runs.folder import FAILED, RunFolder
@@ -22,6 +24,7 @@ from massmatch.sweeps.engines import process as launch
 from massmatch.sweeps.engines import worker
 from massmatch.sweeps.engines.local import Local
 from massmatch.sweeps.job import Job
+from massmatch.sweeps.status import Status
 from massmatch.sweeps.tables import Planned
 from massmatch.training import run as fit
 from started import PATIENCE, started
@@ -259,6 +262,16 @@ def test_a_run_that_another_process_is_at_is_left_to_it(cohort, tmp_path):
         assert worker.work(job) == worker.HELD
     assert launch.outcome(job, worker.HELD) == Outcome("held", "another process is training it")
     assert not (job.folder / FAILED).exists()
+
+
+@pytest.mark.parametrize(("state", "is_left"), [("running", True), ("done", False)])
+def test_a_run_that_another_sweep_has_done_by_the_end_has_not_failed(cohort, tmp_path, monkeypatch, state, is_left):
+    """Two sweeps of one plan ended with 4 and "held", though all their runs were done."""
+    job = job_of(cohort, tmp_path)
+    found = Status(job.folder, "a run", 0, 0, state, 2, 2)
+    monkeypatch.setattr(sweeping, "statuses", lambda *_: [found])
+    sweep = SimpleNamespace(out=tmp_path, planned=[job.run])
+    assert sweeping.tell([(job, Outcome("held", "another process is training it"))], sweep) is is_left
 
 
 @pytest.mark.parametrize("code", [-signal.SIGKILL, -signal.SIGSEGV, 3, 0])

@@ -89,14 +89,15 @@ def tell(outcomes: Ended, sweep: Sweep) -> bool:
     out, states = sweep.out, statuses(sweep.out, sweep.planned)
     if screen.is_terminal:
         show_all(states, None)
-    rest = [(job, outcome) for job, outcome in outcomes if outcome.state != "done"]
+    done = [each.folder for each in states if each.state == "done"]  # some by another sweep, which held them
+    left = ((job, outcome) for job, outcome in outcomes if job.run.folder(out) not in done)
+    rest = [(job, outcome) for job, outcome in left if outcome.state != "done"]
     names = {each.folder: name_of(each, with_seed=len({s.seed for s in states}) > 1) for each in states}
     for job, outcome in rest:
         head = f"{names[job.run.folder(out)]}: {outcome.state}: {outcome.reason}"
         errors.print(head, style="red")
         errors.print(f"    {job.folder / LOG}")
-    done = sum(each.state == "done" for each in states)
-    screen.print(f"{done} of {len(states)} runs are done in {out}", soft_wrap=True)
+    screen.print(f"{len(done)} of {len(states)} runs are done in {out}", soft_wrap=True)
     return bool(rest)
 
 
