@@ -6,8 +6,10 @@ from types import ModuleType
 import pytest
 from torch import nn
 
+from conftest import tiny
 from massmatch.errors import UsageError
 from massmatch.runs.experiment import experiment_on, make_model
+from massmatch.runs.folder import run_folders
 from massmatch.sweeps.plan import Plan, systems_of
 
 
@@ -118,3 +120,11 @@ def test_a_loss_of_probabilities_is_refused_where_networks_give_logits(loss, coh
         experiment_on(cohort, loss=loss)
     with pytest.raises(UsageError, match="from_logits must be true here"):
         systems_of(Plan(losses=[loss]), cohort)
+
+
+def test_a_run_on_a_cohort_whose_folder_is_hidden_is_found(cohort, tmp_path):
+    """It was in a hidden folder itself, which `compare`, `report` and `status` pass over: "no runs here"."""
+    experiment = tiny(cohort).model_copy(update={"cohort": ".tiny"})
+    experiment.folder(tmp_path, 0).mkdir(parents=True)
+    assert run_folders(tmp_path) == [experiment.folder(tmp_path, 0)]
+    assert experiment.folder(tmp_path, 0) != tiny(cohort).folder(tmp_path, 0)

@@ -81,9 +81,9 @@ class Experiment(BaseModel, TrainingOptions):
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     def folder(self, runs: Path, fold: int) -> Path:
-        """Where the run of one fold lives."""
+        """Where the run of one fold lives. It is never hidden, even if its cohort is: nothing would find it."""
         loss, model = (text.replace(":", "+").replace("/", "-") for text in (self.loss, self.model))
-        before, after = f"{self.cohort}_{model}-w{self.width}_{loss}", f"_seed{self.seed}_{self.digest}"
+        before, after = f"{self.cohort.lstrip('.')}_{model}-w{self.width}_{loss}", f"_seed{self.seed}_{self.digest}"
         kept = before.encode()[: MAX_NAME - len(after)].decode(errors="ignore")  # the digest tells the cut ones apart
         return runs / (kept + after) / f"fold{fold}"
 
