@@ -115,10 +115,12 @@ def write_report(
     """
     of = subject(collection, cohort, baseline)
     sections = _sections(of, pictures, draws)
+    content = _page(of, sections, title, remark).encode()
     page.parent.mkdir(parents=True, exist_ok=True)
     if tables_in is not None:
+        page.unlink(missing_ok=True)  # an earlier one would stand beside these tables if this were stopped now
         write_tables(tables_in, all_tables(sections))
-    write_atomic(page, _page(of, sections, title, remark).encode())
+    write_atomic(page, content)
 
 
 def write_showcase(page: Path, collection: Collection, cohort: Cohort, *, title: str, remark: str) -> None:
