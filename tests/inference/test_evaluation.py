@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -9,7 +10,9 @@ from conftest import tiny
 from massmatch.data import Cohort
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.errors import UsageError
+from massmatch.inference import evaluation
 from massmatch.inference.evaluation import evaluate_weights, warn_of_known_images, warn_of_other_preparation
+from massmatch.runs.atomic import part_of
 from massmatch.runs.experiment import parts_of
 from massmatch.runs.lock import HeldError, locked
 from massmatch.runs.weights import load_weights, read_weights, save_weights, write_weights
@@ -104,3 +107,31 @@ def test_a_run_that_is_being_trained_is_not_measured_meanwhile(trained, cohort, 
         evaluate_weights(tmp_path / "run", cohort.root, native=native)
     assert (tmp_path / "run/rows.csv").stat().st_mtime_ns == before
     assert not (tmp_path / "run/rows_native.csv").exists()
+
+
+@pytest.mark.filterwarnings("always:this is the cohort that the network was trained on")
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_an_evaluation_left_that_was_killed_is_removed_by_the_next(trained, cohort, tmp_path, apart):
+    run, out = tmp_path / "run", tmp_path / "out" if apart else tmp_path / "run"
+    shutil.copytree(trained, run)
+    (out / "predictions").mkdir(parents=True, exist_ok=True)
+    left = [part_of(out / "rows.csv"), part_of(out / "predictions/a.png")]
+    for path in left:
+        path.write_bytes(b"half")
+    evaluate_weights(run, cohort.root, out if apart else None)
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.filterwarnings("always:this is the cohort that the network was trained on")
+def test_an_evaluation_that_another_process_has_just_ended_is_not_written_over(trained, cohort, tmp_path, monkeypatch):
+    """It ended between the look at the folder and the hold, so that rows of two networks stood in one folder."""
+    out = tmp_path / "out"
+
+    @contextmanager
+    def after_another(folder, lock):
+        (out / "rows.csv").write_text(f"id,weights,cohort\n{cohort.ids[0]},another 0,{cohort.fingerprint}\n")
+        yield
+
+    monkeypatch.setattr(evaluation, "held", after_another)
+    with pytest.raises(UsageError, match="holds an evaluation of other weights"):
+        evaluate_weights(trained, cohort.root, out, native=True)

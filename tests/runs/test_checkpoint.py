@@ -78,12 +78,16 @@ def never_loses_more_than_the_save_at_work(folder, repeats):
             path.unlink()
 
 
-def test_row_1_the_next_start_removes_half_pictures_of_a_kill_below_the_folder_too(tmp_path):
-    (tmp_path / "predictions").mkdir()
-    half = files.part_of(tmp_path / "predictions/a.png")
-    half.write_bytes(b"half")
-    assert files.remove_leftovers(tmp_path) == [half]
-    assert not half.exists()
+def test_row_1_what_a_kill_left_is_removed_in_the_folders_that_are_named_and_in_no_other(tmp_path):
+    """Below them another process may be training, and a part that is not ours is somebody's."""
+    mine, others = tmp_path / "predictions", tmp_path / "another/fold0"
+    for folder in (mine, others):
+        folder.mkdir(parents=True)
+    half, living, foreign = files.part_of(mine / "a.png"), files.part_of(others / "last.ckpt"), tmp_path / ".mine.part"
+    for path in (half, living, foreign):
+        path.write_bytes(b"half")
+    assert files.remove_leftovers(tmp_path, mine) == [half]
+    assert [path.exists() for path in (half, living, foreign)] == [False, True, True]
 
 
 def saved_before(folder):

@@ -14,6 +14,7 @@ from massmatch.errors import UsageError
 from massmatch.hold import held
 from massmatch.inference.ensemble import load_ensemble
 from massmatch.inference.network import refuse_unused, settle_orientation
+from massmatch.runs.atomic import remove_leftovers
 from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import DONE, EXPERIMENT, NATIVE_ROWS, PREDICTIONS, ROWS, WEIGHTS, RunFolder, read_table
 from massmatch.runs.lock import locked
@@ -64,6 +65,7 @@ def evaluate_weights(
     refuse_unused(own, [RunFolder(path).experiment()["model"]])
     warn_of_unfinished(RunFolder(path))
     with locked(path):  # a training that ended meanwhile would be left with the rows of earlier weights
+        remove_leftovers(path, path / PREDICTIONS)
         if native:
             return Evaluation(path / NATIVE_ROWS, evaluate_run_native(path, opened, watch))
         return Evaluation(path / ROWS, evaluate_run(path, opened, watch))
@@ -84,6 +86,8 @@ def _evaluate_all(
     learnt = {"orientation": facts["orientation"], "normalise": facts["normalise"]}
     out.mkdir(parents=True, exist_ok=True)
     with held(out, out / ".lock"):
+        _refuse_what_differs(out, cohort, of)  # again: another process may have written it meanwhile
+        remove_leftovers(out, out / PREDICTIONS)
         if native:
             rows = evaluate_native(model, cohort, cohort.ids, threshold, **learnt, tick=tick)
             write_rows(out / NATIVE_ROWS, rows := rows.assign(**of))

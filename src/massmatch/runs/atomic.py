@@ -47,9 +47,9 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
-    """Delete what killed writers left in a folder, and below it, in which no one else is writing; what was deleted."""
-    parts = sorted(folder.rglob(".*.part"))
+def remove_leftovers(*folders: Path) -> list[Path]:
+    """Delete what killed writers left in folders in which no one else is writing; what was deleted."""
+    parts = sorted(part for folder in folders for part in folder.glob(".*.[0-9]*.part"))
     for part in parts:
         part.unlink(missing_ok=True)
     return parts

@@ -103,8 +103,8 @@ def run(
         job = Job(experiment, cohort, fold, out, decided, workers, track, strict_resume)
         launch(make_fabric(decided.speed.precision, device, processes), processes, work, (job,), watch)
         if processes.leads:
-            (out / DONE).touch()
             (out / "previous.ckpt").unlink(missing_ok=True)  # a run that is done needs no second one
+            (out / DONE).touch()  # last: nothing looks at such a run again
     return out
 
 
@@ -169,7 +169,7 @@ def prepared(out: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(f"cannot write in {out} ({error.strerror}): give another --out") from None
     with locked(out):
-        remove_leftovers(out)
+        remove_leftovers(out, out / PREDICTIONS)
         forget_failure(out)
         if not (out / DONE).is_file():
             (out / NATIVE_ROWS).unlink(missing_ok=True)  # measured with the weights that were best until now
