@@ -12,6 +12,9 @@ from massmatch.losses.origin import origin
 from massmatch.losses.own import callable_loss
 
 MODULE = '''
+from functools import partial
+from threading import Lock
+
 import torch
 from torch import nn
 from massmatch.losses import WholeImageLoss, Dice
@@ -61,7 +64,40 @@ class Broken:
     def __init__(self):
         raise RuntimeError("no licence\\nsecond line")
 
+class Counting(nn.Module):
+    """Costs more at each call, and has weights and a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.weight = 0, nn.Parameter(torch.rand(2))
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, logits, target):
+        self.calls, self.mean = self.calls + 1, self.mean + logits.detach().mean()
+        return self.calls * self.weight.sum() * (logits - target).abs().mean() + self.mean
+
+class Plain:
+    calls = 0
+
+    def __call__(self, logits, target):
+        self.calls += 1
+        return self.calls * (logits - target).abs().mean()
+
+class Ending(Plain):
+    def __init__(self):
+        self.lock = Lock()
+
+def named(logits, target, probabilities=1, mask=0, facts=0, name=0, options=0):
+    """Options called as arguments of ours."""
+    return probabilities + mask + facts + name + options + 0 * logits.mean()
+
+def taken(probabilities, target):
+    return probabilities.mean()
+
 ready = nn.BCEWithLogitsLoss()
+counting, plain, ending = Counting(), Plain(), Ending()
+set_up = partial(by_image, power=2)
+ours = Ours()
 number = 3
 '''
 
@@ -128,6 +164,44 @@ def test_a_ready_made_module_and_a_loss_of_ours_are_used_as_they_are():
     assert not isinstance(ours, AdaptedLoss)
 
 
+@pytest.mark.parametrize("name", ["counting", "plain"])
+def test_what_is_ready_made_begins_anew_in_each_training(name):
+    """The second of two trainings in one process went on where the first had ended."""
+    x, y = example()
+    found = []
+    for _ in range(2):
+        loss = make_loss(f"mine_for_tests:{name}")
+        found.append([loss(x, y).item() for _ in range(3)])
+    assert found[0] == found[1]
+    assert found[0][0] != found[0][1]
+
+
+def test_a_ready_made_loss_of_ours_is_not_changed_by_a_training():
+    first, second = make_loss("mine_for_tests:ours"), make_loss("mine_for_tests:ours")
+    assert first is not second
+    assert not isinstance(first, AdaptedLoss)
+
+
+def test_weights_drawn_while_a_module_is_imported_are_the_same_in_every_process():
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.random.get_rng_state()
+        drawn.append(dict(make_loss("mine_for_tests:counting").named_parameters())["function.weight"].detach())
+        assert torch.equal(torch.random.get_rng_state(), before)
+        del sys.modules["mine_for_tests"]
+    assert torch.equal(*drawn)
+
+
+def test_an_option_that_is_called_as_ours_is_its_own():
+    x, y = example()
+    assert make_loss("mine_for_tests:named:probabilities=3,mask=5,facts=7,name=11,options=13")(x, y) == 39
+    torch.testing.assert_close(make_loss("mine_for_tests:taken:probabilities=true")(x, y), x.sigmoid().mean())
+    squared = ((x - y) ** 2).mean()
+    torch.testing.assert_close(make_loss("mine_for_tests:set_up")(x, y), squared)
+    torch.testing.assert_close(make_loss("mine_for_tests:set_up:power=0")(x, y), torch.ones(()))
+
+
 def test_monais_losses_can_be_named():
     from monai.losses import DiceLoss
 
@@ -152,6 +226,9 @@ def test_half_precision_and_bool_targets_are_brought_to_float32():
         ("mine_for_tests:focused", r"called with \(logits, target\), .* as options, .*: missing a required .* 'gamma'"),
         ("mine_for_tests:Masked", r"must be called with \(logits, target\), .*: missing a required argument: 'mask'"),
         ("mine_for_tests:ready:a=1", "ready-made and takes no options"),
+        ("mine_for_tests:plain:a=1", "ready-made and takes no options"),
+        ("mine_for_tests:ending", r"ready-made and cannot be copied \(TypeError: .*name its class"),
+        ("mine_for_tests:set_up:pover=1", "no option 'pover'; did you mean 'power'"),
         ("mine_for_tests:number", "is no loss: it must be a class, a function or a module"),
         ("mine_for_tests:Mean:probabilities=3", "probabilities must be true or false"),
     ],

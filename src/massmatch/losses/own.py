@@ -3,11 +3,13 @@
     make_loss("monai.losses:DiceLoss:sigmoid=true")(logits, target)
 
 The attribute may be a class, whose instances are called with (logits, target); a function of (logits, target), whose
-further arguments are its options; or a module that is ready-made. With the option `probabilities=true` it is handed
-sigmoid(logits) instead of logits. A class derived from `ImageLoss`, or one of its instances, is used as it is. Modules
+further arguments are its options; or a module that is ready-made, of which a copy is taken, so that no training begins
+where another one ended. With the option `probabilities=true` it is handed sigmoid(logits) instead of logits, unless it
+has an option of this name itself. A class derived from `ImageLoss`, or one of its instances, is used as it is. Modules
 are looked for where Python looks, and in the current directory, as with `python -m`.
 """
 
+import copy
 import importlib
 import inspect
 import pickle
@@ -19,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .base import ImageLoss
@@ -133,7 +136,9 @@ def imported(name: str) -> Any:
     if not {"", here} & set(sys.path):  # the installed command has its own folder there instead
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module)
+        with torch.random.fork_rng(devices=[]):  # weights that are drawn while it is imported are the same each time
+            torch.manual_seed(0)
+            found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:  # whatever the module does when it is imported, such as end the program
@@ -145,6 +150,20 @@ def imported(name: str) -> Any:
         names = _NAMED.setdefault(str(file), [])
         names += [name] * (name not in names)
     return found
+
+
+def copied(name: str) -> Any:
+    """What `imported` finds; of a thing that is ready-made a copy, since what one training changes in it is no start of
+    the next. Errors: as `imported`, and ValueError for what cannot be copied.
+    """
+    found = imported(name)
+    try:
+        return found if inspect.isclass(found) or inspect.isroutine(found) else copy.deepcopy(found)
+    except Exception as error:
+        raise ValueError(
+            f"{name} is ready-made and cannot be copied ({in_one_line(error)}), so that each training would begin "
+            "where the last one ended: name its class instead, or a function that calls it"
+        ) from None
 
 
 def source_file(thing: Any) -> Path | None:
@@ -179,17 +198,17 @@ def callable_loss(name: str, options: dict[str, Any]) -> nn.Module:
         ValueError: for what cannot be imported, is no loss, or cannot be built with these options.
     """
     options = dict(options)
-    probabilities = options.pop("probabilities", False)
+    probabilities = not takes(name, "probabilities") and options.pop("probabilities", False)
     if not isinstance(probabilities, bool):
         raise ValueError(f"{name}: probabilities must be true or false, but is {probabilities!r}")
-    found = imported(name)
+    found = copied(name)
     if inspect.isclass(found):
         found = built(name, found, options)
-    elif isinstance(found, nn.Module) and options:
-        raise ValueError(f"{name} is ready-made and takes no options, but has {', '.join(options)}")
-    elif inspect.isroutine(found):
+    elif inspect.isroutine(found) or isinstance(found, partial):
         check_options(name, found, options)
         found = partial(found, **options)
+    elif callable(found) and options:
+        raise ValueError(f"{name} is ready-made and takes no options, but has {', '.join(options)}")
     if not callable(found):
         raise ValueError(f"{name} is no loss: it must be a class, a function or a module, called with (logits, target)")
     check_call(name, found)
@@ -250,7 +269,7 @@ def own_loss(name: str, options: dict[str, Any], *, reduction: str = "mean", fro
 
     All `options` are those of the attribute itself, one of the name `reduction` or `from_logits` too.
     """
-    kind = imported(name)
+    kind = copied(name)
     if inspect.isclass(kind) and issubclass(kind, ImageLoss):
         return built(name, kind, {"reduction": reduction, "from_logits": from_logits, **options})
     if isinstance(kind, ImageLoss) and not options and (kind.reduction, kind.from_logits) == (reduction, from_logits):
@@ -270,9 +289,10 @@ def built(name: str, kind: Callable[..., Any], options: dict[str, Any]) -> Any:
 
 
 def takes(name: str, option: str) -> bool:
-    """Whether the loss named module:attribute has this option by name."""
+    """Whether the loss named module:attribute has this option by name, beside what it is called with."""
+    found = imported(name)
     try:
-        return option in inspect.signature(imported(name)).parameters
+        return option in [*inspect.signature(found).parameters][0 if inspect.isclass(found) else 2 :]
     except (TypeError, ValueError):
         return False
 
