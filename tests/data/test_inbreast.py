@@ -1,5 +1,6 @@
 """INbreast's rules, one by one, on the twin."""
 
+import re
 import warnings
 
 import numpy as np
@@ -188,13 +189,16 @@ def test_row_41_the_table(tmp_path, table):
         lambda text: text.replace(";20000001;", ';"20000001\n";'),
         lambda text: text.replace("File Name", " File  Name "),
         lambda text: text + "28;49;108;308;3;14;;\r\n\r\n",
+        lambda text: re.sub(r"(?<=;)(\d+)(?=[;\r])", r"\1.0", text),
     ],
-    ids=["BOM", "LF", "commas", "newline in a quoted cell", "blanks in the header", "totals"],
+    ids=["BOM", "LF", "commas", "newline in a quoted cell", "blanks in the header", "totals", "floats"],
 )
 def test_row_41_as_it_was_saved(root, change):
     (root / "INbreast.csv").write_text(change(twin.csv_text()), newline="", encoding="utf-8")
     samples, _ = read(inbreast(root))
     assert [s.density for s in samples.values()][:4] == [2, 2, None, 3]
+    assert samples["20000001"].facts["birads"] == "5"
+    assert samples["20000008"].facts["birads"] == "1"  # without XML: with any other Bi-Rads it would be a fault
 
 
 def test_row_41_unicode_text(root):
@@ -233,6 +237,7 @@ def test_row_49_an_image_is_made_from_its_table_too(root):
     [
         (lambda text: text.replace("ACR", "Dichte"), r"INbreast\.csv: must have the columns acr, but has"),
         (lambda text: text.replace(";2;5", ";7;5"), r"INbreast\.csv: ACR must be 1, 2, 3, 4 or blank, but is '7'"),
+        (lambda text: text.replace(";2000", ";2,E+07;"), r"INbreast\.csv: File Name must be .*but there are 2,E\+07"),
         (lambda text: text + text.splitlines()[1] + "\n", r"INbreast\.csv: has two rows for the image 20000001"),
     ],
 )

@@ -53,10 +53,8 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")
         short = table["patient"].str.fullmatch(r"\d(\.\d+)?E\+\d+")
         _refuse(path, table, short, "patient", "written in full (a spreadsheet has shortened a number)")
-        twice = table["patient"].str.removesuffix(".0").isin(table["patient"]) & table["patient"].str.endswith(".0")
-        _refuse(path, table, twice, "patient", "spelt in one way (other rows have it without .0)")
         several = spelt_in_several_ways(table["patient"])
-        way = "spelt in one way (rows differ in zeros in front, in capitals, or in forms of Unicode)"
+        way = "spelt in one way (rows differ in zeros in front, in .0 behind, in capitals, or in forms of Unicode)"
         _refuse(path, table, several, "patient", way)
     _part_side_and_view(path, table)
     for column, reading in VALUES.items():
@@ -67,7 +65,7 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
 
 
 def spelt_in_several_ways(patients: pd.Series) -> pd.Series:
-    """Where others name the same patient in another way: 7 and 007, p1 and P1, an accent that is one letter or two."""
+    """Where others name the same patient in another way: 7, 007 and 7.0, p1 and P1, an accent of one letter or two."""
     return patients.groupby(patients.map(in_one_way)).transform("nunique") > 1
 
 
@@ -75,9 +73,18 @@ def in_one_way(patient: str) -> str:
     """A patient's name or number as all its spellings have it.
 
     >>> in_one_way("007"), in_one_way("P1"), in_one_way("7.0")
-    ('7', 'p1', '7.0')
+    ('7', 'p1', '7')
     """
-    return re.sub(r"^0+(?=\d+$)", "", unicodedata.normalize("NFKC", patient).casefold())
+    return re.sub(r"^0+(?=\d+$)", "", whole(unicodedata.normalize("NFKC", patient).casefold()))
+
+
+def whole(text: str) -> str:
+    """A cell without blanks around; a whole number without the .0 that spreadsheets and pandas write behind it.
+
+    >>> whole(" 20000001.0"), whole("3.5"), whole("1.2.0")
+    ('20000001', '3.5', '1.2.0')
+    """
+    return re.sub(r"^(\d+)\.0$", r"\1", text.strip())
 
 
 def refuse_one_gap_as_patient(path: Path, table: pd.DataFrame) -> None:

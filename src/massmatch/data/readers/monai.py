@@ -18,7 +18,7 @@ from massmatch.data.readers.folder import NO_PATIENTS
 from massmatch.data.readers.listing import Item, Listing, forward, inside, relative
 from massmatch.data.readers.nnunet import mass_value, masses_of
 from massmatch.data.readers.pair import Take, read_pair
-from massmatch.data.table import NOBODY, our_name, spelt_in_several_ways
+from massmatch.data.table import NOBODY, our_name, spelt_in_several_ways, whole
 from massmatch.errors import UsageError
 
 PARTS = {"training": "train", "validation": "validation", "test": "test"}
@@ -91,8 +91,9 @@ def _refuse_spellings(items: list[Item], file: str) -> None:
     several = patients[spelt_in_several_ways(patients)] if len(patients) else patients
     if len(several):
         raise DataError(
-            f"{file}: patient must be spelt in one way (entries differ in zeros in front, in capitals, or in forms of "
-            f"Unicode), but is {several.iloc[0]!r} for {named(several.index.tolist())}: mend these entries"
+            f"{file}: patient must be spelt in one way (entries differ in zeros in front, in .0 behind, in "
+            f"capitals, or in forms of Unicode), but is {several.iloc[0]!r} for {named(several.index.tolist())}: "
+            "mend these entries"
         )
 
 
@@ -187,6 +188,5 @@ def _patient(value: Any, image: str) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DataError(f"{image}: patient must be a text or a number, but is {value!r}: mend it")
-    text = str(value).strip()
-    text = whole if (whole := text.removesuffix(".0")).isdecimal() else text
+    text = whole(str(value))
     return None if text.casefold() in NOBODY else text

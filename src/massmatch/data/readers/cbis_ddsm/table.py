@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from massmatch.data.errors import DataError
 from massmatch.data.readers.listing import relative
+from massmatch.data.table import whole
 
 FILE = re.compile(r".*(mass|calc)_case_description_(train|test)(ing)?(_set)?.*\.csv", re.IGNORECASE)
 PATIENT = re.compile(r"P_\d{5}")
@@ -72,7 +73,7 @@ def _read(path: Path, file: str, kind: str, split: str) -> list[Lesion]:
     header = [OLDER.get(name, name) for name in header]
     if missing := [name for name in NEEDED if name not in header]:
         raise DataError(f"{file}: must have the columns {', '.join(missing)}, but lacks them: download it again")
-    cells = [dict(zip(header, (cell.strip() for cell in row), strict=False)) for row in rows[1:]]
+    cells = [dict(zip(header, map(whole, row), strict=False)) for row in rows[1:]]
     return [_lesion(row, file, kind, split, number) for number, row in enumerate(cells, start=2)]
 
 
@@ -114,6 +115,5 @@ def _series(path: str, file: str, number: int) -> str:
 
 
 def _density(text: str) -> int | None:
-    """ACR 1 to 4, also as pandas writes it in a column with gaps, 3.0; 0 stands twice in the release and is none."""
-    text = text.removesuffix(".0")
+    """ACR 1 to 4; 0 stands twice in the release and is none."""
     return int(text) if text in ("1", "2", "3", "4") else None

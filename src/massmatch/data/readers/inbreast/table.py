@@ -8,8 +8,9 @@ from pathlib import Path
 
 from python_calamine import CalamineError, CalamineWorkbook
 
-from massmatch.data.errors import DataError
+from massmatch.data.errors import DataError, named
 from massmatch.data.readers.listing import relative
+from massmatch.data.table import whole
 
 FILE, ACR, BIRADS, DATE = "file name", "acr", "bi-rads", "acquisition date"
 
@@ -31,20 +32,22 @@ def read_table(source: Path, path: Path) -> dict[str, Row]:
     if missing := [name for name in (FILE, ACR, BIRADS) if name not in header]:
         raise DataError(f"{file}: must have the columns {', '.join(missing)}, but has {header[:10]}: replace it")
     rows: dict[str, Row] = {}
+    others = []
     for line in cells[1:]:
-        values = dict(zip(header, (_text(cell) for cell in line), strict=False))
+        values = dict(zip(header, (whole(str(cell)) for cell in line), strict=False))
         id = values.get(FILE, "")
         if not (id.isdigit() and len(id) == 8):
+            others.append(id)
             continue  # the blank row and the totals at the end of the xls
         if id in rows:
             raise DataError(f"{file}: has two rows for the image {id}: keep one")
         rows[id] = Row(_density(values.get(ACR, ""), file, id), values.get(BIRADS, ""), values.get(DATE) or None)
+    if not rows:
+        raise DataError(
+            f"{file}: File Name must be the images' numbers of 8 digits, but there are {named(others)[:60] or 'none'}: "
+            "replace it"
+        )
     return rows
-
-
-def _text(cell: object) -> str:
-    """A cell without blanks around; whole numbers, which xls has as floats, without their point."""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
 def _density(text: str, file: str, id: str) -> int | None:
