@@ -3,11 +3,13 @@
 import os
 import shutil
 import subprocess
+from io import BytesIO
 
 import numpy as np
 import pydicom
 import pydicom.encaps
 import pytest
+from PIL import Image
 from pydicom import uid
 
 from mammograms import mammogram, sequence, write_dicom
@@ -460,6 +462,22 @@ def test_a_torn_jpeg_is_told_in_our_words_alone(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_row_45_a_jpeg_that_lacks_bytes_in_its_middle(tmp_path, capfd):
+    """Its decoder says so to stderr, and fills the rest with grey."""
+    stream = BytesIO()
+    Image.fromarray((mammogram(64, 48) >> 4).astype(np.uint8)).save(stream, "JPEG", quality=90)
+    whole = stream.getvalue()
+    for name, data in {"a.dcm": whole, "b.dcm": whole[: len(whole) // 2] + whole[len(whole) // 2 + 40 :]}.items():
+        pixels = pydicom.encaps.encapsulate([data])
+        write_dicom(
+            tmp_path / name, np.zeros((64, 48), np.uint8), syntax=uid.JPEGBaseline8Bit, encode=False, PixelData=pixels
+        )
+    assert np.ptp(read_dicom(tmp_path, "a.dcm").pixels) > 100
+    with pytest.raises(DataError, match=r"^b\.dcm: its pixels are cut off or damaged .*JPEG Baseline"):
+        read_dicom(tmp_path, "b.dcm")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_row_45_cut_off_compressed_pixels(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", mammogram(64, 48), syntax=uid.JPEG2000Lossless)
     path.write_bytes(path.read_bytes()[:-400])
@@ -531,7 +549,14 @@ def test_one_patient_has_one_key_that_does_not_tell_the_id(tmp_path):
 
 @pytest.mark.parametrize(
     ("one", "other", "same"),
-    [("007", "7", True), ("P12", "p12", True), ("P012", "P12", False), ("7", "70", False), ("０７", "7", True)],
+    [
+        ("007", "7", True),
+        ("P12", "p12", True),
+        ("P012", "P12", False),
+        ("7", "70", False),
+        ("7.0", "7", True),
+        ("０７", "7", True),
+    ],
 )
 def test_spellings_of_one_id_are_one_patient(tmp_path, one, other, same):
     """As in a csv, where they are refused: apart, images of one woman could stand in training and test."""

@@ -330,3 +330,18 @@ def test_a_jpeg_of_12_bits_is_named(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg)
     with pytest.raises(DataError, match=r"^a\.jpg: a JPEG that is not read \(.*12-bit.*\): save it as 16-bit PNG"):
         read_grey(tmp_path, "a.jpg")
+
+
+@pytest.mark.parametrize("damage", ["a pixel", "the last bytes"])
+def test_row_36_a_damaged_png_is_refused_where_its_pixels_can_still_be_read(tmp_path, damage):
+    """Its checksums tell, which Pillow does not compare where they stand in a part behind the last row."""
+    rows = zlib.compress(bytes(16 * 17), 0)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 0, 0, 0, 0))
+    parts = [head, chunk(b"IDAT", rows[:-4]), chunk(b"IDAT", rows[-4:]), chunk(b"IEND", b"")]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    assert not read_grey(tmp_path, "a.png").any()
+    content[100] ^= 64
+    (tmp_path / "a.png").write_bytes(content if damage == "a pixel" else (tmp_path / "a.png").read_bytes()[:-14])
+    with pytest.raises(DataError, match=r"^a\.png: cannot be read as an image \(\w+\): replace the file"):
+        read_grey(tmp_path, "a.png")

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,9 +54,11 @@ def _decoded(header: "Dataset", path: str) -> np.ndarray:
         header.BitsStored = header.BitsAllocated  # or a decoder cuts the bits off that the header does not count
     try:
         header.pixel_array_options(correct_unused_bits=False)
-        with _without_messages_of_c(), warnings.catch_warnings(record=True) as told:
+        with _messages_of_c() as spoken, warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             words = header.pixel_array
+        if b"Corrupt JPEG data" in spoken:  # libjpeg fills what it lacks with grey and goes on
+            raise ValueError
     except MemoryError:
         raise DataError(f"{path}: its pixels do not fit into memory: replace the file") from None
     except Exception as error:
@@ -127,16 +129,21 @@ def _bits_of_stream(header: "Dataset", path: str) -> int:
 
 
 @contextmanager
-def _without_messages_of_c() -> Iterator[None]:
-    """What decoders write to stderr themselves, past Python, names no file: what is wrong is told in our words."""
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+def _messages_of_c() -> Iterator[bytearray]:
+    """What decoders write to stderr themselves, past Python, once the block is left; it names no file, so none sees it.
+
+    What is wrong is told in our words.
+    """
+    kept, spoken = os.dup(2), bytearray()
+    with TemporaryFile() as file:
+        try:
+            os.dup2(file.fileno(), 2)
+            yield spoken
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            spoken += file.read()
 
 
 def _has_decoder_of_12_bits() -> bool:

@@ -145,6 +145,9 @@ def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
             stored = str(raw[0][0] if raw and isinstance(raw[0], tuple) else "".join(map(str, raw)))
             _refuse_what_would_change(image, stored, path)
             image.load()
+            if image.format == "PNG":  # Pillow reads pixels past wrong checksums, which a second look compares
+                with Image.open(root / path) as again:
+                    again.verify()
             if image.getexif().get(ORIENTATION, 1) != 1:  # PNG and JPEG may have it behind their pixels
                 raise _turned(path)
             if image.mode == "P" and int(np.asarray(image).max()) >= len(image.getpalette("RGB") or ()) // 3:
