@@ -225,7 +225,7 @@ def test_numbers_of_numpy_are_numbers(number):
 def test_probabilities_that_were_cut_or_clamped_after_the_sigmoid_are_still_told():
     leaf = torch.cat([LOGITS, LOGITS], 1).requires_grad_()
     for made in (lambda x: x.sigmoid()[:, :1], lambda x: x.softmax(1)[:, 1:].clamp(0.01, 0.99)):
-        with pytest.warns(UserWarning, match="come out of a sigmoid or softmax"):
+        with pytest.warns(UserWarning, match="come out of a (sigmoid|softmax)"):
             LOSS(made(leaf), TRUTH)
     LOSS(leaf[:, :1] * leaf[:, 1:].sigmoid(), TRUTH)  # a gate within the network is none; a warning is an error here
 
@@ -383,6 +383,16 @@ def test_probabilities_that_were_enlarged_joined_or_padded_after_the_sigmoid_are
     for given in (enlarged, joined, padded):
         with pytest.warns(UserWarning, match="logits come out of a sigmoid"):
             LOSS(given, TRUTH)
+
+
+def test_logarithms_of_probabilities_given_as_logits_are_told():
+    leaf = torch.cat([LOGITS, LOGITS], 1).requires_grad_()
+    for made, name in (
+        (lambda x: torch.nn.functional.logsigmoid(x)[:, :1], "log-sigmoid"),
+        (lambda x: x.log_softmax(1)[:, 1:], "log-softmax"),
+    ):
+        with pytest.warns(UserWarning, match=f"come out of a {name}, so they are logarithms of prob.*of the network$"):
+            LOSS(made(leaf), TRUTH)
 
 
 @pytest.mark.parametrize("outputs", [[LOGITS, LOGITS], (LOGITS, None)])

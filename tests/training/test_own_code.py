@@ -22,6 +22,7 @@ from massmatch.runs.collection import collect
 from massmatch.runs.experiment import Experiment, make_model, own_code
 from massmatch.runs.failure import failures_written
 from massmatch.runs.folder import RunFolder
+from massmatch.runs.precision import fastest
 from massmatch.runs.weights import save_weights
 from massmatch.training.batches import Batch
 from massmatch.training.loop import warn_of_plain_state
@@ -216,12 +217,41 @@ class Returning(nn.Module):
         (lambda logits: {"out": logits}, "but returned a dict"),
         (lambda logits: logits.detach(), "carries no gradient"),
         (lambda logits: logits > 0, "carries no gradient"),
+        (torch.sigmoid, "ends in a sigmoid, but must return logits"),
+        (lambda logits: [logits, logits.sigmoid().clamp(0.01)], "ends in a sigmoid"),
+        (lambda logits: torch.cat([-logits, logits], 1).softmax(1)[:, 1:], "ends in a softmax"),
+        (nn.functional.logsigmoid, "ends in a log-sigmoid"),
+        (lambda logits: torch.cat([-logits, logits], 1).log_softmax(1)[:, 1:], "ends in a log-softmax"),
+        (nn.functional.hardsigmoid, "ends in a hard sigmoid"),
     ],
 )
 def test_a_network_that_returns_anything_but_logits_is_refused(monkeypatch, made, told):
     monkeypatch.setattr(Returning, "made", staticmethod(made), raising=False)
     with pytest.raises(RunError, match=f"the network Returning .*{told}|the output of the network Returning {told}"):
         make_model(f"{__name__}:Returning", 1)(torch.zeros(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda logits: logits * logits.sigmoid(),
+        lambda logits: 8 * logits.sigmoid() - 4,
+        torch.tanh,
+        torch.relu,
+        lambda logits: nn.functional.logsigmoid(logits) - nn.functional.logsigmoid(-logits),
+    ],
+)
+def test_logits_that_are_made_by_way_of_a_sigmoid_are_logits(monkeypatch, made):
+    monkeypatch.setattr(Returning, "made", staticmethod(made), raising=False)
+    make_model(f"{__name__}:Returning", 1)(torch.rand(2, 1, 8, 8))
+
+
+def test_several_outputs_in_a_tuple_are_trained_and_timed_as_those_in_a_list(monkeypatch):
+    """The choice of the fastest number format ended in a traceback."""
+    monkeypatch.setattr(Returning, "made", staticmethod(lambda logits: (logits, -logits)), raising=False)
+    network = make_model(f"{__name__}:Returning", 1)
+    assert isinstance(network(torch.rand(2, 1, 8, 8)), list)
+    fastest(network, "float32", "auto", torch.device("cpu"), side=8, at_once=True)
 
 
 def test_of_several_outputs_the_first_is_predicted(monkeypatch):

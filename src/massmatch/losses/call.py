@@ -17,7 +17,7 @@ from torch.nn.modules.loss import _Loss
 
 from .arrays import refuse_mapped
 from .checks import (
-    PROBABILITIES,
+    advice_on_activation,
     advice_on_axes,
     advice_on_kind,
     advice_on_shape,
@@ -42,6 +42,10 @@ PASSING = (
     *("Clamp", "Slice", "Select", "View", "Unsafe", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Permute", "Expand"),
     *("Upsample", "Cat", "ConstantPad"),
 )
+ACTIVATIONS = {  # what makes probabilities, or their logarithms, of logits
+    **{"Sigmoid": "sigmoid", "Softmax": "softmax", "Hardsigmoid": "hard sigmoid"},
+    **{"LogSigmoid": "log-sigmoid", "LogSoftmax": "log-softmax"},
+}
 
 
 class CheckedLoss(_Loss, ABC):
@@ -159,7 +163,10 @@ def checked(
             torch.where(valid, x, torch.zeros((), dtype=x.dtype, device=x.device)) for x in (logits, target)
         )
     if values:
-        check_prediction(logits, from_logits)
+        if not from_logits:
+            check_probabilities(logits)
+        elif activation := last_activation(logits):
+            warnings.warn(advice_on_activation(activation), stacklevel=3)
         if not known:
             check_truth(target, logits)
     dtype = logits.dtype if logits.dtype == torch.float64 else torch.float32
@@ -191,24 +198,25 @@ def require_plain(like: Tensor, *, batch: bool = False, **tensors: Tensor) -> No
             raise ValueError(advice_on_axes(name, value))
 
 
-def check_prediction(logits: Tensor, from_logits: bool) -> None:
-    """Raise ValueError for given probabilities outside [0, 1]; warn where logits come straight out of a sigmoid.
-
-    What made them decides, not their values: a fresh network may well give logits that all lie in [0, 1].
-    """
-    if from_logits:
-        node = logits.grad_fn
-        while node is not None and type(node).__name__.startswith(PASSING):
-            node = node.next_functions[0][0] if node.next_functions else None
-        if type(node).__name__.startswith(("SigmoidBackward", "SoftmaxBackward")):
-            warnings.warn(PROBABILITIES, stacklevel=4)
-        return
-    low, high = ends(logits)
+def check_probabilities(values: Tensor) -> None:
+    """Raise ValueError for a value outside [0, 1]."""
+    low, high = ends(values)
     if not 0 <= low <= high <= 1:
         came = "hold NaN" if low != low or high != high else f"range from {low:g} to {high:g}"
         raise ValueError(
             f"values with from_logits=False must lie in [0, 1], but {came}; activate them first (sigmoid or softmax)"
         )
+
+
+def last_activation(outputs: Tensor) -> str | None:
+    """What a network ended in that makes probabilities, or their logarithms, of its logits; None where nothing did.
+
+    What made them decides, not their values: a fresh network may well give logits that all lie in [0, 1].
+    """
+    node = outputs.grad_fn
+    while node is not None and type(node).__name__.startswith(PASSING):
+        node = node.next_functions[0][0] if node.next_functions else None
+    return ACTIVATIONS.get(type(node).__name__.partition("Backward")[0])
 
 
 def check_instances(instances: Tensor, like: Tensor, values: bool = True) -> None:

@@ -10,10 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PROBABILITIES = (
-    "logits come out of a sigmoid or softmax, so they are probabilities: leave out the last activation of the "
-    "network, or, in a training of your own, make the loss with from_logits=False"
-)
+
+def advice_on_activation(activation: str) -> str:
+    """What logits are that come out of a sigmoid or its like, and what to do about it."""
+    logarithms = activation.startswith("log")
+    advice = "" if logarithms else ", or, in a training of your own, make the loss with from_logits=False"
+    return (
+        f"logits come out of a {activation}, so they are {'logarithms of ' if logarithms else ''}probabilities: leave "
+        f"out the last activation of the network{advice}"
+    )
 
 
 def advice_on_axes(name: str, value: Tensor) -> str:

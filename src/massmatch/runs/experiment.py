@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from massmatch.data import Cohort, Split, split
 from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import LossSpec, in_one_spelling, make_loss
+from massmatch.losses.call import last_activation
 from massmatch.losses.origin import origin
 from massmatch.losses.own import built, imported
 from massmatch.models import MODELS, Network
@@ -193,9 +194,10 @@ def arguments_of(kind: type[nn.Module], width: int) -> dict[str, int]:
 
 
 def _require_logits(network: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
-    """What a network of one's own returned; of several outputs, outside of training, the main one alone.
+    """What a network of one's own returned, several outputs as a list; outside of training, the main one alone.
 
     Raises RunError for anything but logits of its images, and in training for those from which nothing is learned.
+    What went through a sigmoid is none: as a logit it is above 0, or below for a logarithm, whatever the image shows.
     """
     name, wanted = type(network).__name__, (inputs[0].shape[0], 1, *inputs[0].shape[2:])
     several = output if isinstance(output, (list, tuple)) else [output]
@@ -211,7 +213,12 @@ def _require_logits(network: nn.Module, inputs: tuple[Tensor, ...], output: Any)
             f"the output of the network {name} carries no gradient, so nothing can be learned: it must have weights, "
             "and its forward must not detach, round or compare"
         )
-    return output if network.training else several[0]
+    for activation in filter(None, map(last_activation, several if network.training else ())):
+        raise RunError(
+            f"the network {name} ends in a {activation}, but must return logits, of which loss, validation and "
+            "prediction take the sigmoid themselves: leave out its last activation"
+        )
+    return list(several) if network.training and output is several else several[0]
 
 
 def network_of(name: str) -> Network:
