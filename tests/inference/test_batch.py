@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bright import marked
+from closed import close
 from mammograms import NAME, write_dicom
 from massmatch.cli.predicting import predict_all
 from massmatch.data import DataError
@@ -317,6 +318,15 @@ def test_files_and_folders(tmp_path):
         image_files([tmp_path / "nowhere"])
     with pytest.raises(DataError, match="must hold images, but has none"):
         image_files([tmp_path])
+
+
+def test_images_in_a_folder_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, monkeypatch):
+    """They had no row in index.csv, and "2 of 2 images segmented" was said of three."""
+    first, second, _ = (grey(tmp_path / name) for name in ("a.png", "b/1.png", "c/1.png"))
+    close(monkeypatch, tmp_path / "c")
+    with pytest.raises(PermissionError, match=f"Permission denied: '{tmp_path}/c'"):
+        image_files([tmp_path])
+    assert [file.path for file in image_files([first, tmp_path / "b"])] == [first, second]
 
 
 def test_digitised_film_in_dicom_is_taken_when_it_is_asked_for(weights, tmp_path):

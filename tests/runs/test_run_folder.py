@@ -6,10 +6,11 @@ import socket
 
 import pytest
 
+from closed import close
 from made_up_runs import fail, image_rows, write_run
 from massmatch.errors import RunError, UsageError
 from massmatch.runs.collection import collect
-from massmatch.runs.folder import RunFolder
+from massmatch.runs.folder import RunFolder, run_folders
 from massmatch.sweeps.status import all_statuses
 
 
@@ -40,6 +41,13 @@ def test_a_run_is_found_in_its_folder_or_as_the_only_one_below(tmp_path):
     with pytest.raises(UsageError, match="holds 2 runs: give one of them") as told:
         RunFolder.find(tmp_path)
     assert str(other) in str(told.value)
+
+
+def test_runs_in_a_folder_that_cannot_be_read_are_not_passed_over_in_silence(tmp_path, monkeypatch):
+    seen, unseen = write_run(tmp_path), write_run(tmp_path, loss="bce")
+    close(monkeypatch, unseen.parent)
+    with pytest.warns(UserWarning, match=r"bce_w8_seed0 cannot be read .*: runs in it are passed over"):
+        assert run_folders(tmp_path) == [seen]
 
 
 @pytest.mark.parametrize(("name", "said"), [("none", "no such folder"), ("empty", "holds no run"), ("file", "a file")])

@@ -62,11 +62,21 @@ def _below(path: Path, out: Path | None) -> list[Path]:
     results = None if out is None else _absolute(out)
     if results in (path, *path.parents):
         raise UsageError(f"--out: must not hold the images, but {out} holds {path}: give another folder for results")
-    files = [file for file in sorted(path.rglob("*")) if (file.is_file() or file.is_symlink()) and is_data(file)]
+    files = [file for file in _all_below(path) if (file.is_file() or file.is_symlink()) and is_data(file)]
     found = [file for file in files if (results is None or results not in file.parents) and _is_image(file)]
     if not found:
         raise DataError(f"{path.name}: must hold images, but has none: give another folder")
     return found
+
+
+def _all_below(folder: Path) -> list[Path]:
+    """All that is below a folder. OSError for one that cannot be read: its images would be left out in silence."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = os.walk(folder, onerror=refuse)
+    return sorted(Path(at, name) for at, folders, files in found for name in (*folders, *files))
 
 
 def _is_image(path: Path) -> bool:

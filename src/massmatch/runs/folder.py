@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -305,8 +306,15 @@ def _written_at(path: Path) -> int:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """The runs below a folder, and nothing below a run; names are never patterns, so brackets in them do no harm."""
-    for name, below, files in os.walk(root):
+    """The runs below a folder, and nothing below a run; names are never patterns, so brackets in them do no harm.
+
+    Warns of a folder that cannot be read.
+    """
+
+    def tell(error: OSError) -> None:
+        warnings.warn(f"{error.filename} cannot be read ({error.strerror}): runs in it are passed over", stacklevel=2)
+
+    for name, below, files in os.walk(root, onerror=tell):
         folder = Path(name)
         if {EXPERIMENT, FAILED, CHECKPOINT, DONE} & set(files) or _is_empty_fold(folder):
             below.clear()
