@@ -169,3 +169,26 @@ def test_masked_pixels_have_no_influence_on_the_mean(name):
 def test_an_epoch_that_is_none_is_refused(name, epoch):
     with pytest.raises(ValueError, match=f"epoch must be from 0 to below their number, 2, but is {epoch}"):
         LOSSES[name]().set_epoch(epoch, of=2)
+
+
+@pytest.mark.parametrize("name", ["boundary", "hausdorff-dt", "generalised-surface", "region-wise"])
+@pytest.mark.parametrize("around", [(0, 9, 0, 5), (7, 0, 4, 0)])
+@pytest.mark.parametrize("touching", [False, True])
+def test_an_image_with_hidden_pixels_around_it_costs_what_it_costs_alone(name, around, touching):
+    """Hidden pixels counted as background: a mass ended at them, and the farthest pixel was one of them."""
+    x, y = example()
+    if touching:
+        y[0, 0, 9:, 9:], y[0, 0, :3, :3], y[1] = 1, 1, 1
+    loss = LOSSES[name](reduction="none")
+    if name in ("boundary", "generalised-surface"):
+        loss.set_epoch(5, 10)
+    padded, truth = (torch.nn.functional.pad(each, around) for each in (x, y))
+    mask = torch.nn.functional.pad(torch.ones_like(y), around)
+    leaf, alone = padded.clone().requires_grad_(), x.clone().requires_grad_()
+    found, expected = loss(leaf, truth, mask=mask), loss(alone, y)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(loss(padded, truth, mask=mask, facts=loss.facts(truth)), expected)
+    found.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(leaf.grad[mask > 0], alone.grad.flatten())
+    assert not leaf.grad[mask == 0].any()

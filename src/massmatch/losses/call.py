@@ -93,8 +93,9 @@ class CheckedLoss(_Loss, ABC):
         Args:
             logits: (B, C, H, W) or (B, C, D, H, W); values in [0, 1] with `from_logits=False`.
             target: the same shape, 0/1, bool, or values in [0, 1].
-            mask: 1 for the pixels that count, broadcast to that shape. The others have no influence at all; an image
-                of which none counts has the loss 0.
+            mask: 1 for the pixels that count, broadcast to that shape. What the others hold has no influence at all;
+                that they are there has one where a grid is laid over the whole image (`sm-...`, `soft-sm`, `arsl`). An
+                image of which none counts has the loss 0.
             sample_weight: (B,) or (B, C), multiplied with the loss of each image; "mean" divides by B C still.
             instances: whole numbers in the shape of `target`, 0 = background: masses that touch stay apart.
             facts: the result of `facts(target)`, made in the loader, as it is or put together to (B, ...) tensors; the

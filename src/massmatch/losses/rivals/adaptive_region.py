@@ -29,6 +29,7 @@ class AdaptiveRegionLoss(ImageLoss):
     sums, are those of public code of others (PyMIC; WltyBY/Adaptive-Region-Specific-Loss): the paper's own method
     section could not be read. Ours: every image by itself, the mass alone without the background as a second class, and
     the mean over the regions, where one of these codes takes the sum. A region without a pixel that counts is left out.
+    The regions divide the whole image, the pixels behind a mask too: a part of an image that is cut out has others.
 
         AdaptiveRegionLoss(regions=8)(logits, target)  # (B, C, H, W) each; also 1-D and 3-D
 

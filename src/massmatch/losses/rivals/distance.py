@@ -23,48 +23,56 @@ from ..checks import require_epoch, require_number
 from ..cores.base import BCE, Dice
 from .region import probabilities
 
-Measure = Callable[[np.ndarray], np.ndarray]
+Measure = Callable[..., np.ndarray]  # of a bool array, and of the pixels that count where not all of them do
 
 
-def signed_distance(mask: np.ndarray) -> np.ndarray:
+def distances(mask: np.ndarray, seen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """From each pixel to the nearest one of mass, and to the nearest one of the rest; None where there is but one kind.
+
+    A pixel that is not `seen` is of neither kind, so that a part of an image has the distances of that part alone.
+    """
+    mass, rest = (mask, ~mask) if seen is None else (mask & seen, ~mask & seen)
+    if not mass.any() or not rest.any():
+        return None
+    return scipy.ndimage.distance_transform_edt(~mass), scipy.ndimage.distance_transform_edt(~rest)
+
+
+def signed_distance(mask: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
     """Of a bool array: to the nearest mass outside of it, minus the depth inside, 0 on its inner edge; 0 without mass.
 
     Kervadec's definition (one_hot2dist of the authors).
     """
-    if not mask.any():
-        return np.zeros(mask.shape, np.float32)
-    if mask.all():
-        return np.full(mask.shape, -1.0, np.float32)  # nothing outside to measure from
-    return (
-        scipy.ndimage.distance_transform_edt(~mask) - (scipy.ndimage.distance_transform_edt(mask) - 1) * mask
-    ).astype(np.float32)
+    if (found := distances(mask, seen)) is None:
+        return np.full(mask.shape, -1.0 if mask.any() else 0.0, np.float32)  # nothing outside to measure from
+    return (found[0] - (found[1] - 1) * mask).astype(np.float32)
 
 
-def edge_distance(mask: np.ndarray) -> np.ndarray:
+def edge_distance(mask: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
     """Of a bool array: to the nearest pixel of the other class, on both sides; 0 where there is but one class."""
-    if mask.all() or not mask.any():
-        return np.zeros(mask.shape, np.float32)
-    return (scipy.ndimage.distance_transform_edt(~mask) + scipy.ndimage.distance_transform_edt(mask)).astype(np.float32)
+    found = distances(mask, seen)
+    return np.zeros(mask.shape, np.float32) if found is None else (found[0] + found[1]).astype(np.float32)
 
 
-def region_map(mask: np.ndarray) -> np.ndarray:
+def region_map(mask: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
     """Of a bool array, z_mass - z_rest: the cost of calling a pixel mass, from -2 deep inside to 2 far outside.
 
     Each class's z is 1 outside of it and minus its depth inside, relative to the deepest (RRW, the rectified map).
     """
-    if mask.all() or not mask.any():
+    if (found := distances(mask, seen)) is None:
         return np.where(mask, -2.0, 2.0).astype(np.float32)
-    inside, outside = scipy.ndimage.distance_transform_edt(mask), scipy.ndimage.distance_transform_edt(~mask)
-    mass = np.where(mask, -inside / inside.max(), 1.0)
-    rest = np.where(mask, 1.0, -outside / outside.max())
-    return (mass - rest).astype(np.float32)
+    counts = True if seen is None else seen
+    outside, inside = (depth / (depth * counts).max() for depth in found)
+    return np.where(mask, -inside - 1, 1 + outside).astype(np.float32)
 
 
-def measured(target: Tensor, measure: Measure) -> Tensor:
+def measured(target: Tensor, measure: Measure, valid: Tensor | None = None) -> Tensor:
     """(B, C, *spatial) with each channel of each image measured on the CPU, in the target's type and place."""
-    masks = array(target > 0.5)
-    maps = np.stack([np.stack([measure(channel) for channel in image]) for image in masks])
-    return torch.from_numpy(maps).to(target.device)
+    masks, seen = array(target > 0.5), None if valid is None else array(valid.expand_as(target) > 0.5)
+    maps = [
+        np.stack([measure(channel, None if seen is None else seen[b, c]) for c, channel in enumerate(image)])
+        for b, image in enumerate(masks)
+    ]
+    return torch.from_numpy(np.stack(maps)).to(target.device)
 
 
 class MeasuredLoss(ImageLoss):
@@ -79,10 +87,12 @@ class MeasuredLoss(ImageLoss):
         """The map of each image, (C, *spatial) float32."""
         return [{self.name: each} for each in measured(target, self.measure)]
 
-    def map(self, target: Tensor, facts: Sequence[Facts] | None) -> Tensor:
-        """(B, C, *spatial) from the facts, or measured now. ValueError for facts of another loss or size."""
-        if facts is None:
-            return measured(target, self.measure).to(target)
+    def map(self, target: Tensor, facts: Sequence[Facts] | None, valid: Tensor | None) -> Tensor:
+        """(B, C, *spatial) from the facts, which know no mask, or measured now. ValueError for facts of another loss or
+        size.
+        """
+        if facts is None or valid is not None:
+            return measured(target, self.measure, valid).to(target)
         if any(self.name not in fact or fact[self.name].shape != target.shape[1:] for fact in facts):
             raise ValueError(
                 f"facts must hold {self.name!r} of {tuple(target.shape[1:])} of each image: use this loss's facts"
@@ -145,7 +155,7 @@ class BoundaryLoss(MeasuredLoss):
         facts: Sequence[Facts] | None,
     ) -> Tensor:
         """The loss of each image and channel, (B, C)."""
-        boundary = self.mean(self.map(target, facts) * probabilities(logits, self.from_logits), valid)
+        boundary = self.mean(self.map(target, facts, valid) * probabilities(logits, self.from_logits), valid)
         return (1 - self.alpha) * self.overlap(self.dice, logits, target, valid) + self.alpha * boundary
 
 
@@ -176,15 +186,17 @@ class HausdorffDT(MeasuredLoss):
     ) -> Tensor:
         """The loss of each image and channel, (B, C)."""
         dice = self.overlap(self.dice, logits, target, valid)
-        hausdorff = self.mean(self.terms(logits, target, facts), valid)
+        hausdorff = self.mean(self.terms(logits, target, facts, valid), valid)
         balance = dice.detach() / hausdorff.detach().clamp(min=1e-6)
         return dice + balance * hausdorff
 
-    def terms(self, logits: Tensor, target: Tensor, facts: Sequence[Facts] | None) -> Tensor:
+    def terms(
+        self, logits: Tensor, target: Tensor, facts: Sequence[Facts] | None, valid: Tensor | None = None
+    ) -> Tensor:
         """(B, C, *spatial): (p - y)^2 (d_p^2 + d_y^2), in px2."""
         p = probabilities(logits, self.from_logits)
-        predicted = measured(p, edge_distance).to(p)
-        return (p - target) ** 2 * (predicted**2 + self.map(target, facts) ** 2)
+        predicted = measured(p, edge_distance, valid).to(p)
+        return (p - target) ** 2 * (predicted**2 + self.map(target, facts, valid) ** 2)
 
 
 class GeneralisedSurface(MeasuredLoss):
@@ -217,7 +229,7 @@ class GeneralisedSurface(MeasuredLoss):
         facts: Sequence[Facts] | None,
     ) -> Tensor:
         """The loss of each image and channel, (B, C)."""
-        squares = self.map(target, facts) ** 2
+        squares = self.map(target, facts, valid) ** 2
         if valid is not None:
             squares = squares * valid
         p = probabilities(logits, self.from_logits)
@@ -247,4 +259,4 @@ class RegionWise(MeasuredLoss):
         facts: Sequence[Facts] | None,
     ) -> Tensor:
         """(B, C), up to a constant of the truth: the mean of p (z_mass - z_rest)."""
-        return self.mean(probabilities(logits, self.from_logits) * self.map(target, facts), valid)
+        return self.mean(probabilities(logits, self.from_logits) * self.map(target, facts, valid), valid)
