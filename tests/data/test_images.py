@@ -345,3 +345,18 @@ def test_row_36_a_damaged_png_is_refused_where_its_pixels_can_still_be_read(tmp_
     (tmp_path / "a.png").write_bytes(content if damage == "a pixel" else (tmp_path / "a.png").read_bytes()[:-14])
     with pytest.raises(DataError, match=r"^a\.png: cannot be read as an image \(\w+\): replace the file"):
         read_grey(tmp_path, "a.png")
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "value", "line"),
+    [(8, 0, 200, b"\xc8" * 8), (16, 0, 30000, b"\x75\x30" * 8), (1, 0, 1, b"\xff"), (8, 2, 200, b"\xc8" * 24)],
+)
+def test_one_grey_that_is_transparent_and_not_black_is_refused(tmp_path, bits, kind, value, line):
+    """As an alpha channel that hides what is not black: air may be white below it. Black may be transparent."""
+    for name, clear in (("a.png", value), ("b.png", 0)):
+        part = chunk(b"tRNS", struct.pack(">H", clear) * (3 if kind else 1))
+        write_png(tmp_path / name, (8, 8, bits, kind), (b"\0" + line) * 8, part)
+    for read in (read_grey, read_labels):
+        with pytest.raises(DataError, match=r"^a\.png: its pixels of .* are transparent, but not black: save it"):
+            read(tmp_path, "a.png")
+        assert read(tmp_path, "b.png").all()

@@ -150,6 +150,7 @@ def _opened(root: Path, path: str) -> tuple[ImageFile.ImageFile, str]:
                     again.verify()
             if image.getexif().get(ORIENTATION, 1) != 1:  # PNG and JPEG may have it behind their pixels
                 raise _turned(path)
+            _refuse_one_clear_grey(image, path)
             if image.mode == "P" and int(np.asarray(image).max()) >= len(image.getpalette("RGB") or ()) // 3:
                 raise DataError(f"{path}: has numbers that its palette gives no colour: save it as grey")
     except DataError:
@@ -210,6 +211,16 @@ def _refuse_what_would_change(image: ImageFile.ImageFile, stored: str, path: str
         raise DataError(f"{path}: compressed big-endian numbers with a sign would be swapped: save it as unsigned grey")
     if image.mode == "L" and _tag(image, SAMPLE_FORMAT, 1) == SIGNED:
         raise DataError(f"{path}: must have no negative greys, but has signed 8 bits: save it as unsigned grey")
+
+
+def _refuse_one_clear_grey(image: Image.Image, path: str) -> None:
+    """Raise DataError where one grey, or colour, is transparent by the file's head (tRNS of PNG) and not black."""
+    clear = image.info.get("transparency")
+    if image.mode in ("P", "PA") or not isinstance(clear, int | tuple) or not np.any(clear):
+        return
+    pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
+    if (pixels.reshape(*pixels.shape[:2], -1) == clear).all(axis=-1).any():
+        raise DataError(f"{path}: its pixels of {clear} are transparent, but not black: save it as grey alone")
 
 
 def _turned(path: str) -> DataError:
