@@ -161,7 +161,7 @@ def test_an_empty_folder_is_filled_and_missing_ones_are_made(tmp_path):
 
 @pytest.mark.parametrize("id", ["", " a", "a/b", "../a", ".a", "a\\b", "a\nb", "a.png"])
 def test_an_id_must_be_a_file_name(tmp_path, id):
-    with pytest.raises(DataError, match="an id must be a file name without ending, but is"):
+    with pytest.raises(DataError, match=r"an image's name without its ending must be of .*: rename its file"):
         write([named(id)], tmp_path / "c")
 
 

@@ -108,7 +108,10 @@ def check_sample(sample: Sample, others: Iterable[str]) -> None:
     id = sample.id
     plain = id == id.strip() and id.isprintable() and not id.startswith(".") and not {*id} & {*"/\\"}
     if not id or not plain or id.lower().endswith(IMAGE_ENDINGS):
-        raise DataError(f"an id must be a file name without ending, but is {id!r}: change it in the reader")
+        raise DataError(
+            f"{id!r}: an image's name without its ending must be of letters that are seen, without a slash, a dot in "
+            "front or a blank around: rename its file"
+        )
     if id in others:
         raise DataError(f"images/{id}.png: two samples have the id {id!r}: give each its own")
     if not sample.patient or sample.patient != sample.patient.strip():
