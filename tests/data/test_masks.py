@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from massmatch.data import DataError, DataWarning
 from massmatch.data.masks import merged, speck_limit, to_instances, without_specks
@@ -135,3 +136,18 @@ def test_row_33_the_fringe_of_one_mass_among_several_is_told():
     mask[22:28, 28:38] = 2  # a mass of its own, so that only pieces of label 2 are strips
     with pytest.warns(DataWarning, match="strips"):
         to_instances(mask, "m.png")
+
+
+def test_a_mask_of_0_and_1_that_was_a_jpeg_is_told_and_the_drawn_one_is_not(tmp_path):
+    """At quality 75 it has no greys: the blocks of its outline are all that is left to see."""
+    row, column = np.mgrid[:96, :96]
+    drawn = ((row - 47) ** 2 / 2 + (column - 50) ** 2 < 500).astype(np.uint8)
+    assert to_instances(drawn, "a.png").max() == 1
+    Image.fromarray(drawn).save(tmp_path / "a.jpg", quality=75)
+    lossy = np.asarray(Image.open(tmp_path / "a.jpg"))
+    assert lossy.max() == 1
+    with pytest.warns(DataWarning, match=r"^a\.png: most of the mask's outline runs between blocks of 8 x 8 pixels"):
+        to_instances(lossy, "a.png")
+    box = np.zeros((96, 96), np.uint8)
+    box[16:40, 8:64] = 1  # as somebody may draw it
+    assert to_instances(box, "a.png").max() == 1

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from massmatch.data.cohort import COLUMNS, UNFINISHED, Cohort
 from massmatch.data.errors import DataError, DataWarning, named
 from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels, read_size, refuse_long
-from massmatch.data.masks import BLURRED, are_blurred
+from massmatch.data.masks import BLOCKS, BLURRED, are_blurred, in_blocks
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.table import SPACING, read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
@@ -179,7 +179,7 @@ def _mask_kind(root: Path, paths: pd.Series) -> str:
     smooth: dict[str, list[int]] = {}
     lone: dict[str, list[int]] = {}
     several = False
-    blurred = []
+    blurred, blocks = [], []
     for path in paths:
         labels = read_labels(root, path)
         values = levels(labels).tolist()
@@ -187,6 +187,8 @@ def _mask_kind(root: Path, paths: pd.Series) -> str:
             (smooth if len(values) > 1 else lone)[path] = values
         elif len(values) > 1 and are_blurred(labels, path):
             blurred.append(path)
+        elif values == [1] and in_blocks(labels):
+            blocks.append(path)
         several = several or len(values) > 1
     if smooth:
         values = smooth[min(smooth)]
@@ -199,8 +201,9 @@ def _mask_kind(root: Path, paths: pd.Series) -> str:
             f"{named(lone)}: other masks hold labels 1, 2, ..., but this one {lone[min(lone)][0]} alone: "
             "make all of them labels, or all of them binary"
         )
-    if blurred:
-        warnings.warn(f"{named(blurred)}: {BLURRED}", DataWarning, stacklevel=4)  # the caller of open_cohort
+    for paths, what in ((blurred, BLURRED), (blocks, BLOCKS)):
+        if paths:
+            warnings.warn(f"{named(paths)}: {what}", DataWarning, stacklevel=4)  # the caller of open_cohort
     return "instances" if several else "binary"
 
 
