@@ -201,9 +201,9 @@ def _mask_kind(root: Path, paths: pd.Series) -> str:
             f"{named(lone)}: other masks hold labels 1, 2, ..., but this one {lone[min(lone)][0]} alone: "
             "make all of them labels, or all of them binary"
         )
-    for paths, what in ((blurred, BLURRED), (blocks, BLOCKS)):
-        if paths:
-            warnings.warn(f"{named(paths)}: {what}", DataWarning, stacklevel=4)  # the caller of open_cohort
+    for found, what in ((blurred, BLURRED), (blocks, BLOCKS)):
+        if found:
+            warnings.warn(f"{named(found)}: {what}", DataWarning, stacklevel=4)  # the caller of open_cohort
     return "instances" if several else "binary"
 
 
