@@ -61,6 +61,13 @@ def test_compare_leaves_the_table_that_was_there(trained, cohort, tmp_path, full
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("table.md", "old")]
 
 
+def test_a_file_whose_name_does_not_reach_the_disk_is_named(tmp_path, monkeypatch):
+    """It was "the system: No space left on device": that of a folder names nothing."""
+    monkeypatch.setattr(atomic, "sync_folder", full)
+    with pytest.raises(RunError, match=f"disk full: {tmp_path}/table.md needs 3 bytes"):
+        atomic.write_atomic(tmp_path / "table.md", b"new")
+
+
 def test_the_reason_of_a_failure_is_told_although_it_cannot_be_written(tmp_path, full_disk):
     with pytest.raises(ValueError, match="the first reason"), failure.failures_written(tmp_path):
         raise ValueError("the first reason")

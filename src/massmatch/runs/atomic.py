@@ -30,9 +30,9 @@ def write_atomic(path: Path, *pieces: Piece, keep: Path | None = None) -> None:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+        sync_folder(path.parent)
     except OSError as error:
         raise _explained(error, path, sum(len(piece) for piece in pieces)) from error
-    sync_folder(path.parent)
 
 
 def write_picture(path: Path, picture: "Image", **options: Any) -> None:
