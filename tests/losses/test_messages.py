@@ -440,5 +440,7 @@ def test_densities_may_be_a_tensor():
 
 @pytest.mark.parametrize("loss", [None, 3, Dice()])
 def test_what_is_no_text_names_no_loss(loss):
-    with pytest.raises(TypeError, match=r"^a loss is named by a text, such as 'focal:gamma=3', but not by "):
+    with pytest.raises(
+        TypeError, match=r"^a loss or network is named by a text, such as 'focal:gamma=3' or .*, but not by "
+    ):
         make_loss(loss)

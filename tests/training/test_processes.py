@@ -70,7 +70,8 @@ def test_weights_make_the_mean_over_processes_that_of_the_batch():
 @pytest.mark.parametrize(
     ("wanted", "batch_size", "message"),
     [
-        (Processes(0, 1), 4, "--devices and --nodes must be at least 1"),
+        (Processes(0, 1), 4, "--devices and --nodes must be whole numbers of at least 1, but are 0 and 1"),
+        (Processes("cuda", 1), 4, "--devices and --nodes must be whole numbers of at least 1, but are 'cuda' and 1"),
         (Processes(5, 1), 4, "--batch-size 4 is shared by all processes, of which there are 5"),
         (Processes(1, 2), 4, "--nodes 2: start the same command on each machine with torchrun or srun"),
     ],

@@ -43,7 +43,10 @@ class LossSpec:
             TypeError: for anything but a text.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a loss is named by a text, such as 'focal:gamma=3', but not by {article(text)}")
+            raise TypeError(
+                "a loss or network is named by a text, such as 'focal:gamma=3' or 'my_module:MyNet', but not by "
+                f"{article(text)}"
+            )
         name, _, options = text.partition(":")
         attribute, _, rest = options.partition(":")
         if name not in LOSSES and attribute and "=" not in attribute:

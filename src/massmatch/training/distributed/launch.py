@@ -54,8 +54,11 @@ class Processes(NamedTuple):
 
     def check(self, batch_size: int, device: torch.device) -> None:
         """Raise UsageError where so many processes are impossible: with this batch size, device or environment."""
-        if self.devices < 1 or self.nodes < 1:
-            raise UsageError(f"--devices and --nodes must be at least 1, but are {self.devices} and {self.nodes}")
+        if not all(isinstance(count, int) and count >= 1 for count in self):
+            raise UsageError(
+                "--devices and --nodes must be whole numbers of at least 1, but are "
+                f"{self.devices!r} and {self.nodes!r}"
+            )
         if self.total > batch_size:
             raise UsageError(
                 f"--batch-size {batch_size} is shared by all processes, of which there are {self.total}: "
