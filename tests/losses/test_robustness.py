@@ -360,5 +360,7 @@ def test_probabilities_given_as_logits_are_told():
     target = torch.zeros(1, 1, 16, 16)
     with pytest.warns(UserWarning, match="logits come out of a sigmoid, .*from_logits=False"):
         LOSSES["sm-tversky-s-a"]()(network.sigmoid(), target)
+    with pytest.warns(UserWarning, match="logits come out of a sigmoid, .*from_logits=False"):
+        LOSSES["sm-tversky-s-a"]()(network.sigmoid(), target, mask=torch.ones_like(target))
     LOSSES["sm-tversky-s-a"]()(network + 0.5, target)  # logits that happen to lie in [0, 1] are left alone
     LOSSES["sm-tversky-s-a"](from_logits=False)(network.sigmoid(), target)

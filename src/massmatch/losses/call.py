@@ -155,6 +155,8 @@ def checked(
         raise TypeError(f"logits must be floating point numbers, but are {logits.dtype}")
     if target.shape != logits.shape:
         raise ValueError(advice_on_shape("target", target, logits))
+    if values and from_logits and (activation := last_activation(logits)):
+        warnings.warn(advice_on_activation(activation), stacklevel=3)
     valid = None
     if mask is not None:
         require_tensor("mask", mask)
@@ -166,8 +168,6 @@ def checked(
     if values:
         if not from_logits:
             check_probabilities(logits)
-        elif activation := last_activation(logits):
-            warnings.warn(advice_on_activation(activation), stacklevel=3)
         if not known:
             check_truth(target, logits)
     dtype = logits.dtype if logits.dtype == torch.float64 else torch.float32
