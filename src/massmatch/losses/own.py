@@ -137,7 +137,7 @@ def imported(name: str) -> Any:
         sys.path.insert(0, here)
     try:
         with torch.random.fork_rng(devices=[]):  # weights that are drawn while it is imported are the same each time
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # the CPU alone: that of a GPU would not be put back
             found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
