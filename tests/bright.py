@@ -39,7 +39,7 @@ def marked(side):
     """A drawn mammogram with a bright rectangle of 12 x 9 pixels, off centre in both directions."""
     image = mammogram(160, 120, side)
     rows, cols = slice(50, 62), slice(20, 29) if side == "left" else slice(91, 100)
-    image[rows, cols] = 8000
+    image[rows, cols] = 4000
     truth = np.zeros(image.shape, bool)
     truth[rows, cols] = True
     return image, truth

@@ -29,6 +29,25 @@ def mammogram(rows, cols, side="left", *, muscle=False, top=4000):
     return image if side == "left" else np.ascontiguousarray(image[:, ::-1])
 
 
+def glaring(image, where, value=65535):
+    """The mammogram, which shows its chest wall on the left, with pixels far brighter than its tissue, and where."""
+    rows, cols = image.shape
+    row, col = np.mgrid[:rows, :cols]
+    plate = (row >= 0.03 * rows) & (row < 0.28 * rows) & (col >= 0.73 * cols) & (col < 0.97 * cols)
+    glare = {
+        "plate": plate,
+        "letters on a plate": plate & ((row // 3 + col // 3) % 3 > 0),
+        "strip": row < 0.02 * rows,
+        "frame": (row < 3) | (row >= rows - 3) | (col < 3) | (col >= cols - 3),
+        "clip": np.hypot(row - 0.5 * rows, col - 0.2 * cols) < 0.05 * cols,
+        "hot pixel": (row == rows // 3) & (col == cols // 5),
+    }[where]
+    return np.where(glare, value, image).astype(image.dtype), glare
+
+
+GLARES = ["plate", "letters on a plate", "strip", "frame", "clip", "hot pixel"]
+
+
 def write_dicom(path, pixels, *, syntax=ExplicitVRLittleEndian, remove=(), encode=True, **tags):
     """A mammogram as a DICOM file. `tags` are further elements by keyword, `remove` names those left out."""
     meta = FileMetaDataset()

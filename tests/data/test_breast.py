@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from mammograms import mammogram
-from massmatch.data.preprocessing.breast import breast, breast_window, chest_side, looks_inverted, pectoral
+from mammograms import GLARES, glaring, mammogram
+from massmatch.data.preprocessing.breast import (
+    breast,
+    breast_range,
+    breast_window,
+    chest_side,
+    looks_inverted,
+    pectoral,
+    share_of_greys,
+    tissue_top,
+)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -45,6 +54,43 @@ def test_a_label_in_the_air_does_not_turn_the_chest_wall_round(side):
     image = mammogram(200, 150, "left")
     image[10:24, -26:-4] = 65535
     assert chest_side(image if side == "left" else image[:, ::-1]) == side
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("top", "value"), [(4000, 65535), (4000, 16000), (170, 255)])
+@pytest.mark.parametrize("where", GLARES)
+def test_what_is_far_brighter_than_tissue_changes_neither_breast_nor_side_nor_range(where, top, value, side):
+    """Tissue reaches 0.6 of `top`. 65535 in 12-bit images, and white in images of 8 bits."""
+    clean = mammogram(300, 240, top=top).astype(np.uint8 if value == 255 else np.uint16)
+    spoilt, _ = glaring(clean, where, value)
+    if side == "right":
+        clean, spoilt = clean[:, ::-1], spoilt[:, ::-1]
+    assert tissue_top(spoilt) == clean.max()
+    assert (breast(spoilt) != breast(clean)).mean() < 0.02
+    assert chest_side(spoilt) == side
+    assert breast_range(spoilt) == pytest.approx(breast_range(clean), abs=0.03 * top)
+
+
+def test_a_small_breast_and_plain_images_keep_all_their_greys():
+    """Nothing stands above a gap, or what does is too large for a label, or there is nothing but air below it."""
+    small = np.zeros((200, 160), np.uint16)
+    small[60:130, :40] = mammogram(70, 40)
+    even, square = np.full((9, 9), 7, np.uint8), np.zeros((50, 50), np.uint8)
+    square[5:12, 5:12] = 200
+    implant = mammogram(200, 160)
+    implant[50:150, :50] = 16000
+    for image in (small, mammogram(200, 160), implant, even, square):
+        assert tissue_top(image) == image.max()
+    assert breast_window(small) is not None
+
+
+def test_the_tissues_share_of_the_greys():
+    clean = mammogram(300, 240)
+    assert share_of_greys(clean, clean) > 0.9
+    for where in GLARES:
+        spoilt, _ = glaring(clean, where)
+        assert share_of_greys(spoilt, spoilt) == pytest.approx(2400 / 65535, rel=0.03)
+    assert share_of_greys(spoilt, clean) > 0.9  # as a network sees it, the only hot pixel is averaged away
 
 
 def test_inversion_is_seen():

@@ -2,12 +2,13 @@
 
 import itertools
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from mammograms import mammogram
+from mammograms import glaring, mammogram
 from massmatch.data import DataWarning, Sample
 from massmatch.data.preprocessing.breast import breast_range
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, preprocess
@@ -135,8 +136,28 @@ def test_hot_pixels_do_not_squeeze_the_range_of_the_breast(place, side, crop):
     tissue = frame.cut(spoilt) < 65535
     before, after = (prepared_pixels(image, frame, how).astype(float)[tissue] for image in (clean, spoilt))
     assert np.abs(after - before).max() <= 0.03 * 255
-    squeezed = prepared_pixels(spoilt, frame, how.model_copy(update={"range": "min-max"}))
-    assert squeezed[tissue].max() < 255 / 8
+    with pytest.warns(DataWarning, match="the tissue has [46] % of the greys"):
+        squeezed = prepared_pixels(
+            spoilt, Frame.of(clean, Preprocessing(size="native")), Preprocessing(range="min-max")
+        )
+    assert squeezed[spoilt < 65535].max() < 255 / 8
+
+
+@pytest.mark.parametrize("crop", ["none", "breast"])
+@pytest.mark.parametrize("where", ["plate", "strip", "frame", "clip"])
+def test_few_greys_for_the_tissue_are_told_and_the_breasts_range_has_none(where, crop):
+    """Wherever it lies in what the crop leaves."""
+    clean = mammogram(300, 240)
+    spoilt, glare = glaring(clean, where)
+    masses = np.zeros(clean.shape, np.uint8)
+    masses[100:120, 20:40] = 1
+    samples = [replace(sample(), image=image, instances=masses) for image in (clean, spoilt)]
+    results = [preprocess(one, Preprocessing(crop=crop, size="native")) for one in samples]
+    before, after = (frame.undo(found.image.astype(np.float32)) for found, frame in results)
+    assert np.abs(after - before)[~glare & (before > 0) & (after > 0)].max() <= 0.04 * 255
+    paper = Preprocessing(crop=crop, size="native", range="min-max")
+    with pytest.warns(DataWarning, match=r"^a: something is so bright .* the tissue has 4 % of the greys"):
+        preprocess(samples[1], paper)
 
 
 def test_the_range_is_that_between_the_percentiles_inside_the_breast():

@@ -256,9 +256,9 @@ def test_brackets_and_colons_in_names_reach_the_screen(weights, tmp_path, capsys
 
 def test_a_threshold_of_ones_own(weights, tmp_path):
     grey(tmp_path / "a.png")
-    batch = predict(tmp_path / "a.png", tmp_path / "out", threshold=0.3, probabilities=True, weights=weights)
+    batch = predict(tmp_path / "a.png", tmp_path / "out", threshold=0.9, probabilities=True, weights=weights)
     stored = np.asarray(Image.open(tmp_path / "out/a_probability.png")) / 65535
-    assert batch.index[0]["area_px"] == (stored > 0.3).sum() != (stored > 0.5).sum()
+    assert batch.index[0]["area_px"] == (stored > 0.9).sum() != (stored > 0.5).sum()
     with pytest.raises(ValueError, match="--threshold: must be a probability"):
         predict(tmp_path / "a.png", tmp_path / "out", threshold=1.5, weights=weights)
 

@@ -9,7 +9,7 @@ import torch
 
 from bright import Bright, facts, marked, predicted
 from conftest import tiny
-from mammograms import mammogram, write_dicom
+from mammograms import GLARES, glaring, mammogram, write_dicom
 from massmatch.data import DataWarning
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.errors import UsageError
@@ -101,7 +101,7 @@ def test_the_header_decides_where_the_chest_wall_is(tmp_path):
     ("spoil", "told"),
     [
         (lambda image: 4095 - image, "the greys look inverted"),
-        (lambda image: with_label(image), r"the breast has [12]\d % of the greys, so that this network can miss"),
+        (lambda image: with_label(image), r"the tissue has [12]\d % of the greys, so that masses can be missed"),
         (lambda image: np.zeros_like(image) + (np.arange(image.shape[1]) == 3).astype(image.dtype), "no breast was"),
     ],
 )
@@ -116,6 +116,31 @@ def test_greys_with_which_a_network_cannot_be_right_are_told(spoil, told):
 
 def test_a_label_does_not_matter_where_the_breast_alone_gives_the_greys():
     segment(Bright(), facts("mixed", crop="breast", size=(96, 64)), with_label(mammogram(300, 200)), "CC", "a")
+
+
+@pytest.mark.parametrize("where", [where for where in GLARES if where != "hot pixel"])
+@pytest.mark.parametrize("how", [{}, {"range": "min-max"}, {"range": "min-max", "crop": "breast"}], ids=str)
+def test_glare_is_told_or_changes_nothing(where, how):
+    image = mammogram(300, 240)
+    image[170:190, 30:48] = 4000
+    truth = image == 4000
+    spoilt, glare = glaring(image, where)
+    facts_of_network = facts("right", size="native", **how)
+    if how.get("range") != "min-max":
+        found = segment(Rightish(), facts_of_network, spoilt, "CC", "a") > 0.5
+        np.testing.assert_array_equal(found[~glare], truth[~glare])
+    elif (how.get("crop"), where) not in (("breast", "plate"), ("breast", "letters on a plate")):
+        with pytest.warns(DataWarning, match=r"^a: something is so bright .* [46] % of the greys"):
+            segment(Rightish(), facts_of_network, spoilt, "CC", "a")
+
+
+class Rightish(Bright):
+    """A network that learnt right chest walls only: it is blind in the left half."""
+
+    def forward(self, images):
+        found = super().forward(images)
+        half = images.shape[-1] // 2
+        return torch.cat([found[..., :half] - 1000, found[..., half:]], dim=-1)
 
 
 def with_label(image):

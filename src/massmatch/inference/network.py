@@ -10,8 +10,8 @@ import numpy as np
 from torch import nn
 
 from massmatch.data.errors import DataWarning
-from massmatch.data.preprocessing.breast import breast, chest_side, looks_inverted, share_of_greys
-from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, without_pectoral
+from massmatch.data.preprocessing.breast import breast, chest_side, looks_inverted
+from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, tell_if_squeezed, without_pectoral
 from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.inference.algorithm import Algorithm, WeightsFile
@@ -21,7 +21,6 @@ from massmatch.runs.weights import differences_to, load_weights
 from massmatch.training.evaluate import predicted
 
 SIDES = ("left", "right")
-LEAST_GREYS = 0.5  # share of an image's greys that a breast takes up: at least 0.6 in 308 images of CBIS-DDSM
 
 
 def load_network(path: Path | str, own: Collection[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
@@ -113,7 +112,7 @@ def segment(
     Where the network has learnt breasts whose chest wall lies on one side, an image that shows it on the other side is
     mirrored for the network, and the probabilities are mirrored back. `chest` ("left" or "right") says where the chest
     wall is; by default it is looked for. Warns as `preprocess` does, where `chest` is not what the pixels show, and
-    where the greys are not as the network knows them: inverted, or squeezed by a label.
+    where the greys are not as the network knows them: inverted, or squeezed by something far brighter than the tissue.
     """
     known, found = orientation(facts), breast(image)
     _tell_of_greys(facts, image, found, name)
@@ -129,12 +128,6 @@ def _tell_of_greys(facts: dict[str, Any], image: np.ndarray, found: np.ndarray, 
         told.append("the air is near white, so the greys look inverted: export it with dark air, or expect nonsense")
     elif how is None and not found.any():
         told.append("no breast was found on it: is it a mammogram?")
-    by_whole_image = how is None or (how.get("range", "min-max") == "min-max" and how["crop"] == "none")
-    if by_whole_image and found.any() and (share := share_of_greys(image, found)) < LEAST_GREYS:
-        told.append(
-            f"something outside the breast is so bright that the breast has {100 * share:.0f} % of the greys, so that "
-            "this network can miss its masses: black out labels in the air"
-        )
     for text in told:
         warnings.warn(f"{name}: {text}", DataWarning, stacklevel=3)
 
@@ -167,7 +160,7 @@ def _probabilities(
     model: nn.Module, facts: dict[str, Any], image: np.ndarray, view: str | None, name: str
 ) -> np.ndarray:
     if facts["preprocessing"] is None:
-        return _padded(model, facts, image)
+        return _padded(model, facts, image, name)
     how = Preprocessing.from_record(facts["preprocessing"]).model_copy(update={"flip": "none"})  # it is turned already
     clean = without_pectoral(image, view, name) if how.pectoral == "suppress" else image
     frame = Frame.of(clean, how, name)
@@ -175,11 +168,13 @@ def _probabilities(
     return frame.undo(found)
 
 
-def _padded(model: nn.Module, facts: dict[str, Any], image: np.ndarray) -> np.ndarray:
+def _padded(model: nn.Module, facts: dict[str, Any], image: np.ndarray, name: str) -> np.ndarray:
     rows, cols = facts["size"]
     scale = max(image.shape[0] / rows, image.shape[1] / cols)
     frame = (max(image.shape[0], round(rows * scale)), max(image.shape[1], round(cols * scale)))
     padded = np.zeros(frame, np.float32)
     padded[: image.shape[0], : image.shape[1]] = image
-    probability = resized(predicted(model, resized(padded, (rows, cols)), facts["normalise"]), frame)
+    pixels = resized(padded, (rows, cols))
+    tell_if_squeezed(image, pixels, name)
+    probability = resized(predicted(model, pixels, facts["normalise"]), frame)
     return probability[: image.shape[0], : image.shape[1]]

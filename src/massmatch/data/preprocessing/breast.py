@@ -15,13 +15,38 @@ FRAME = 3  # pixels of the coarse copy: thinner things (film frames, scratches, 
 PLAUSIBLE = (0.03, 0.98)  # share of the image that a breast covers; outside, nothing was found
 WHITE = 0.8  # of the grey range: tightly cropped breasts reach 0.74 where others have air
 INSIDE = (0.005, 0.995)  # shares of the breast's pixels between whose greys an image is stretched
+GLARE = 0.1  # share of the image that labels, strips, clips and hot pixels cover at most; small breasts cover 0.03
+GAP = 0.1  # pixels in the gap below them, per pixel of theirs: blurred edges; at least 0.24 below breasts of CBIS-DDSM
+AIR = 0.2  # share of an image's pixels that are at most as bright as the grey that is taken for air's
 LEAST_EDGE = 0.03  # of the grey range: what the muscle must be brighter than the tissue along its edge
 
 
+def tissue_top(image: np.ndarray) -> int:
+    """The brightest grey that may be tissue: the highest of an (H, W) image of whole numbers, or the end below a gap.
+
+    A label, a strip, a clip or hot pixels that are more than twice as bright as the tissue stand above a gap of half of
+    all greys, in which next to nothing lies, and cover little of the image. What is below must have greys of its own.
+    """
+    up_to = np.cumsum(np.bincount(image.ravel()))  # pixels of each grey and of those below
+    low, high = int(image.min()), len(up_to) - 1
+    half = (high - low) // 2
+    in_gap = up_to[low + half :] - up_to[low : high + 1 - half]
+    top = low + int(in_gap.argmin())
+    above = up_to[-1] - up_to[top + half]
+    stands_alone = top > low and in_gap.min() <= GAP * above and above <= GLARE * up_to[-1]
+    return top if stands_alone else high
+
+
 def coarse(image: np.ndarray) -> NDArray[np.float32]:
-    """The image by area averaging, (h, w) with no side above 256, scaled to 0..1 by its minimum and maximum."""
+    """The image by area averaging, (h, w) with no side above 256, scaled to 0..1 by its minimum and maximum.
+
+    What is far brighter than tissue first becomes as dark as air, so that it is not averaged with the pixels around it.
+    """
     shrink = max(1.0, max(image.shape) / COARSE)
-    small = resized(image, (max(1, round(image.shape[0] / shrink)), max(1, round(image.shape[1] / shrink))))
+    size = (max(1, round(image.shape[0] / shrink)), max(1, round(image.shape[1] / shrink)))
+    if (top := tissue_top(image)) < image.max():
+        image = np.where(image > top, np.quantile(image, AIR, method="lower"), image)
+    small = resized(image, size)
     low, high = float(small.min()), float(small.max())
     return (small - low) / (high - low) if high > low else np.zeros_like(small)
 
@@ -86,25 +111,27 @@ def breast_range(image: np.ndarray) -> tuple[float, float] | None:
     """The 0.5th and the 99.5th percentile of the grey inside the breast of an (H, W) image.
 
     The percentiles are those that nnU-Net cuts CT at, inside its foreground (Isensee et al., Nature Methods 18, 2021):
-    hot pixels, clips and labels in the air do not reach them, so that they cannot squeeze the tissue into a few greys.
-    None where no breast is found, or one of a single grey.
+    hot pixels and labels in the air do not reach them, so that they cannot squeeze the tissue into a few greys. What is
+    far brighter than the tissue (`tissue_top`) does not count. None where no breast is found, or one of a single grey.
     """
     found = breast(image)
     if not found.any():
         return None
     rows, cols = (np.arange(side) * small // side for side, small in zip(image.shape, found.shape, strict=True))
-    counts = np.cumsum(np.bincount(image[found[rows[:, None], cols]]))
+    counts = np.cumsum(np.bincount(image[found[rows[:, None], cols]])[: tissue_top(image) + 1])
     low, high = (int(np.searchsorted(counts, share * counts[-1])) for share in INSIDE)
     return (float(low), float(high)) if low < high else None
 
 
-def share_of_greys(image: np.ndarray, found: NDArray[np.bool_]) -> float:
-    """Which share of the greys of an (H, W) image, from its darkest to its brightest, the breast in it takes up.
+def share_of_greys(image: np.ndarray, seen: np.ndarray) -> float:
+    """Which share of the greys that a network sees, from the darkest to the brightest, the tissue of an image takes up.
 
-    `found`: what `breast` found in the image, which must be something. A label in the air that is four times as bright
-    as the tissue leaves the tissue a quarter.
+    `seen`: the (H, W) image, or a part of it, resized. A label that is four times as bright as the tissue leaves the
+    tissue a quarter; where no breast is found, anything but such labels is tissue.
     """
-    return float(np.quantile(coarse(image)[found], INSIDE[1]))
+    top = (breast_range(image) or (0.0, float(tissue_top(image))))[1]
+    low, high = float(seen.min()), float(seen.max())
+    return (top - low) / (high - low) if top < high else 1.0
 
 
 def looks_inverted(image: np.ndarray) -> bool:

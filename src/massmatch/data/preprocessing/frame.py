@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from massmatch.data.errors import DataWarning
 from massmatch.data.masks import FRAMED, INVERTED, LARGE, frames, speck_limit, without_specks
-from massmatch.data.preprocessing.breast import breast_range, breast_window, chest_side, pectoral
+from massmatch.data.preprocessing.breast import breast_range, breast_window, chest_side, pectoral, share_of_greys
 from massmatch.data.preprocessing.options import PreprocessingOptions
 from massmatch.data.preprocessing.resize import resized, resized_labels
 from massmatch.data.sample import Sample
 
 NAMED = 5  # so many sizes are told in one line
+LEAST_GREYS = 0.5  # share of the greys that tissue takes up: at least 0.51 in 1231 images of CBIS-DDSM
 OBLIQUE = ("MLO", "ML", "LMO")  # the views in which the pectoral muscle shows as a triangle
 
 
@@ -133,7 +134,7 @@ def prepared_pixels(image: np.ndarray, frame: Frame, how: Preprocessing, name: s
 
     With `range` "breast" the greys are cut at the percentiles of `breast_range`, with "min-max" at the lowest and the
     highest of the window. An even image becomes 0 everywhere. Warns DataWarning, naming the image, where there is no
-    breast whose range could be taken; then the range is min-max.
+    breast whose range could be taken, for which min-max is taken, and where min-max leaves the tissue few greys.
     """
     cut, bounds = frame.cut(image), None
     if how.range == "breast" and image.min() < image.max():
@@ -144,10 +145,23 @@ def prepared_pixels(image: np.ndarray, frame: Frame, how: Preprocessing, name: s
     if bounds is not None:
         cut = np.clip(cut, *bounds)
     pixels = resized(cut, (frame.rows, frame.cols))
+    if bounds is None:
+        tell_if_squeezed(image, pixels, name)
     low, high = bounds or (float(pixels.min()), float(pixels.max()))
     top = (1 << how.bits) - 1
     stretched = (pixels - low) * (top / (high - low)) if high > low else np.zeros_like(pixels)
     return np.rint(stretched).astype(np.uint8 if how.bits == 8 else np.uint16)
+
+
+def tell_if_squeezed(image: np.ndarray, seen: np.ndarray, name: str) -> None:
+    """Warn DataWarning where `seen`, resized from an (H, W) image, leaves its tissue a small part of the greys."""
+    if (share := share_of_greys(image, seen)) < LEAST_GREYS:
+        text = (
+            f"{name}: something is so bright (a label, a strip, a clip, hot pixels) that the tissue has "
+            f"{100 * share:.0f} % of the greys, so that masses can be missed: black it out, or prepare and train with "
+            "--range breast"
+        )
+        warnings.warn(text, DataWarning, stacklevel=3)
 
 
 def without_pectoral(image: np.ndarray, view: str | None, name: str = "image") -> np.ndarray:
