@@ -18,8 +18,8 @@ FLOORS = [
     {"reports", "explanations", "inference", "integrations"},
     {"sweeps"},
     {"training"},
-    {"runs", "statistics"},
-    {"losses", "metrics", "models", "data", "pictures"},
+    {"runs", "statistics", "pictures"},
+    {"losses", "metrics", "models", "data"},
     {"machine", "hold"},
     {"errors", "lazy", "wording"},
 ]

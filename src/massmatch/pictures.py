@@ -10,6 +10,8 @@ import pandas as pd
 from PIL import Image
 from scipy import ndimage
 
+from massmatch.data.preprocessing.breast import tissue_top
+
 GREEN, BLUE = (60, 220, 90), (70, 150, 255)
 LINE = 512  # the longer side divided by the width of a line: two pixels where it is shown 1000 pixels high
 ENDS = 0.005  # share of pixels at each end of the greys, as nnU-Net leaves out (Isensee et al. 2021)
@@ -61,10 +63,12 @@ def _stretched(image: np.ndarray, grey: tuple[float, float] | None = None) -> Im
 def robust_range(image: np.ndarray) -> tuple[float, float]:
     """The greys that are shown black and white: but for 0.5 % of the pixels at each end, which hot pixels are among.
 
-    The upper end leaves out the air, of which a mammogram may hold any share: pixels of the lower end's grey or below.
+    The upper end leaves out the air, of which a mammogram may hold any share: pixels of the lower end's grey or below;
+    and, of whole numbers, what is far brighter than tissue, such as a label.
     """
     low = float(np.quantile(image, ENDS))
-    tissue = image[image > low]
+    top = tissue_top(image) if np.issubdtype(image.dtype, np.unsignedinteger) else image.max()
+    tissue = image[(image > low) & (image <= top)]
     return low, float(np.quantile(tissue, 1 - ENDS)) if tissue.size else low
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from mammograms import mammogram
+from mammograms import glaring, mammogram
 from massmatch.cli import app
 from massmatch.data import Sample, open_cohort, phantoms, write_cohort
 from massmatch.data.checks.appearance import look
@@ -44,6 +44,7 @@ def test_a_clean_cohort_has_neither_errors_nor_warnings(clean, tmp_path):
     [
         ("even-image", "error", lambda s: {"image": np.full_like(s.image, 7)}),
         ("polarity", "warning", lambda s: {"image": s.image.max() - s.image}),
+        ("squeezed", "warning", lambda s: {"image": glaring(s.image.astype(np.uint16), "plate", 20000)[0]}),
         (
             "specks",
             "warning",
@@ -246,6 +247,7 @@ def test_the_real_cohorts_known_oddities():
     assert findings["one-way"].count == 1231
     assert findings["no-spacing"].count == 1231
     assert findings["bright-edge"].count > 50
+    assert "squeezed" not in findings
     assert not [f for f in findings.values() if f.severity == "error"]
 
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from mammograms import glaring, mammogram
 from massmatch.metrics import image_metrics
 from massmatch.pictures import BLUE, GREEN, overlay
 from massmatch.reports.tables import comparison, markdown
@@ -45,6 +47,13 @@ def test_a_contour_is_as_wide_as_a_picture_of_that_size_needs_and_a_hot_pixel_le
     grey = picture[1000, :600].astype(int)
     assert grey.max() > 240
     assert 100 < grey[300, 0] < 220  # between black and white, not lost below a hot pixel
+
+
+def test_a_plate_far_brighter_than_the_tissue_does_not_darken_the_picture():
+    image = mammogram(512, 512)
+    clean, marked = (np.asarray(overlay(each)) for each in (image, glaring(image, "plate")[0]))
+    assert marked[256, 50, 0] == pytest.approx(clean[256, 50, 0], abs=2)
+    assert clean[256, 50, 0] > 100
 
 
 def test_contours_run_along_the_masks_in_the_papers_colours():

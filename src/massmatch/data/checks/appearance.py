@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from massmatch.data.masks import frames
-from massmatch.data.preprocessing.breast import breast, chest_side, looks_inverted
+from massmatch.data.preprocessing.breast import breast, chest_side, looks_inverted, share_of_greys
 from massmatch.data.preprocessing.resize import resized
 from massmatch.data.sample import Sample
 
@@ -32,6 +32,7 @@ class Look:
     inverted: bool
     chest: str  # left or right
     bright_edge: bool
+    greys: float  # share of the greys that the tissue takes up
     saturated: float  # share of the breast at the highest grey
     areas: list[int]  # of each mass
     pieces: list[int]  # areas of the 8-connected pieces of all masses
@@ -60,6 +61,7 @@ def look(sample: Sample) -> Look:
         inverted=not even and looks_inverted(image),
         chest=chest_side(image, found),
         bright_edge=not even and bright_edge(image),
+        greys=share_of_greys(image, image),
         saturated=0.0 if even else float((image[~air] >= image.max() * TOP).mean()) if not air.all() else 0.0,
         areas=[int(mass.sum()) for mass in masses],
         pieces=np.bincount(components.ravel(), minlength=count + 1)[1:].tolist(),

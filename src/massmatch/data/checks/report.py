@@ -20,6 +20,7 @@ from massmatch.data.cohort import Cohort
 from massmatch.data.errors import DataError
 from massmatch.data.folds import SCHEMES, require_folds, split
 from massmatch.data.masks import FRAMED, INVERTED, LARGE, speck_limit
+from massmatch.data.preprocessing.frame import LEAST_GREYS
 
 SEVERITIES = ("error", "warning", "note")
 ALIKE = 0.998  # correlation of thumbnails; the most alike of 1231 real images of other women reach 0.992
@@ -89,6 +90,11 @@ def _images(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
     yield _if("polarity", "warning", "air is brighter than the breast: inverted images?", looks, lambda x: x.inverted)
     text = "a white run at the left or right edge: the border of a film; it is in every network's view"
     yield _if("bright-edge", "note", text, looks, lambda x: x.bright_edge)
+    text = (
+        "something is so bright (a label, a strip, a clip, hot pixels) that the tissue has less than "
+        f"{100 * LEAST_GREYS:.0f} % of the greys: black it out, or prepare with --range breast"
+    )
+    yield _if("squeezed", "warning", text, looks, lambda x: x.greys < LEAST_GREYS)
     text = f"more than {100 * SATURATED:.0f} % of the breast at the highest grey: clipped?"
     yield _if("saturated", "warning", text, looks, lambda x: x.saturated > SATURATED)
     sizes = Counter(x.shape for x in looks)
