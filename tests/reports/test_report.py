@@ -12,7 +12,7 @@ from made_up_reports import HISTORY, write_drawn_run, write_drawn_runs
 from made_up_runs import fail, image_rows, write_run
 from massmatch.cli import app
 from massmatch.errors import RunError
-from massmatch.reports import page, rendering
+from massmatch.reports import files, page, rendering
 from massmatch.reports.blocks import Section, Table
 from massmatch.reports.files import write_tables
 from massmatch.reports.page import write_report
@@ -444,7 +444,14 @@ def test_the_command_writes_page_and_tables(small, cohort, tmp_path):
     assert (tmp_path / "tables/overview.tex").is_file()
 
 
-def test_tables_of_an_earlier_report_do_not_stay_beside_those_of_a_later_one(tmp_path):
+def raising(error):
+    def call(*_):
+        raise error
+
+    return call
+
+
+def test_tables_of_an_earlier_report_do_not_stay_beside_those_of_a_later_one(tmp_path, monkeypatch):
     names = ("overview", "ranks")
     drawn = {
         name: Table(name, rendering.Table("t", ("loss",), (), "", pd.DataFrame({"loss": ["bce"]}))) for name in names
@@ -454,15 +461,16 @@ def test_tables_of_an_earlier_report_do_not_stay_beside_those_of_a_later_one(tmp
     write_tables(tmp_path, [drawn["overview"]])
     kept = {path.name for path in tmp_path.iterdir()}
     assert kept == {"overview.md", "overview.tex", "overview.csv", "notes.md"}
+    monkeypatch.setattr(files, "write_atomic", raising(RunError("disk full")))
+    with pytest.raises(RunError, match="disk full"):
+        write_tables(tmp_path, list(drawn.values()))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.md"]
 
 
 @pytest.mark.usefixtures("summary_only")
 def test_a_report_that_is_stopped_leaves_no_earlier_page_beside_its_tables(small, tmp_path, monkeypatch):
-    def full(*_):
-        raise RunError("disk full")
-
     (tmp_path / "report.html").write_text("an earlier one")
-    monkeypatch.setattr(page, "write_tables", full)
+    monkeypatch.setattr(page, "write_tables", raising(RunError("disk full")))
     with pytest.raises(RunError, match="disk full"):
         page.report(small, out=tmp_path, draws=DRAWS)
     assert not (tmp_path / "report.html").exists()

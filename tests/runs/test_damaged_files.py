@@ -19,6 +19,7 @@ from massmatch.cli import app
 from massmatch.errors import RunError, UsageError
 from massmatch.inference.network import load_network
 from massmatch.reports.page import report
+from massmatch.runs import weights
 from massmatch.runs.collection import collect
 from massmatch.runs.folder import RunFolder
 from massmatch.runs.weights import load_weights
@@ -239,3 +240,16 @@ def test_compare_shows_no_run_that_has_no_result(trained, cohort, tmp_path):
         code, said = asked("evaluate", run.path)
     assert code == 0
     assert "is interrupted (no DONE: 2 of 2 epochs are written): measured are its best weights so far" in said
+
+
+def test_weights_that_may_not_be_read_are_told_so(tmp_path, monkeypatch):
+    """safetensors says of them that there is no such file, without a reason."""
+
+    def closed(*_):
+        raise FileNotFoundError("No such file or directory")
+
+    path = tmp_path / "best.safetensors"
+    path.touch()
+    monkeypatch.setattr(weights, "safe_open", closed)
+    with pytest.raises(UsageError, match=r"best\.safetensors cannot be read: look at its rights"):
+        weights.read_weights(path)

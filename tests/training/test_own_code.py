@@ -223,12 +223,27 @@ class Returning(nn.Module):
         (nn.functional.logsigmoid, "ends in a log-sigmoid"),
         (lambda logits: torch.cat([-logits, logits], 1).log_softmax(1)[:, 1:], "ends in a log-softmax"),
         (nn.functional.hardsigmoid, "ends in a hard sigmoid"),
+        (lambda logits: logits.sigmoid().clamp(1e-6).log(), "ends in a sigmoid"),
     ],
 )
 def test_a_network_that_returns_anything_but_logits_is_refused(monkeypatch, made, told):
     monkeypatch.setattr(Returning, "made", staticmethod(made), raising=False)
     with pytest.raises(RunError, match=f"the network Returning .*{told}|the output of the network Returning {told}"):
         make_model(f"{__name__}:Returning", 1)(torch.zeros(2, 1, 8, 8))
+
+
+class SigmoidOutside(Returning):
+    """As much public code does: logits for the loss, probabilities for the user."""
+
+    def forward(self, x):
+        return self.layer(x) if self.training else self.layer(x).sigmoid()
+
+
+def test_a_network_that_takes_a_sigmoid_outside_of_training_alone_is_refused_in_its_first_step():
+    """Its validation, prediction and export took a second one: everything was mass."""
+    network = make_model(f"{__name__}:SigmoidOutside", 1)
+    with pytest.raises(RunError, match="SigmoidOutside ends in a sigmoid outside of training, but must return logits"):
+        network(torch.zeros(2, 1, 8, 8))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ REDUCTIONS = ("mean", "sum", "none")
 UNREAD = {torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2}
 PASSING = (
     *("Clamp", "Slice", "Select", "View", "Unsafe", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Permute", "Expand"),
-    *("Upsample", "Cat", "ConstantPad"),
+    *("Upsample", "Cat", "ConstantPad", "LogBackward"),
 )
 ACTIVATIONS = {  # what makes probabilities, or their logarithms, of logits
     **{"Sigmoid": "sigmoid", "Softmax": "softmax", "Hardsigmoid": "hard sigmoid"},

@@ -10,12 +10,13 @@ from massmatch.runs.atomic import write_atomic
 def write_tables(folder: Path, tables: Sequence[Table]) -> None:
     """Write each table as <name>.md, <name>.tex and <name>.csv into a folder.
 
-    Tables that an earlier report left there, and this one has not, are removed: they would pass for this report's.
+    Tables that an earlier report left there are removed first: they would pass for this report's, those of the same
+    name, too, if this one is stopped.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.tex"):
         trio = [old.with_suffix(ending) for ending in (".md", ".tex", ".csv")]
-        if old.stem not in {each.name for each in tables} and all(path.is_file() for path in trio):
+        if all(path.is_file() for path in trio):
             for path in trio:
                 path.unlink()
     for each in tables:

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,17 @@ def make_model(text: str, width: int) -> nn.Module:
         raise UsageError(f"{text}: the width of a network is an option of its own: --width {spec.options['width']}")
     network: nn.Module = built(spec.name, kind, {**asked, **spec.options})
     network.register_forward_hook(_require_logits)
+
+    def look_once(network: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        """In the first step of a training: many networks take a sigmoid outside of training only."""
+        if network.training and torch.is_grad_enabled():
+            handle.remove()
+            network.eval()
+            outside = network.forward(inputs[0][:1])
+            _refuse_activations(network, outside if isinstance(outside, (list, tuple)) else [outside])
+            network.train()
+
+    handle = network.register_forward_hook(look_once)
     return network
 
 
@@ -213,12 +224,19 @@ def _require_logits(network: nn.Module, inputs: tuple[Tensor, ...], output: Any)
             f"the output of the network {name} carries no gradient, so nothing can be learned: it must have weights, "
             "and its forward must not detach, round or compare"
         )
-    for activation in filter(None, map(last_activation, several if network.training else ())):
-        raise RunError(
-            f"the network {name} ends in a {activation}, but must return logits, of which loss, validation and "
-            "prediction take the sigmoid themselves: leave out its last activation"
-        )
+    if network.training:
+        _refuse_activations(network, several)
     return list(several) if network.training and output is several else several[0]
+
+
+def _refuse_activations(network: nn.Module, outputs: Iterable[Any]) -> None:
+    tensors = [each for each in outputs if isinstance(each, Tensor)]
+    for activation in filter(None, map(last_activation, tensors)):
+        when = "" if network.training else " outside of training"
+        raise RunError(
+            f"the network {type(network).__name__} ends in a {activation}{when}, but must return logits, of which "
+            "loss, validation and prediction take the sigmoid themselves: leave out its last activation"
+        )
 
 
 def network_of(name: str) -> Network:

@@ -165,6 +165,8 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             said = file.metadata() or {}
             facts = _known(json.loads(said["massmatch"]))
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except OSError as error:  # safetensors says of each that there is no such file
+        raise UsageError(f"{path} cannot be read: look at its rights, and at the disk") from error
     except (SafetensorError, KeyError, JSONDecodeError) as error:
         raise UsageError(
             f"{path} holds no weights of massmatch ({type(error).__name__}): give a best.safetensors"

@@ -120,8 +120,9 @@ def _open(line: pd.Series) -> str:
 
 
 def limits(rows: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
-    """What all sentences share: how many seeds, folds and patients; what is missing."""
-    seeds, folds, patients = (rows[name].nunique() for name in ("seed", "fold", "patient"))
+    """What all sentences share: how many seeds, folds and patients with mass; what is missing."""
+    seeds, folds = (rows[name].nunique() for name in ("seed", "fold"))
+    patients = rows.loc[~rows["truth_empty"].astype(bool), "patient"].nunique()  # DSC is of images with mass alone
     notes = []
     if seeds == 1:
         known = "" if folds == 1 else ", those over trainings know only what differs between folds"
@@ -132,7 +133,7 @@ def limits(rows: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
     if folds == 1 and (rows["scheme"] if "scheme" in rows else pd.Series("")).iloc[0] == "kfold":
         notes.append("There is one fold: the other folds of the cross-validation, and their test images, are missing.")
     if patients < FEW_PATIENTS:
-        notes.append(f"With {count(patients, 'patient')}, the intervals are too narrow.")
+        notes.append(f"With {count(patients, 'patient')} with mass, the intervals are too narrow.")
     if len(table) and table["unpaired"].any():
         short = ", ".join(f"{s} ({n})" for s, n in zip(table["system"], table["unpaired"], strict=True) if n)
         notes.append(f"Images that only one of the two has are left out, counted once per run: {short}.")
