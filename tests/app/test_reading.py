@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import shutil
 import tempfile
 from urllib.parse import quote
 
@@ -138,6 +139,16 @@ def test_broken_and_hostile_files_are_answered_in_words(weights, name, data, wor
     answer = client(build([weights])).post("/api/images", params={"name": name}, content=data)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith(words)
+
+
+def test_what_is_wrong_with_the_weights_is_told_with_every_image(trained, dicom, tmp_path):
+    """The first image alone told it, and a page that was opened again had forgotten it."""
+    shutil.copytree(trained, run := tmp_path / "run/fold0")
+    (run / "DONE").unlink()
+    ask = client(build([run]))
+    for _ in range(2):
+        said = ask.post("/api/images?name=a.dcm", content=dicom.read_bytes()).json()["said"]
+        assert len([each for each in said if "has the best weights so far of a training" in each]) == 1
 
 
 def test_a_png_has_no_dicom_objects(weights, tmp_path):

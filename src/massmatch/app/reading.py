@@ -58,6 +58,7 @@ class Reading:
         self.held: OrderedDict[str, Held] = OrderedDict()
         self.lock = threading.Lock()
         self.network: tuple[nn.Module, dict[str, Any]] | None = None
+        self.of_network: list[Warning | str] = []  # what was told when it was loaded, and is true of every image
         self.folder = Path(tempfile.mkdtemp(prefix="massmatch-"))
         self.close = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # removes the files
 
@@ -94,8 +95,13 @@ class Reading:
 
     def _loaded(self) -> tuple[nn.Module, dict[str, Any]]:
         if self.network is None:
-            model, facts = load_ensemble(list(self.weights))
-            self.network = model, settle_orientation(facts)
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                model, facts = load_ensemble(list(self.weights))
+                facts = settle_orientation(facts)
+            self.network, self.of_network = (model, facts), [each.message for each in said]
+        for message in self.of_network:
+            warnings.warn(message, stacklevel=2)
         return self.network
 
     def _segmented(self, file: ImageFile) -> Prediction:
