@@ -14,6 +14,7 @@ from massmatch.inference import evaluation
 from massmatch.inference.evaluation import evaluate_weights, warn_of_known_images, warn_of_other_preparation
 from massmatch.runs.atomic import part_of
 from massmatch.runs.experiment import parts_of
+from massmatch.runs.failure import write_failure
 from massmatch.runs.lock import HeldError, locked
 from massmatch.runs.weights import load_weights, read_weights, save_weights, write_weights
 from massmatch.training.evaluate import evaluate, evaluate_run
@@ -95,6 +96,18 @@ def test_weights_of_another_fold_are_not_measured_as_a_runs_own(trained, cohort,
         evaluate_run(run, cohort)
     save_weights(run / "best.safetensors", model, experiment, facts["threshold"], (64, 64), cohort)  # of an old version
     evaluate_run(run, cohort)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_run_that_failed_before_its_first_epoch_has_no_weights_to_measure(trained, cohort, tmp_path, native):
+    """It was told first that its best weights so far are measured. A warning would be an error here."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "DONE").unlink()
+    (run / "best.safetensors").unlink()
+    write_failure(run, "out of memory")
+    with pytest.raises(UsageError, match=r"run has no weights: it is failed \(out of memory\)"):
+        evaluate_weights(run, cohort.root, native=native)
 
 
 @pytest.mark.parametrize("native", [False, True])

@@ -120,13 +120,14 @@ def _refuse_what_differs(out: Path, cohort: Cohort, of: dict[str, str]) -> None:
 def warn_of_unfinished(run: RunFolder) -> None:
     """Warn of a run that is not done: its weights are the best so far, and those of its end may be others.
 
-    Not of one that is running, which is refused.
+    Not of one that is running, which is refused. Raises UsageError for one that has no weights.
     """
     state, reason = run.state_and_reason()
+    is_so = f"{state}{reason and f' ({reason})'}"
+    if state != "running" and not (run / WEIGHTS).is_file():
+        raise UsageError(f"{run.path} has no weights: it is {is_so}")
     if state != "running" and not (run / DONE).is_file():
-        warnings.warn(
-            f"{run.path} is {state}{reason and f' ({reason})'}: measured are its best weights so far", stacklevel=3
-        )
+        warnings.warn(f"{run.path} is {is_so}: measured are its best weights so far", stacklevel=3)
 
 
 def warn_of_known_images(facts: dict[str, Any], cohort: Cohort) -> None:
