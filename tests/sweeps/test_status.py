@@ -196,6 +196,7 @@ def test_status_lists_what_a_sweep_has_planned_and_what_else_is_there(cohort, tr
     ]
     said = asked("status", copied)
     assert said.exit_code == 0
+    assert "y, fold 1, seed 0: damaged, epoch 0: " in said.output  # said "epoch 0 of 0", which nobody has planned
     assert "SM-SD, fold 0, seed 0: done, epoch 2 of 2, best validation DSC" in said.output
     assert "4 runs: 1 done, 1 never started, 1 interrupted, 1 damaged" in said.output
     facts = json.loads(asked("status", copied, "--json").output)

@@ -74,7 +74,7 @@ def table(states: Sequence["Status"], left: float | None, rows: int | None = Non
             str(each.fold),
             str(each.seed),
             Text(each.state, COLOURS[each.state]),
-            f"{each.epoch}/{each.epochs}",
+            f"{each.epoch}/{each.epochs or UNKNOWN}",
             percent(each.best_dsc),
             duration(each.epoch_seconds),
             "" if each.state in ("done", "failed", "damaged") else duration(each.seconds_left),
@@ -84,7 +84,9 @@ def table(states: Sequence["Status"], left: float | None, rows: int | None = Non
 
 def line(status: "Status") -> str:
     """A run where there is no terminal."""
-    text = f"{name_of(status)}: {status.state}, epoch {status.epoch} of {status.epochs}"
+    text = f"{name_of(status)}: {status.state}, epoch {status.epoch}"
+    if status.epochs:  # 0: its experiment.yaml, which says it, cannot be read
+        text += f" of {status.epochs}"
     if status.epoch:
         text += f", best validation DSC {percent(status.best_dsc)}, {duration(status.epoch_seconds)} per epoch"
     if status.state in ("running", "interrupted") and status.seconds_left is not None:
