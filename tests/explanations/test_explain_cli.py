@@ -147,6 +147,16 @@ def test_a_loss_of_ones_own_that_computes_something_else_is_not_explained_as_our
         family(f"mine_ready_made:{name}")
 
 
+def test_the_ledger_of_an_earlier_loss_is_not_left_beside_the_new_picture(files, tmp_path):
+    for loss, more, endings in (
+        ("sm-tversky-s-a", ["--json"], ("csv", "html", "json", "png")),
+        ("sm-tversky-s-nz", [], ("csv", "html", "png")),
+    ):
+        assert asked(*files, "--loss", loss, "--out", tmp_path / "out", *more).exit_code == 0
+        names = sorted(path.name for path in (tmp_path / "out").iterdir())
+        assert names == [f"left mlo_explain.{ending}" for ending in endings]
+
+
 def test_several_ids_of_a_run_are_explained_one_after_the_other(trained, cohort, tmp_path):
     ids = pd.read_csv(trained / "rows.csv")["id"][:2].tolist()
     assert asked(trained, *ids, "--cohort", cohort.root, "--out", tmp_path).exit_code == 0

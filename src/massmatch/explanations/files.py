@@ -12,6 +12,8 @@ from massmatch.explanations.subject import Subject
 from massmatch.explanations.variants import family
 from massmatch.runs.atomic import write_atomic
 
+ENDINGS = (".png", ".html", ".csv", ".json")
+
 
 def explain_subject(subject: Subject, spec: str, out: Path, *, as_json: bool = False) -> tuple[Ledger, list[Path]]:
     """The ledger of the loss that was asked for, and the files: `<id>_explain.png`, .html, .csv, and .json if wanted.
@@ -31,6 +33,8 @@ def explain_subject(subject: Subject, spec: str, out: Path, *, as_json: bool = F
     if as_json:
         content[".json"] = json.dumps(as_dict(subject, spec, asked), indent=1, allow_nan=False).encode()
     out.mkdir(parents=True, exist_ok=True)
+    for ending in ENDINGS:  # nothing of an earlier call, perhaps of another loss, may stand beside what is written now
+        (out / f"{subject.id}_explain{ending}").unlink(missing_ok=True)
     paths = [out / f"{subject.id}_explain{ending}" for ending in content]
     for path, bytes_ in zip(paths, content.values(), strict=True):
         write_atomic(path, bytes_)
