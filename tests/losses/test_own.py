@@ -37,6 +37,16 @@ class Ours(WholeImageLoss):
     def __init__(self, smooth=1.0, **options):
         super().__init__(Dice(smooth), **options)
 
+class Closed(WholeImageLoss):
+    """Takes none of the arguments that all losses of the catalogue have."""
+
+    def __init__(self, smooth=2.0):
+        super().__init__(Dice(smooth))
+
+class Handing(Closed):
+    def __init__(self, **options):
+        super().__init__(**options)
+
 def halves(logits, target):
     """Changes the truth in place."""
     return (logits.sigmoid() - target.mul_(0.5)).abs().mean()
@@ -90,6 +100,13 @@ class Ending(Plain):
 def named(logits, target, probabilities=1, mask=0, facts=0, name=0, options=0):
     """Options called as arguments of ours."""
     return probabilities + mask + facts + name + options + 0 * logits.mean()
+
+def ported(y_true, y_pred):
+    """In the order of Keras."""
+    return (y_true - y_pred).abs().mean()
+
+def makes(factor=2.0):
+    return Mean(factor)
 
 def taken(probabilities, target):
     return probabilities.mean()
@@ -164,6 +181,20 @@ def test_a_ready_made_module_and_a_loss_of_ours_are_used_as_they_are():
     assert not isinstance(ours, AdaptedLoss)
 
 
+def test_a_loss_of_ours_need_not_take_what_nobody_gave():
+    """A constructor of one's own was refused for `reduction`, which stood nowhere."""
+    x, y = example()
+    for name in ("Closed", "Handing"):
+        torch.testing.assert_close(make_loss(f"mine_for_tests:{name}")(x, y), make_loss("dice:smooth=2")(x, y))
+    with pytest.raises(ValueError, match=r"has no option 'reduction'.*It has smooth"):
+        make_loss("mine_for_tests:Closed", reduction="sum")
+
+
+def test_a_loss_that_takes_the_truth_first_is_refused_in_python_too():
+    with pytest.raises(ValueError, match="but its first argument is target"):
+        AdaptedLoss(lambda target, logits: (target - logits).abs().mean())
+
+
 @pytest.mark.parametrize("name", ["counting", "plain"])
 def test_what_is_ready_made_begins_anew_in_each_training(name):
     """The second of two trainings in one process went on where the first had ended."""
@@ -225,6 +256,8 @@ def test_half_precision_and_bool_targets_are_brought_to_float32():
         ("mine_for_tests:Broken", "cannot be built with these options: RuntimeError: no licence$"),
         ("mine_for_tests:focused", r"called with \(logits, target\), .* as options, .*: missing a required .* 'gamma'"),
         ("mine_for_tests:Masked", r"must be called with \(logits, target\), .*: missing a required argument: 'mask'"),
+        ("mine_for_tests:ported", r"called with \(logits, target\), but its first argument is y_true: wrap it in a"),
+        ("mine_for_tests:makes", "too many positional arguments; of a function that makes a loss, name the class"),
         ("mine_for_tests:ready:a=1", "ready-made and takes no options"),
         ("mine_for_tests:plain:a=1", "ready-made and takes no options"),
         ("mine_for_tests:ending", r"ready-made and cannot be copied \(TypeError: .*name its class"),

@@ -30,6 +30,7 @@ from .checks import article
 from .entry import UnknownOptionError, nearest
 
 _PYTORCHS = vars(nn.Module())  # the attributes that every module has
+_TRUTHS = {"y_true", "true", "target", "targets", "label", "labels", "gt", "truth", "ground_truth", "mask"}
 _NAMED: dict[str, list[str]] = {}  # each file of what was asked for by module:attribute, and the names asked for
 
 
@@ -80,6 +81,7 @@ class AdaptedLoss(ImageLoss):
         if isinstance(function, type) or not callable(function):
             what = f"the class {function.__name__}: make one" if isinstance(function, type) else article(function)
             raise TypeError(f"function must be a callable of (logits, target), but is {what}")
+        refuse_truth_first(getattr(function, "__name__", type(function).__name__), function)
         self.function = function
 
     def per_image(
@@ -217,18 +219,35 @@ def callable_loss(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def check_call(name: str, loss: Callable[..., Any]) -> None:
-    """Raise ValueError for a loss that cannot be called with (logits, target) alone."""
-    try:
-        signature = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss)
-    except (TypeError, ValueError):  # some that are written in C have no signature
-        return
+    """Raise ValueError for a loss that cannot be called with (logits, target) alone, or takes the truth first."""
+    signature = signature_of(loss)
     try:
         signature.bind("logits", "target")
     except TypeError as error:
+        made = "; of a function that makes a loss, name the class instead" if "too many" in str(error) else ""
         raise ValueError(
             f"{name} must be called with (logits, target), with its other arguments as options, as in "
-            f"{name}:option=value: {error}"
+            f"{name}:option=value: {error}{made}"
         ) from None
+    refuse_truth_first(name, loss)
+
+
+def signature_of(loss: Callable[..., Any]) -> inspect.Signature:
+    """What a loss is called with; any two arguments, where that is not known: some that are written in C do not say."""
+    try:
+        return inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss)
+    except (TypeError, ValueError):
+        return inspect.signature(lambda logits, target: None)
+
+
+def refuse_truth_first(name: str, loss: Callable[..., Any]) -> None:
+    """Raise ValueError for a loss whose first argument is the truth by its name, as in Keras: both would be swapped."""
+    first = next(iter(signature_of(loss).parameters), "")
+    if first.lower() in _TRUTHS:
+        raise ValueError(
+            f"{name} is called with (logits, target), but its first argument is {first}: wrap it in a function of "
+            "(logits, target)"
+        )
 
 
 def refuse_unseen_weights(name: str, loss: Any) -> None:
@@ -271,7 +290,10 @@ def own_loss(name: str, options: dict[str, Any], *, reduction: str = "mean", fro
     """
     kind = copied(name)
     if inspect.isclass(kind) and issubclass(kind, ImageLoss):
-        return built(name, kind, {"reduction": reduction, "from_logits": from_logits, **options})
+        common = {"reduction": (reduction, "mean"), "from_logits": (from_logits, True)}
+        named = inspect.signature(kind).parameters  # what it hands on as **options has these defaults, too
+        asked = {key: value for key, (value, default) in common.items() if key in named or value != default}
+        return built(name, kind, {**asked, **options})
     if isinstance(kind, ImageLoss) and not options and (kind.reduction, kind.from_logits) == (reduction, from_logits):
         return kind  # with its facts, what it learns from the training part, and its schedule
     if not from_logits:
