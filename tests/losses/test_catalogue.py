@@ -140,7 +140,7 @@ def test_every_default_may_be_written_out():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("tversky:smooth", "options of a loss are written name:option=value"),
+        ("tversky:smooth", "options are written name:option=value"),
         ("dice:MyLoss", "has 'MyLoss'; a module of one's own that is called like a loss must get another name"),
         ("bce:cell_size=[8", "written 8x16"),
     ],

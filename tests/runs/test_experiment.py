@@ -58,7 +58,27 @@ class Other(Told):
         super().__init__(asked=(depth, bilinear, rest))
 
 
-NETWORKS = (Grouped, Named, Handing, Placed, Alone, Other)
+class Dropping(Grouped):
+    def __init__(self, dropout=0.1, **options):
+        super().__init__(1, 1, **options)
+        self.dropout = dropout
+
+
+class Lazy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.LazyConv2d(1, 3, padding=1)
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Conditioned(Grouped):
+    def forward(self, x, time):
+        return super().forward(x) + time
+
+
+NETWORKS = (Grouped, Named, Handing, Placed, Alone, Other, Dropping, Lazy, Conditioned)
 
 
 @pytest.fixture
@@ -99,7 +119,9 @@ def test_a_width_that_a_network_has_not_is_refused(cohort, name):
     assert experiment_on(cohort, model=model).model == model
     systems_of(Plan(losses=["bce"], models=[model]), cohort)
     for asked in (8, 64):
-        with pytest.raises(UsageError, match=f"width: {model} has no argument of this name, so that {asked} would"):
+        with pytest.raises(
+            UsageError, match=f"width: {model} has no argument of this name, so that {asked} would .* this argument"
+        ):
             experiment_on(cohort, model=model, width=asked)
         with pytest.raises(UsageError, match="has no argument of this name"):
             systems_of(Plan(losses=["bce"], models=[model], training={"width": asked}), cohort)
@@ -111,6 +133,28 @@ def test_what_a_network_is_not_called_with_is_told_with_what_it_takes(cohort):
         experiment_on(cohort, model="grouped:Placed:blinear=true")
     with pytest.raises(UsageError, match="option of its own: --width 4"):
         experiment_on(cohort, model="grouped:Alone:width=4")
+
+
+@pytest.mark.usefixtures("own")
+def test_a_width_that_a_network_hands_on_is_an_option(cohort):
+    with pytest.raises(UsageError, match=r"is an option: grouped:Dropping:width=8\)"):
+        experiment_on(cohort, model="grouped:Dropping:width=4", width=8)
+    assert make_model("grouped:Dropping:width=8", 64).head.in_channels == 8
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Lazy", r"has weights without a size until it sees an image \(body.weight\), .* nn.Conv2d in place of"),
+        ("Conditioned", r"called with the images alone: .* a default \(missing a required argument: 'time'\)"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_on_images_alone_is_told_in_one_line(cohort, name, said):
+    """The first was called a fault of the program, the second ended in a traceback."""
+    with pytest.raises(UsageError, match=f"^grouped:{name} .*{said}") as caught:
+        experiment_on(cohort, model=f"grouped:{name}")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("loss", ["hybrid:from_logits=false", "sm-tversky-s-a:from_logits=false"])

@@ -132,12 +132,13 @@ def _option(part: str, text: str) -> tuple[str, Any]:
     name, equals, value = part.partition("=")
     if not equals:
         raise ValueError(
-            f"options of a loss are written name:option=value,option=value; {text!r} has {part!r}; a module of one's "
+            f"options are written name:option=value,option=value; {text!r} has {part!r}; a module of one's "
             "own that is called like a loss must get another name"
         )
     if set(value) & set("[](){}'\""):
         raise ValueError(
-            f"loss {text!r}: option {name}={value} cannot be read; a pair of sizes is written 8x16, without brackets"
+            f"{text!r}: option {name}={value} cannot be read; a pair of sizes is written 8x16, without brackets; for a "
+            "list, or a text in quotes, derive a class of your own that sets it"
         )
     return name, _read(value)
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from massmatch.data import Cohort, Split, split
 from massmatch.errors import RunError, UsageError, refusals_as_usage
@@ -142,10 +143,13 @@ def refuse_model(text: str, width: int | None = None, asked: bool = False) -> No
     if spec.is_own:
         if width is not None:
             make_model(text, width)
-            if asked and "width" not in arguments_of(imported(spec.name), width):
+            kind = imported(spec.name)
+            if asked and "width" not in arguments_of(kind, width):
+                handed = any(each.kind is each.VAR_KEYWORD for each in inspect.signature(kind).parameters.values())
                 raise UsageError(
                     f"width: {spec.name} has no argument of this name, so that {width} would change nothing: leave out "
                     "--width (or the recipe that sets it), or give the network this argument"
+                    + (f" (what its **kwargs hand on is an option: {spec.name}:width={width})" if handed else "")
                 )
     else:
         require_width(width or 0, network_of(text).width_step)
@@ -172,6 +176,7 @@ def make_model(text: str, width: int) -> nn.Module:
     if "width" in asked.keys() & spec.options.keys():
         raise UsageError(f"{text}: the width of a network is an option of its own: --width {spec.options['width']}")
     network: nn.Module = built(spec.name, kind, {**asked, **spec.options})
+    _refuse_other_calls(spec.name, network)
     network.register_forward_hook(_require_logits)
 
     def look_once(network: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
@@ -187,12 +192,28 @@ def make_model(text: str, width: int) -> nn.Module:
     return network
 
 
+def _refuse_other_calls(name: str, network: nn.Module) -> None:
+    """Raise UsageError for a network that needs more than images, or an image before it knows its weights."""
+    if lazy := next((part for part, value in network.state_dict(keep_vars=True).items() if is_lazy(value)), None):
+        raise UsageError(
+            f"{name} has weights without a size until it sees an image ({lazy}), which no optimiser can take: give its "
+            "layers the number of channels that they read, as in nn.Conv2d in place of nn.LazyConv2d"
+        )
+    try:
+        inspect.signature(network.forward).bind("images")
+    except TypeError as error:
+        raise UsageError(
+            f"{name} is called with the images alone: give what else its forward takes a default ({error})"
+        ) from None
+
+
 def arguments_of(kind: type[nn.Module], width: int) -> dict[str, int]:
     """What a network of one's own is called with beside its options: a channel in, one out, and the width, by name.
 
     Channels are `in_channels` and `out_channels`. A network that lacks one of them gets 1 for those of its first two
     arguments that have no default, whatever they are called, unless one is `width`. A class that hands on all that it
-    gets (`*args`) is asked for the arguments of its base.
+    gets (`*args`) is asked for the arguments of its base; one that has `**kwargs` alone is not, since it may set them
+    itself, or take them and use none.
     """
     ways = (list(inspect.signature(each.__init__).parameters.values())[1:] for each in kind.__mro__)  # type: ignore[misc]
     own = next((way for way in ways if not any(each.kind is each.VAR_POSITIONAL for each in way)), [])
