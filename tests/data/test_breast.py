@@ -84,6 +84,26 @@ def test_a_small_breast_and_plain_images_keep_all_their_greys():
     assert breast_window(small) is not None
 
 
+@pytest.mark.parametrize("noise", [0, 3, 12, 40, 80])
+@pytest.mark.parametrize("skin", [0, 1200, 2200])
+def test_a_small_breast_above_noisy_air_is_no_label(noise, skin):
+    """It stands above a gap, too, and covers little: it was made air, and its side was wrong."""
+    small = mammogram(150, 60) / 2400
+    image = np.zeros((400, 320))
+    image[100:250, :60] = np.where(small > 0.05, skin + 1800 * small, 0)
+    image += np.abs(np.random.default_rng(0).normal(0, noise, image.shape))
+    image = image.astype(np.uint16)
+    assert tissue_top(image) == image.max()
+    assert chest_side(image) == "left"
+
+
+def test_a_dead_pixel_far_below_the_air_leaves_the_tissue_few_greys():
+    image = mammogram(300, 240) + 20000
+    assert share_of_greys(image, image) > 0.9
+    image[5, 200] = 0
+    assert share_of_greys(image, image) < 0.2
+
+
 def test_the_tissues_share_of_the_greys():
     clean = mammogram(300, 240)
     assert share_of_greys(clean, clean) > 0.9

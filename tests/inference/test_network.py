@@ -56,6 +56,14 @@ def test_weights_of_an_unprepared_cohort_pad_to_its_proportions():
     np.testing.assert_array_equal(segment(Bright(), old, image, None, "a") > 0.5, truth)
 
 
+def test_what_is_padded_is_as_dark_as_the_air():
+    """Fog of film was brighter than what was added, so that the tissue had fewer greys than in training."""
+    image, _ = marked("left")
+    wide = {"threshold": 0.5, "normalise": "min-max", "preprocessing": None, "size": (160, 320), "orientation": "left"}
+    clear, fog = (segment(Bright(), wide, each, None, "a") for each in (image, image + 4000))
+    np.testing.assert_array_equal(fog, clear)
+
+
 def test_the_preparation_is_stored_with_the_weights(weights):
     _, known = load_weights(weights)
     assert Preprocessing(**known["preprocessing"]).crop == "breast"

@@ -336,6 +336,30 @@ def test_no_batch_is_compiled_anew_for_its_cells_and_a_phase_is_one_that_is_draw
 
 
 @pytest.mark.long
+def test_a_compiled_graph_says_where_facts_do_not_hold_behind_a_mask():
+    """The facts of the whole were taken, and another number came out than without a compiler."""
+    in_a_fresh_process("""
+        import torch
+        from massmatch.losses import make_loss
+        target, mask = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
+        target[..., 4:12, 5:14], target[..., 20:24, 26:30], mask[..., 20:] = 1, 1, 0
+        logits = torch.zeros(target.shape)
+        for name in ("soft-sm", "sm-tversky-sd-nz"):
+            loss = make_loss(name)
+            call = lambda x, y, facts: loss(x, y, mask=mask, facts=facts)
+            step = torch.compile(call, fullgraph=True, backend="eager")
+            kept = target * mask
+            assert torch.isclose(step(logits, kept, loss.facts(kept)), call(logits, target, loss.facts(target)))
+            try:
+                step(logits, target, loss.facts(target))
+            except RuntimeError as error:
+                assert "hand over target * mask" in str(error)
+            else:
+                raise AssertionError(name)
+    """)
+
+
+@pytest.mark.long
 def test_specks_on_a_large_image_stay_within_a_gigabyte():
     out = in_a_fresh_process("""
         import resource, torch

@@ -224,12 +224,36 @@ class Returning(nn.Module):
         (lambda logits: torch.cat([-logits, logits], 1).log_softmax(1)[:, 1:], "ends in a log-softmax"),
         (nn.functional.hardsigmoid, "ends in a hard sigmoid"),
         (lambda logits: logits.sigmoid().clamp(1e-6).log(), "ends in a sigmoid"),
+        (lambda logits: torch.cat([-logits, logits], 1).softmax(1).chunk(2, 1)[1], "ends in a softmax"),
+        (lambda logits: torch.cat([-logits, logits], 1).softmax(1)[:, [1]], "ends in a softmax"),
     ],
 )
 def test_a_network_that_returns_anything_but_logits_is_refused(monkeypatch, made, told):
     monkeypatch.setattr(Returning, "made", staticmethod(made), raising=False)
     with pytest.raises(RunError, match=f"the network Returning .*{told}|the output of the network Returning {told}"):
         make_model(f"{__name__}:Returning", 1)(torch.zeros(2, 1, 8, 8))
+
+
+class PlainList(nn.Module):
+    """The classic mistake: layers in a list that PyTorch does not know."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.first = nn.Conv2d(inputs, 4, 3, padding=1)
+        self.layers = [self.first, nn.Conv2d(4, outputs, 3, padding=1)]
+
+
+class KnownList(PlainList):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.last = self.layers[1]
+
+
+def test_a_network_whose_layers_pytorch_does_not_see_is_refused():
+    """They were not trained, no file held them, and each time that it was loaded it found other masses."""
+    with pytest.raises(ValueError, match="PlainList keeps weights in layers where PyTorch does not see them"):
+        make_model(f"{__name__}:PlainList", 1)
+    make_model(f"{__name__}:KnownList", 1)
 
 
 class SigmoidOutside(Returning):

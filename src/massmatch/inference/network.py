@@ -172,7 +172,7 @@ def _padded(model: nn.Module, facts: dict[str, Any], image: np.ndarray, name: st
     rows, cols = facts["size"]
     scale = max(image.shape[0] / rows, image.shape[1] / cols)
     frame = (max(image.shape[0], round(rows * scale)), max(image.shape[1], round(cols * scale)))
-    padded = np.zeros(frame, np.float32)
+    padded = np.full(frame, image.min(), np.float32)  # as dark as its air
     padded[: image.shape[0], : image.shape[1]] = image
     pixels = resized(padded, (rows, cols))
     tell_if_squeezed(image, pixels, name)

@@ -10,6 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+HIDDEN = (  # in a compiled graph, where RuntimeError says it
+    "the mask hides mass, of which a compiled graph cannot take the facts again: hand over target * mask, and the "
+    "facts of that"
+)
+PASSING = (  # what only moves, cuts or enlarges what went in, and the logarithm
+    *("Clamp", "Slice", "Select", "View", "Unsafe", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Permute", "Expand"),
+    *("Upsample", "Cat", "ConstantPad", "ReplicationPad", "ReflectionPad", "LogBackward"),
+    *("Split", "Index", "Unbind", "Stack", "Transpose"),
+)
+ACTIVATIONS = {  # what makes probabilities, or their logarithms, of logits
+    **{"Sigmoid": "sigmoid", "Softmax": "softmax", "Hardsigmoid": "hard sigmoid"},
+    **{"LogSigmoid": "log-sigmoid", "LogSoftmax": "log-softmax"},
+}
+
 
 def advice_on_activation(activation: str) -> str:
     """What logits are that come out of a sigmoid or its like, and what to do about it."""

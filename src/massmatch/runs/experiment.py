@@ -18,7 +18,7 @@ from massmatch.errors import RunError, UsageError, refusals_as_usage
 from massmatch.losses import LossSpec, in_one_spelling, make_loss
 from massmatch.losses.call import last_activation
 from massmatch.losses.origin import origin
-from massmatch.losses.own import built, imported
+from massmatch.losses.own import built, imported, refuse_unseen_weights
 from massmatch.models import MODELS, Network
 from massmatch.models.blocks import require_width
 from massmatch.runs.options import TrainingOptions
@@ -177,6 +177,7 @@ def make_model(text: str, width: int) -> nn.Module:
         raise UsageError(f"{text}: the width of a network is an option of its own: --width {spec.options['width']}")
     network: nn.Module = built(spec.name, kind, {**asked, **spec.options})
     _refuse_other_calls(spec.name, network)
+    refuse_unseen_weights(spec.name, network)
     network.register_forward_hook(_require_logits)
 
     def look_once(network: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:

@@ -91,8 +91,8 @@ def _images(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
     text = "a white run at the left or right edge: the border of a film; it is in every network's view"
     yield _if("bright-edge", "note", text, looks, lambda x: x.bright_edge)
     text = (
-        "something is so bright (a label, a strip, a clip, hot pixels) that the tissue has less than "
-        f"{100 * LEAST_GREYS:.0f} % of the greys: black it out, or prepare with --range breast"
+        "something is so bright or dark (a label, a strip, a clip, hot or dead pixels) that the tissue has less than "
+        f"{100 * LEAST_GREYS:.0f} % of the greys: give it the grey of the air, or prepare with --range breast"
     )
     yield _if("squeezed", "warning", text, looks, lambda x: x.greys < LEAST_GREYS)
     text = f"more than {100 * SATURATED:.0f} % of the breast at the highest grey: clipped?"

@@ -17,6 +17,9 @@ WHITE = 0.8  # of the grey range: tightly cropped breasts reach 0.74 where other
 INSIDE = (0.005, 0.995)  # shares of the breast's pixels between whose greys an image is stretched
 GLARE = 0.1  # share of the image that labels, strips, clips and hot pixels cover at most; small breasts cover 0.03
 GAP = 0.1  # pixels in the gap below them, per pixel of theirs: blurred edges; at least 0.24 below breasts of CBIS-DDSM
+CONTRAST = 0.25  # of the grey range: by which a breast is brighter than its air, in the mean; noise reaches half of it
+MOST = 128  # times as bright as the tissue, such as 65535 above 10 bits; what has more above it is the noise of air
+DEAD = 0.02  # share of the image that may be darker than its air, or in a view without air than its tissue
 AIR = 0.2  # share of an image's pixels that are at most as bright as the grey that is taken for air's
 LEAST_EDGE = 0.03  # of the grey range: what the muscle must be brighter than the tissue along its edge
 
@@ -25,16 +28,27 @@ def tissue_top(image: np.ndarray) -> int:
     """The brightest grey that may be tissue: the highest of an (H, W) image of whole numbers, or the end below a gap.
 
     A label, a strip, a clip or hot pixels that are more than twice as bright as the tissue stand above a gap of half of
-    all greys, in which next to nothing lies, and cover little of the image. What is below must have greys of its own.
+    all greys, in which next to nothing lies, and cover little of the image. Below them must be a breast: a small breast
+    stands above its air in the same way.
     """
+    top, high = _below_gap(image), int(image.max())
+    if top == high:
+        return high
+    small = _shrunk(image, top)
+    found = _largest_bright(small)
+    return top if found.any() and small[found].mean() - small[~found].mean() > CONTRAST else high
+
+
+def _below_gap(image: np.ndarray) -> int:
+    """The end below a gap of half of all greys, where little stands above it; the highest grey where there is none."""
     up_to = np.cumsum(np.bincount(image.ravel()))  # pixels of each grey and of those below
     low, high = int(image.min()), len(up_to) - 1
     half = (high - low) // 2
     in_gap = up_to[low + half :] - up_to[low : high + 1 - half]
     top = low + int(in_gap.argmin())
     above = up_to[-1] - up_to[top + half]
-    stands_alone = top > low and in_gap.min() <= GAP * above and above <= GLARE * up_to[-1]
-    return top if stands_alone else high
+    stands_alone = in_gap.min() <= GAP * above and above <= GLARE * up_to[-1]
+    return top if stands_alone and high - low <= MOST * (top - low) else high
 
 
 def coarse(image: np.ndarray) -> NDArray[np.float32]:
@@ -42,9 +56,13 @@ def coarse(image: np.ndarray) -> NDArray[np.float32]:
 
     What is far brighter than tissue first becomes as dark as air, so that it is not averaged with the pixels around it.
     """
+    return _shrunk(image, tissue_top(image))
+
+
+def _shrunk(image: np.ndarray, top: int) -> NDArray[np.float32]:
     shrink = max(1.0, max(image.shape) / COARSE)
     size = (max(1, round(image.shape[0] / shrink)), max(1, round(image.shape[1] / shrink)))
-    if (top := tissue_top(image)) < image.max():
+    if top < image.max():
         image = np.where(image > top, np.quantile(image, AIR, method="lower"), image)
     small = resized(image, size)
     low, high = float(small.min()), float(small.max())
@@ -68,7 +86,10 @@ def breast(image: np.ndarray) -> NDArray[np.bool_]:
     Greys above those that the smallest plausible breast could have are cut first: a label in the air that is many times
     as bright as the tissue would make air of the tissue.
     """
-    small = coarse(image)
+    return _largest_bright(coarse(image))
+
+
+def _largest_bright(small: NDArray[np.float32]) -> NDArray[np.bool_]:
     top = float(np.quantile(small, 1 - PLAUSIBLE[0]))
     smooth = ndimage.gaussian_filter(np.minimum(small / top, 1) if top > 0 else small, 1)
     bright = ndimage.binary_opening(smooth > triangle_threshold(smooth), iterations=FRAME)
@@ -127,11 +148,13 @@ def share_of_greys(image: np.ndarray, seen: np.ndarray) -> float:
     """Which share of the greys that a network sees, from the darkest to the brightest, the tissue of an image takes up.
 
     `seen`: the (H, W) image, or a part of it, resized. A label that is four times as bright as the tissue leaves the
-    tissue a quarter; where no breast is found, anything but such labels is tissue.
+    tissue a quarter, and so does a dead pixel that is as far below the air; where no breast is found, anything but such
+    labels is tissue.
     """
-    top = (breast_range(image) or (0.0, float(tissue_top(image))))[1]
+    dark, top = breast_range(image) or (float(image.min()), float(tissue_top(image)))
+    air = int(np.searchsorted(np.cumsum(np.bincount(image.ravel())), DEAD * image.size))
     low, high = float(seen.min()), float(seen.max())
-    return (top - low) / (high - low) if top < high else 1.0
+    return (min(top, high) - max(min(air, dark), low)) / (high - low) if high > low else 1.0
 
 
 def looks_inverted(image: np.ndarray) -> bool:

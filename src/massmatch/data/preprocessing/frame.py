@@ -157,9 +157,9 @@ def tell_if_squeezed(image: np.ndarray, seen: np.ndarray, name: str) -> None:
     """Warn DataWarning where `seen`, resized from an (H, W) image, leaves its tissue a small part of the greys."""
     if (share := share_of_greys(image, seen)) < LEAST_GREYS:
         text = (
-            f"{name}: something is so bright (a label, a strip, a clip, hot pixels) that the tissue has "
-            f"{100 * share:.0f} % of the greys, so that masses can be missed: black it out, or prepare and train with "
-            "--range breast"
+            f"{name}: something is so bright or dark (a label, a strip, a clip, hot or dead pixels) that the tissue "
+            f"has {100 * share:.0f} % of the greys, so that masses can be missed: if it is no tissue, give it the grey "
+            "of the air, or prepare and train with --range breast"
         )
         warnings.warn(text, DataWarning, stacklevel=3)
 
