@@ -1,9 +1,8 @@
-"""Writes every number of docs/results.md, and its forest plot, from the images in docs/results.
+"""Writes every number of docs/results.md, its forest plot and the table of the README, from the rows in docs/results.
 
     python docs/results.py
 
-What stands between the marks `<!-- begin NAME -->` and `<!-- end NAME -->` of the page is replaced. The old rows
-(thresholds of 0.05 to 0.95) and the new ones (the whole range) are never put in one table.
+What stands between the marks `<!-- begin NAME -->` and `<!-- end NAME -->` of these pages is replaced.
 """
 
 import json
@@ -26,16 +25,22 @@ from massmatch.statistics.intervals import KEY, by_run, estimate
 from massmatch.sweeps.tables import System, label
 
 HERE = Path(__file__).parent
-PAGE = HERE / "results.md"
+PAGES = (HERE / "results.md", HERE.parent / "README.md")
 FOREST = HERE / "images/forest.png"
 LEAD = HERE / "images/lead.png"
 RECOMMENDED = "soft-sm:random_phase=true"
 SINGLE = {"readings": "sm-dice-s-nz", "systems": "hybrid", "recipe": RECOMMENDED}  # trainings beside one of the table
+README = {  # the losses of its table, and what it calls them
+    RECOMMENDED: "the default",
+    "boundary": "distances to the outline",
+    "sm-dice-b-nz": "the highest of the paper's",
+    BASELINE: "Dice and cross-entropy",
+    "cc-dice-bce": "all masses alike",
+}
 SHOWN = (-30, 20)  # points, in the forest plot: the interval over trainings of which one failed is cut off
-TRAIN_IMAGES = 861  # of the old rows, which do not say it: 861 or 862 in each run
 
 
-def new_rows() -> pd.DataFrame:
+def table_rows() -> pd.DataFrame:
     """The images of table_128.csv.gz, in which every run chose its threshold from the whole range."""
     rows = read_table(HERE / "results/table_128.csv.gz")
     assert rows["settings"].nunique() == 1, "runs with other settings do not belong in one table"
@@ -44,7 +49,7 @@ def new_rows() -> pd.DataFrame:
 
 def lead_rows() -> pd.DataFrame:
     """The same with other networks and budgets, fold 0; those of the large table among them."""
-    return with_budget(pd.concat([new_rows(), read_table(HERE / "results/lead_128.csv.gz")]))
+    return with_budget(pd.concat([table_rows(), read_table(HERE / "results/lead_128.csv.gz")]))
 
 
 def nuclei_rows() -> pd.DataFrame:
@@ -65,15 +70,7 @@ def choice_rows() -> pd.DataFrame:
 
 def single_rows(name: str, reference: str) -> pd.DataFrame:
     """The images of single trainings in results/NAME_128.csv.gz, beside those of a loss of the large table."""
-    return beside(read_table(HERE / f"results/{name}_128.csv.gz"), new_rows(), reference)
-
-
-def old_rows() -> pd.DataFrame:
-    """The images of the losses that had three seeds when thresholds ended at 0.05 and 0.95."""
-    files = ("soft_matching_128.csv.gz", "three_folds_128.csv.gz")
-    rows = pd.concat([pd.read_csv(HERE / "results" / name) for name in files]).drop_duplicates(["loss", *KEY])
-    rows = rows[rows.groupby("loss")["seed"].transform("nunique") == 3]
-    return rows.assign(system=rows["loss"], train_images=TRAIN_IMAGES)
+    return beside(read_table(HERE / f"results/{name}_128.csv.gz"), table_rows(), reference)
 
 
 def common_runs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -83,10 +80,17 @@ def common_runs(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.merge(shared, on=["seed", "fold"])
 
 
+def repeated(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the losses that were trained with several seeds, on the folds and seeds that all of them have."""
+    seeds = rows.groupby("loss")["seed"].nunique()
+    return common_runs(rows[rows["loss"].isin(seeds.index[seeds > 1])])
+
+
 def losses_table(rows: pd.DataFrame) -> str:
     """A line per loss, the highest mean DSC first, with its difference to the baseline."""
     lines = against(rows, BASELINE).set_index("system")
-    several = ["each run"] if rows.groupby(["seed", "fold"]).ngroups > 1 else []
+    part = "seed" if rows["seed"].nunique() > 1 else "fold"
+    several = [f"each {part}"] if rows[part].nunique() > 1 else []
     head = ["loss", "validation, pooled", "threshold", "DSC", *several, "DSC pooled", "smallest to largest quarter"]
     head += ["missed", "predicted nothing", "masses found", "false pieces per image"]
     head += ["DSC minus `hybrid`: patients", "trainings", "p (Holm)"]
@@ -101,7 +105,7 @@ def losses_table(rows: pd.DataFrame) -> str:
             percent(own["val_dsc_pooled"].mean()),
             threshold_text(own["val_threshold"]),
             percent(mean),
-            *(" / ".join(percent(value) for value in runs) for _ in several),
+            *(" / ".join(percent(value) for value in runs.groupby(part).mean()) for _ in several),
             percent(estimate(of, "dsc_pooled", draws=1).value),
             ", ".join(quarters),
             str(of["missed"].sum()),
@@ -123,18 +127,20 @@ def difference(line: pd.Series) -> list[str]:
     ]
 
 
-def three_seeds_table(rows: pd.DataFrame) -> str:
-    """The old rows: mean DSC of the nine trainings of each loss, by seed, and its difference to the baseline."""
+def readme_table(rows: pd.DataFrame) -> str:
+    """A line for each loss that the README names, the highest mean DSC first."""
     lines = against(rows, BASELINE).set_index("system")
-    head = ["loss", "DSC", "seeds 0 / 1 / 2", "DSC pooled", "DSC minus `hybrid`: patients", "trainings", "p (Holm)"]
-    cells = {}
-    for name, of in rows.groupby("system"):
-        runs = by_run(of)
-        seeds = " / ".join(percent(value) for value in runs.groupby("seed").mean())
-        pooled = percent(estimate(of, "dsc_pooled", draws=1).value)
-        told = [""] * 3 if name == BASELINE else difference(lines.loc[name])
-        cells[runs.mean(), name] = [f"`{name}`", percent(runs.mean()), seeds, pooled, *told]
-    return markdown(head, [cells[key] for key in sorted(cells, reverse=True)])
+    means = {name: by_run(rows[rows["loss"] == name]).mean() for name in README}
+    head = ["loss", "mean DSC", "minus `hybrid`: patients", "trainings"]
+    cells = [
+        [
+            f"`{name}`, {README[name]}",
+            percent(means[name]),
+            *([""] * 2 if name == BASELINE else difference(lines.loc[name])[:2]),
+        ]
+        for name in sorted(means, key=means.__getitem__, reverse=True)
+    ]
+    return markdown(head, cells)
 
 
 def nested_choice(rows: pd.DataFrame) -> str:
@@ -218,16 +224,15 @@ def runs_line(rows: pd.DataFrame) -> str:
     )
 
 
-def draw_forest(new: pd.DataFrame, old: pd.DataFrame, path: Path) -> None:
-    """Differences of mean DSC to the baseline: the new rows on the left, the old ones on the right."""
-    tables = [against(rows, BASELINE) for rows in (new, old)]
+def draw_forest(every: pd.DataFrame, best: pd.DataFrame, path: Path) -> None:
+    """Differences of mean DSC to the baseline: all losses on the left, those with more seeds on the right."""
+    tables = [against(rows, BASELINE) for rows in (every, best)]
     most = max(map(len, tables))
     figure = Figure(figsize=(12, 1.6 + 0.26 * most), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True)
-    titles = ("all thresholds; three folds, one seed", "thresholds of 0.05 to 0.95; three folds, three seeds")
-    for ax, table, title in zip(axes, tables, titles, strict=True):
+    for ax, table in zip(axes, tables, strict=True):
         _draw_differences(ax, table)
-        ax.set_title(title, fontsize=10)
+        ax.set_title(f"{len(table)} losses, {table['runs'].max()} trainings of each", fontsize=10)
         ax.set_xlim(*SHOWN)
         ax.set_ylim(0.5 - most, 0.5)  # a line is as high in one plot as in the other
     figure.supxlabel(f"mean DSC minus {BASELINE}, points (thick: 95 % over patients; thin: over trainings)", fontsize=9)
@@ -270,15 +275,15 @@ def threshold_text(values: pd.Series) -> str:
 
 def blocks() -> dict[str, Callable[[], str]]:
     """The parts of the page that are written here, by the names of their marks."""
-    new, old = shared_runs(new_rows()), shared_runs(old_rows())
-    common = common_runs(new)
+    rows = shared_runs(table_rows())
+    common, best = common_runs(rows), repeated(rows)
     nuclei = common_runs(shared_runs(nuclei_rows()))
     return {
         "runs": lambda: runs_line(common),
         "losses": lambda: losses_table(common),
         "variants": lambda: markdown(*grid_lines(common)),
-        "ideas": lambda: markdown(*ideas_lines(new)),
-        "nnunet": lambda: nnunet_table(new),
+        "ideas": lambda: markdown(*ideas_lines(common)),
+        "nnunet": lambda: nnunet_table(common),
         "nested": lambda: nested_choice(common),
         "lead": lambda: markdown(*lead_lines(lead(lead_rows()))),
         "lead by size": lambda: markdown(*size_lines(lead_rows(), RECOMMENDED)),
@@ -293,7 +298,9 @@ def blocks() -> dict[str, Callable[[], str]]:
         "nuclei runs": lambda: runs_line(nuclei),
         "nuclei": lambda: losses_table(nuclei),
         "nuclei ideas": lambda: markdown(*nuclei_lines(nuclei)),
-        "three seeds": lambda: three_seeds_table(old),
+        "best runs": lambda: runs_line(best),
+        "best losses": lambda: losses_table(best),
+        "readme": lambda: readme_table(best),
     }
 
 
@@ -305,6 +312,8 @@ def with_blocks(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_blocks(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    draw_forest(common_runs(shared_runs(new_rows())), shared_runs(old_rows()), FOREST)
+    for page in PAGES:
+        page.write_text(with_blocks(page.read_text(encoding="utf-8")), encoding="utf-8")
+    shared = shared_runs(table_rows())
+    draw_forest(common_runs(shared), repeated(shared), FOREST)
     draw_lead(lead(lead_rows())).savefig(LEAD, dpi=90)

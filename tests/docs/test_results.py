@@ -27,23 +27,21 @@ def script():
 
 def test_the_page_tells_the_runs_and_the_nested_choice_of_the_committed_table(script):
     page = (DOCS / "results.md").read_text()
-    rows = script["shared_runs"](script["new_rows"]())
-    rows = script["common_runs"](rows)
+    rows = script["common_runs"](script["shared_runs"](script["table_rows"]()))
     for told in (script["runs_line"](rows), script["nested_choice"](rows)):
         assert told in page, "run python docs/results.py"
 
 
 @pytest.mark.long
-def test_the_whole_page_is_what_the_committed_rows_give(script):
-    page = (DOCS / "results.md").read_text(encoding="utf-8")
-    assert script["with_blocks"](page) == page, "run python docs/results.py"
+def test_the_whole_page_and_the_readme_are_what_the_committed_rows_give(script):
+    for path in script["PAGES"]:
+        page = path.read_text(encoding="utf-8")
+        assert script["with_blocks"](page) == page, "run python docs/results.py"
 
 
-def test_old_and_new_rows_stand_in_tables_of_their_own(script):
-    new, old = script["new_rows"](), script["old_rows"]()
-    assert (new["settings"].str.contains('"threshold": "validation"')).all()
-    assert old["threshold"].between(0.05, 0.95).all()
-    assert "settings" not in old
+def test_every_run_chose_its_threshold_from_the_whole_range(script):
+    rows = script["table_rows"]()
+    assert (rows["settings"].str.contains('"threshold": "validation"')).all()
 
 
 def test_no_table_says_where_a_machine_keeps_its_files():
@@ -137,6 +135,13 @@ def test_a_table_holds_only_what_was_tested_on_the_same_images(script):
     rows = pd.DataFrame(runs, columns=["loss", "fold"]).assign(model="aunet", width=8, seed=0, settings="{}")
     common = script["common_runs"](rows)
     assert common[["loss", "fold"]].to_numpy().tolist() == [["hybrid", 0], ["bce", 0], ["dice", 0]]
+
+
+def test_the_table_of_several_seeds_holds_the_losses_with_several_on_the_runs_that_all_of_them_have(script):
+    runs = [("hybrid", 0), ("hybrid", 1), ("hybrid", 2), ("bce", 0), ("bce", 1), ("dice", 0)]
+    rows = pd.DataFrame(runs, columns=["loss", "seed"]).assign(model="aunet", width=8, fold=0, settings="{}")
+    known = script["repeated"](rows)
+    assert list(zip(known["loss"], known["seed"], strict=True)) == [*runs[:2], *runs[3:5]]
 
 
 def test_a_single_training_is_named_by_what_it_differs_in_and_compared_on_its_own_folds():
