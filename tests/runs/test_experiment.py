@@ -4,6 +4,7 @@ import sys
 from types import ModuleType
 
 import pytest
+import torch
 from torch import nn
 
 from conftest import tiny
@@ -78,7 +79,17 @@ class Conditioned(Grouped):
         return super().forward(x) + time
 
 
-NETWORKS = (Grouped, Named, Handing, Placed, Alone, Other, Dropping, Lazy, Conditioned)
+class Scripted(torch.jit.ScriptModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 1)
+
+    @torch.jit.script_method
+    def forward(self, x):
+        return self.layer(x)
+
+
+NETWORKS = (Grouped, Named, Handing, Placed, Alone, Other, Dropping, Lazy, Conditioned, Scripted)
 
 
 @pytest.fixture
@@ -140,6 +151,11 @@ def test_a_width_that_a_network_hands_on_is_an_option(cohort):
     with pytest.raises(UsageError, match=r"is an option: grouped:Dropping:width=8\)"):
         experiment_on(cohort, model="grouped:Dropping:width=4", width=8)
     assert make_model("grouped:Dropping:width=8", 64).head.in_channels == 8
+
+
+@pytest.mark.usefixtures("own")
+def test_a_network_in_torchscript_is_built_though_it_does_not_tell_what_it_is_called_with():
+    assert make_model("grouped:Scripted", 8)(torch.zeros(1, 1, 4, 4)).shape == (1, 1, 4, 4)
 
 
 @pytest.mark.usefixtures("own")

@@ -200,6 +200,8 @@ def _refuse_other_calls(name: str, network: nn.Module) -> None:
             f"{name} has weights without a size until it sees an image ({lazy}), which no optimiser can take: give its "
             "layers the number of channels that they read, as in nn.Conv2d in place of nn.LazyConv2d"
         )
+    if isinstance(network, torch.jit.ScriptModule):  # its forward does not tell what it takes
+        return
     try:
         inspect.signature(network.forward).bind("images")
     except TypeError as error:
