@@ -17,7 +17,7 @@ WHITE = 0.8  # of the grey range: tightly cropped breasts reach 0.74 where other
 INSIDE = (0.005, 0.995)  # shares of the breast's pixels between whose greys an image is stretched
 GLARE = 0.1  # share of the image that labels, strips, clips and hot pixels cover at most; small breasts cover 0.03
 GAP = 0.1  # pixels in the gap below them, per pixel of theirs: blurred edges; at least 0.24 below breasts of CBIS-DDSM
-CONTRAST = 0.25  # of the grey range: by which a breast is brighter than its air, in the mean; noise reaches half of it
+CONTRAST = 0.25  # of the grey range: by which a breast is brighter than its air, smoothed; noise reaches 0.07
 MOST = 128  # times as bright as the tissue, such as 65535 above 10 bits; what has more above it is the noise of air
 DEAD = 0.02  # share of the image that may be darker than its air, or in a view without air than its tissue
 AIR = 0.2  # share of an image's pixels that are at most as bright as the grey that is taken for air's
@@ -28,15 +28,15 @@ def tissue_top(image: np.ndarray) -> int:
     """The brightest grey that may be tissue: the highest of an (H, W) image of whole numbers, or the end below a gap.
 
     A label, a strip, a clip or hot pixels that are more than twice as bright as the tissue stand above a gap of half of
-    all greys, in which next to nothing lies, and cover little of the image. Below them must be a breast: a small breast
-    stands above its air in the same way.
+    all greys, in which next to nothing lies, and cover little of the image. Below them must be tissue, and not the
+    noise of air alone: a small breast stands above its air in the same way.
     """
     top, high = _below_gap(image), int(image.max())
     if top == high:
         return high
-    small = _shrunk(image, top)
-    found = _largest_bright(small)
-    return top if found.any() and small[found].mean() - small[~found].mean() > CONTRAST else high
+    smooth = ndimage.gaussian_filter(_shrunk(image, top, share=0.5), FRAME)
+    air, tissue = np.quantile(smooth, [1 - PLAUSIBLE[1], 1 - PLAUSIBLE[0]])
+    return top if tissue - air > CONTRAST else high
 
 
 def _below_gap(image: np.ndarray) -> int:
@@ -59,11 +59,12 @@ def coarse(image: np.ndarray) -> NDArray[np.float32]:
     return _shrunk(image, tissue_top(image))
 
 
-def _shrunk(image: np.ndarray, top: int) -> NDArray[np.float32]:
+def _shrunk(image: np.ndarray, top: int, share: float = AIR) -> NDArray[np.float32]:
+    """The coarse image, in which what is above `top` has the grey below which lies this share of the pixels."""
     shrink = max(1.0, max(image.shape) / COARSE)
     size = (max(1, round(image.shape[0] / shrink)), max(1, round(image.shape[1] / shrink)))
     if top < image.max():
-        image = np.where(image > top, np.quantile(image, AIR, method="lower"), image)
+        image = np.where(image > top, np.quantile(image, share, method="lower"), image)
     small = resized(image, size)
     low, high = float(small.min()), float(small.max())
     return (small - low) / (high - low) if high > low else np.zeros_like(small)
@@ -86,10 +87,7 @@ def breast(image: np.ndarray) -> NDArray[np.bool_]:
     Greys above those that the smallest plausible breast could have are cut first: a label in the air that is many times
     as bright as the tissue would make air of the tissue.
     """
-    return _largest_bright(coarse(image))
-
-
-def _largest_bright(small: NDArray[np.float32]) -> NDArray[np.bool_]:
+    small = coarse(image)
     top = float(np.quantile(small, 1 - PLAUSIBLE[0]))
     smooth = ndimage.gaussian_filter(np.minimum(small / top, 1) if top > 0 else small, 1)
     bright = ndimage.binary_opening(smooth > triangle_threshold(smooth), iterations=FRAME)
