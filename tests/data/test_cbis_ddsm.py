@@ -9,7 +9,7 @@ import pytest
 from mammograms import mammogram, write_dicom
 from massmatch.data import DataError, DataWarning
 from massmatch.data.readers.cbis_ddsm.reader import LICENCE, cbis_ddsm, mask_of
-from massmatch.data.readers.cbis_ddsm.table import _density
+from massmatch.data.readers.cbis_ddsm.table import CROP, IMAGE, MASK, _lesion
 from massmatch.data.table import whole
 from massmatch.errors import UsageError
 from twins import cbis_ddsm as twin
@@ -77,9 +77,22 @@ def test_row_42_the_paths_of_the_tables_as_they_stand(root, tmp_path):
     check_masses(read(cbis_ddsm(copy)))
 
 
-def test_a_density_written_with_a_point_is_one():
+LESION = {  # a row of a table
+    **{"patient_id": "P_00001", "left_or_right_breast": "LEFT", "image_view": "CC", "abnormality_id": "1"},
+    **dict.fromkeys((IMAGE, CROP, MASK), "study/1.2.3/000000.dcm"),
+}
+
+
+@pytest.mark.parametrize(("written", "density"), [("3.0", 3), ("4", 4), ("0.0", None), ("", None)])
+def test_a_density_is_read_also_with_a_point(written, density):
     """As pandas writes a column of whole numbers in which a cell is empty."""
-    assert [_density(whole(text)) for text in ("3.0", "4", "0", "0.0", "3.5", "")] == [3, 4, None, None, None, None]
+    assert _lesion({**LESION, "breast_density": whole(written)}, "a.csv", "mass", "train", 2).density == density
+
+
+@pytest.mark.parametrize("written", ["3,0", "3.5", "fatty"])
+def test_a_density_that_is_none_is_refused(written):
+    with pytest.raises(DataError, match=f"row 2 must have a breast density of 1 to 4 or none, but has '{written}'"):
+        _lesion({**LESION, "breast_density": written}, "a.csv", "mass", "train", 2)
 
 
 def test_facts_patients_and_parts(root):

@@ -238,6 +238,11 @@ def test_row_49_an_image_is_made_from_its_table_too(root):
         (lambda text: text.replace("ACR", "Dichte"), r"INbreast\.csv: must have the columns acr, but has"),
         (lambda text: text.replace(";2;5", ";7;5"), r"INbreast\.csv: ACR must be 1, 2, 3, 4 or blank, but is '7'"),
         (lambda text: text.replace(";2000", ";2,E+07;"), r"INbreast\.csv: File Name must be .*but there are 2,E\+07"),
+        (
+            lambda text: text.replace(";20000001;", ";20000001.dcm;"),
+            r"File Name must .*but is '20000001\.dcm': mend it",
+        ),
+        (lambda text: text.replace(";20000001;", ";2.0000001E7;"), r"File Name must .*but is '2\.0000001E7': mend it"),
         (lambda text: text + text.splitlines()[1] + "\n", r"INbreast\.csv: has two rows for the image 20000001"),
     ],
 )

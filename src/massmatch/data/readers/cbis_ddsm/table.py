@@ -87,6 +87,8 @@ def _lesion(row: dict[str, str], file: str, kind: str, split: str, number: int) 
         )
     series = {name: _series(row.get(name, ""), file, number) for name in (IMAGE, CROP, MASK)}
     training = {"train": "Training", "test": "Test"}[split]
+    if (density := row.get("breast_density", "")) not in ("", "0", "1", "2", "3", "4"):  # 0 stands twice in the release
+        raise DataError(f"{file}: row {number} must have a breast density of 1 to 4 or none, but has {density[:20]!r}")
     return Lesion(
         table=file,
         kind=kind,
@@ -96,7 +98,7 @@ def _lesion(row: dict[str, str], file: str, kind: str, split: str, number: int) 
         side=side[0],
         view=view,
         number=row["abnormality_id"],
-        density=_density(row.get("breast_density", "")),
+        density=int(density or 0) or None,
         image_series=series[IMAGE],
         other_series=tuple(dict.fromkeys((series[MASK], series[CROP]))),
         facts={name: row[name] for name in KNOWN if row.get(name)},
@@ -112,8 +114,3 @@ def _series(path: str, file: str, number: int) -> str:
             "download it again"
         )
     return parts[-2]
-
-
-def _density(text: str) -> int | None:
-    """ACR 1 to 4; 0 stands twice in the release and is none."""
-    return int(text) if text in ("1", "2", "3", "4") else None

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def read_table(source: Path, path: Path) -> dict[str, Row]:
         values = dict(zip(header, (whole(str(cell)) for cell in line), strict=False))
         id = values.get(FILE, "")
         if not (id.isdigit() and len(id) == 8):
+            if re.search(r"\d{8}", id.replace(".", "")):
+                raise DataError(f"{file}: File Name must be an image's number of 8 digits, but is {id[:30]!r}: mend it")
             others.append(id)
             continue  # the blank row and the totals at the end of the xls
         if id in rows:
