@@ -16,7 +16,7 @@ import massmatch
 from massmatch.cli.screen import BUG, DEBUG, told
 from massmatch.errors import RunError, UsageError
 from massmatch.inference.network import load_network
-from massmatch.losses import make_loss
+from massmatch.losses import make_loss, own
 from massmatch.losses.own import AdaptedLoss, OwnLossError, blamed, plain_state
 from massmatch.runs.collection import collect
 from massmatch.runs.experiment import Experiment, make_model, own_code
@@ -53,6 +53,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "own_for_training.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(own, "_NAMED", {})  # networks of this file that other tests name are code of one's own, too
     yield tmp_path
     sys.modules.pop("own_for_training", None)
 
