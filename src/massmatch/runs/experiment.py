@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -179,17 +179,7 @@ def make_model(text: str, width: int) -> nn.Module:
     _refuse_other_calls(spec.name, network)
     refuse_unseen_weights(spec.name, network)
     network.register_forward_hook(_require_logits)
-
-    def look_once(network: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        """In the first step of a training: many networks take a sigmoid outside of training only."""
-        if network.training and torch.is_grad_enabled():
-            handle.remove()
-            network.eval()
-            outside = network.forward(inputs[0][:1])
-            _refuse_activations(network, outside if isinstance(outside, (list, tuple)) else [outside])
-            network.train()
-
-    handle = network.register_forward_hook(look_once)
+    _look_outside_of_training(network)
     return network
 
 
@@ -253,9 +243,23 @@ def _require_logits(network: nn.Module, inputs: tuple[Tensor, ...], output: Any)
     return list(several) if network.training and output is several else several[0]
 
 
-def _refuse_activations(network: nn.Module, outputs: Iterable[Any]) -> None:
-    tensors = [each for each in outputs if isinstance(each, Tensor)]
-    for activation in filter(None, map(last_activation, tensors)):
+def _look_outside_of_training(network: nn.Module) -> None:
+    """Have the first step of a training look at what a network returns outside of it: many take a sigmoid there."""
+
+    def look(network: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        if network.training and torch.is_grad_enabled():
+            handle.remove()
+            network.eval()
+            _refuse_activations(network, network.forward(inputs[0][:1]))
+            network.train()
+
+    handle = network.register_forward_hook(look)
+
+
+def _refuse_activations(network: nn.Module, output: Any) -> None:
+    """Raise RunError for an output that went through a sigmoid or its like, or a list in which one did."""
+    several = output if isinstance(output, (list, tuple)) else [output]
+    for activation in filter(None, (last_activation(each) for each in several if isinstance(each, Tensor))):
         when = "" if network.training else " outside of training"
         raise RunError(
             f"the network {type(network).__name__} ends in a {activation}{when}, but must return logits, of which "

@@ -20,7 +20,7 @@ from massmatch.data.cohort import Cohort
 from massmatch.data.errors import DataError
 from massmatch.data.folds import SCHEMES, require_folds, split
 from massmatch.data.masks import FRAMED, INVERTED, LARGE, speck_limit
-from massmatch.data.preprocessing.frame import LEAST_GREYS
+from massmatch.data.preprocessing.frame import LEAST_GREYS, SQUEEZED
 
 SEVERITIES = ("error", "warning", "note")
 ALIKE = 0.998  # correlation of thumbnails; the most alike of 1231 real images of other women reach 0.992
@@ -91,8 +91,8 @@ def _images(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
     text = "a white run at the left or right edge: the border of a film; it is in every network's view"
     yield _if("bright-edge", "note", text, looks, lambda x: x.bright_edge)
     text = (
-        "something is so bright or dark (a label, a strip, a clip, hot or dead pixels) that the tissue has less than "
-        f"{100 * LEAST_GREYS:.0f} % of the greys: give it the grey of the air, or prepare with --range breast"
+        f"{SQUEEZED} has less than {100 * LEAST_GREYS:.0f} % of the greys: give it the grey of the air, or prepare "
+        "with --range breast"
     )
     yield _if("squeezed", "warning", text, looks, lambda x: x.greys < LEAST_GREYS)
     text = f"more than {100 * SATURATED:.0f} % of the breast at the highest grey: clipped?"

@@ -21,6 +21,7 @@ from massmatch.data.sample import Sample
 
 NAMED = 5  # so many sizes are told in one line
 LEAST_GREYS = 0.45  # share that tissue takes up: at least 0.51 in 1231 images of CBIS-DDSM, 0.49 in drawn ones
+SQUEEZED = "something is so bright or dark (a label, a strip, a clip, hot or dead pixels) that the tissue"
 OBLIQUE = ("MLO", "ML", "LMO")  # the views in which the pectoral muscle shows as a triangle
 
 
@@ -157,9 +158,8 @@ def tell_if_squeezed(image: np.ndarray, seen: np.ndarray, name: str) -> None:
     """Warn DataWarning where `seen`, resized from an (H, W) image, leaves its tissue a small part of the greys."""
     if (share := share_of_greys(image, seen)) < LEAST_GREYS:
         text = (
-            f"{name}: something is so bright or dark (a label, a strip, a clip, hot or dead pixels) that the tissue "
-            f"has {100 * share:.0f} % of the greys, so that masses can be missed: if it is no tissue, give it the grey "
-            "of the air, or prepare and train with --range breast"
+            f"{name}: {SQUEEZED} has {100 * share:.0f} % of the greys, so that masses can be missed: if it is no "
+            "tissue, give it the grey of the air, or prepare and train with --range breast"
         )
         warnings.warn(text, DataWarning, stacklevel=3)
 

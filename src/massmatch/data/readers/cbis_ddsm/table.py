@@ -88,7 +88,9 @@ def _lesion(row: dict[str, str], file: str, kind: str, split: str, number: int) 
     series = {name: _series(row.get(name, ""), file, number) for name in (IMAGE, CROP, MASK)}
     training = {"train": "Training", "test": "Test"}[split]
     if (density := row.get("breast_density", "")) not in ("", "0", "1", "2", "3", "4"):  # 0 stands twice in the release
-        raise DataError(f"{file}: row {number} must have a breast density of 1 to 4 or none, but has {density[:20]!r}")
+        raise DataError(
+            f"{file}: row {number} must have a breast density of 1 to 4 or none, but has {density[:20]!r}: mend it"
+        )
     return Lesion(
         table=file,
         kind=kind,
