@@ -9,8 +9,9 @@ from torch import nn
 
 from conftest import tiny
 from massmatch.errors import UsageError
-from massmatch.runs.experiment import experiment_on, make_model
+from massmatch.runs.experiment import experiment_on
 from massmatch.runs.folder import run_folders
+from massmatch.runs.network import make_model
 from massmatch.sweeps.plan import Plan, systems_of
 
 

@@ -22,10 +22,11 @@ from made_up_runs import write_run
 from massmatch.cli import board
 from massmatch.cli.screen import Screen
 from massmatch.runs.atomic import write_atomic
-from massmatch.runs.experiment import make_model, parts_of
+from massmatch.runs.experiment import parts_of
 from massmatch.runs.failure import Outcome, write_failure
 from massmatch.runs.folder import RunFolder
 from massmatch.runs.lock import locked
+from massmatch.runs.network import make_model
 from massmatch.sweeps import cost, machines
 from massmatch.sweeps.engines import drive
 from massmatch.sweeps.status import BEGINNING, Status, all_statuses, record_of, status_of, time_left

@@ -19,10 +19,10 @@ from massmatch.inference.network import load_network
 from massmatch.losses import make_loss, own
 from massmatch.losses.own import AdaptedLoss, OwnLossError, blamed, plain_state
 from massmatch.runs.collection import collect
-from massmatch.runs.experiment import Experiment, make_model, own_code
+from massmatch.runs.experiment import Experiment, own_code
 from massmatch.runs.failure import failures_written
 from massmatch.runs.folder import RunFolder
-from massmatch.runs.precision import fastest
+from massmatch.runs.network import make_model
 from massmatch.runs.weights import save_weights
 from massmatch.training.batches import Batch
 from massmatch.training.loop import warn_of_plain_state
@@ -195,121 +195,6 @@ def test_own_networks_are_classes_of_torch(place):
             make_model(text, 2)
 
 
-class Returning(nn.Module):
-    """A network of one's own that returns what a function makes of its logits."""
-
-    def __init__(self, inputs, outputs, width):
-        super().__init__()
-        self.layer = nn.Conv2d(inputs, outputs, 3, padding=1)
-
-    def forward(self, x):
-        return self.made(self.layer(x))
-
-
-@pytest.mark.parametrize(
-    ("made", "told"),
-    [
-        (lambda logits: logits[..., ::2, ::2], r"must return logits of the shape \(2, 1, 8, 8\).*\(2, 1, 4, 4\)"),
-        (lambda logits: logits.expand(2, 3, 8, 8), r"but returned \(2, 3, 8, 8\)"),
-        (lambda logits: logits.flatten(1), r"but returned \(2, 64\)"),
-        (lambda logits: [logits, logits[:, :, :4]], r"but returned \(2, 1, 4, 8\)"),
-        (lambda logits: [], "but returned a list"),
-        (lambda logits: None, "but returned a NoneType"),
-        (lambda logits: {"out": logits}, "but returned a dict"),
-        (lambda logits: logits.detach(), "carries no gradient"),
-        (lambda logits: logits > 0, "carries no gradient"),
-        (torch.sigmoid, "ends in a sigmoid, but must return logits"),
-        (lambda logits: [logits, logits.sigmoid().clamp(0.01)], "ends in a sigmoid"),
-        (lambda logits: torch.cat([-logits, logits], 1).softmax(1)[:, 1:], "ends in a softmax"),
-        (nn.functional.logsigmoid, "ends in a log-sigmoid"),
-        (lambda logits: torch.cat([-logits, logits], 1).log_softmax(1)[:, 1:], "ends in a log-softmax"),
-        (nn.functional.hardsigmoid, "ends in a hard sigmoid"),
-        (lambda logits: logits.sigmoid().clamp(1e-6).log(), "ends in a sigmoid"),
-        (lambda logits: torch.cat([-logits, logits], 1).softmax(1).chunk(2, 1)[1], "ends in a softmax"),
-        (lambda logits: torch.cat([-logits, logits], 1).softmax(1)[:, [1]], "ends in a softmax"),
-    ],
-)
-def test_a_network_that_returns_anything_but_logits_is_refused(monkeypatch, made, told):
-    monkeypatch.setattr(Returning, "made", staticmethod(made), raising=False)
-    with pytest.raises(RunError, match=f"the network Returning .*{told}|the output of the network Returning {told}"):
-        make_model(f"{__name__}:Returning", 1)(torch.zeros(2, 1, 8, 8))
-
-
-class PlainList(nn.Module):
-    """The classic mistake: layers in a list that PyTorch does not know."""
-
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.first = nn.Conv2d(inputs, 4, 3, padding=1)
-        self.layers = [self.first, nn.Conv2d(4, outputs, 3, padding=1)]
-
-
-class KnownList(PlainList):
-    def __init__(self, inputs, outputs):
-        super().__init__(inputs, outputs)
-        self.last = self.layers[1]
-
-
-def test_a_network_whose_layers_pytorch_does_not_see_is_refused():
-    """They were not trained, no file held them, and each time that it was loaded it found other masses."""
-    with pytest.raises(ValueError, match="PlainList keeps weights in layers where PyTorch does not see them"):
-        make_model(f"{__name__}:PlainList", 1)
-    make_model(f"{__name__}:KnownList", 1)
-
-
-class SigmoidOutside(Returning):
-    """As much public code does: logits for the loss, probabilities for the user."""
-
-    def forward(self, x):
-        return self.layer(x) if self.training else self.layer(x).sigmoid()
-
-
-def test_a_network_that_takes_a_sigmoid_outside_of_training_alone_is_refused_in_its_first_step():
-    """Its validation, prediction and export took a second one: everything was mass."""
-    network = make_model(f"{__name__}:SigmoidOutside", 1)
-    with pytest.raises(RunError, match="SigmoidOutside ends in a sigmoid outside of training, but must return logits"):
-        network(torch.zeros(2, 1, 8, 8))
-
-
-@pytest.mark.parametrize(
-    "made",
-    [
-        lambda logits: logits * logits.sigmoid(),
-        lambda logits: 8 * logits.sigmoid() - 4,
-        torch.tanh,
-        torch.relu,
-        lambda logits: nn.functional.logsigmoid(logits) - nn.functional.logsigmoid(-logits),
-    ],
-)
-def test_logits_that_are_made_by_way_of_a_sigmoid_are_logits(monkeypatch, made):
-    monkeypatch.setattr(Returning, "made", staticmethod(made), raising=False)
-    make_model(f"{__name__}:Returning", 1)(torch.rand(2, 1, 8, 8))
-
-
-def test_several_outputs_in_a_tuple_are_trained_and_timed_as_those_in_a_list(monkeypatch):
-    """The choice of the fastest number format ended in a traceback."""
-    monkeypatch.setattr(Returning, "made", staticmethod(lambda logits: (logits, -logits)), raising=False)
-    network = make_model(f"{__name__}:Returning", 1)
-    assert isinstance(network(torch.rand(2, 1, 8, 8)), list)
-    fastest(network, "float32", "auto", torch.device("cpu"), side=8, at_once=True)
-
-
-def test_of_several_outputs_the_first_is_predicted(monkeypatch):
-    monkeypatch.setattr(Returning, "made", staticmethod(lambda logits: [logits, -logits]), raising=False)
-    network, images = make_model(f"{__name__}:Returning", 1), torch.rand(2, 1, 8, 8)
-    main, other = network(images)
-    assert torch.equal(other, -main)
-    assert torch.equal(network.eval()(images), main)
-
-
-def test_a_network_of_ones_own_can_be_exported_for_batches_of_any_size(monkeypatch):
-    monkeypatch.setattr(Returning, "made", staticmethod(lambda logits: [logits, -logits]), raising=False)
-    network, images = make_model(f"{__name__}:Returning", 1).eval(), torch.rand(3, 1, 8, 8)
-    batch = torch.export.Dim("batch", min=1, max=8)
-    exported = torch.export.export(network, (images[:2],), dynamic_shapes=({0: batch},))
-    assert torch.allclose(exported.module()(images), network(images))
-
-
 def stepped(loss, network):
     """A step of a training with this loss, ready to be called with a batch."""
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
@@ -338,6 +223,30 @@ def test_a_loss_that_is_the_same_whatever_the_network_says_is_refused_after_an_e
     fixed = {"precision": "float32", "memory": "contiguous"}
     with pytest.raises(RunError, match=r"was 0 in all of epoch 1, .* torch.nn:CrossEntropyLoss may be the same"):
         massmatch.train(cohort, out=tmp_path, **options, **fixed)
+
+
+DRIFTING = """
+from torch import nn
+
+class Drifting(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.layer, self.mean = nn.Conv2d(inputs, outputs, 3, padding=1), 0.0
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean()
+        return self.layer(x - self.mean)
+"""
+
+
+def test_a_network_whose_weights_do_not_hold_all_that_it_learned_leaves_none(cohort, place):
+    """They were written, and found other masses than those of its validation."""
+    (place / "own_for_training.py").write_text(DRIFTING)
+    options = {"model": "own_for_training:Drifting", "epochs": 1, "scheme": "split", "threads": 1}
+    with pytest.raises(RunError, match="finds something else once its weights are loaded anew"):
+        massmatch.train(cohort, out=place / "runs", **options, precision="float32", memory="contiguous")
+    assert not list(place.rglob("best.safetensors"))
 
 
 READY_MADE = """

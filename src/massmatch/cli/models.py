@@ -56,7 +56,7 @@ def show(name: Annotated[str, typer.Argument(help="A name of the list.")]) -> No
 
     with told():
         from massmatch.models.cost import cost
-        from massmatch.runs.experiment import network_of
+        from massmatch.runs.network import network_of
 
         network = network_of(name)
         lines = [f"{name}: {network.line}", f"source     {network.source}", f"fidelity   {network.fidelity}"]

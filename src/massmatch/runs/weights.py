@@ -23,8 +23,9 @@ from massmatch.losses.origin import origin
 from massmatch.losses.own import in_one_line
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.checkpoint import differences, first_unfinite, fit_into
-from massmatch.runs.experiment import Experiment, make_model
+from massmatch.runs.experiment import Experiment
 from massmatch.runs.folder import RunFolder
+from massmatch.runs.network import make_model
 
 FACTS: dict[str, type | tuple[type, ...]] = {  # what nothing can be predicted without, and the kind of each
     "model": str,

@@ -10,8 +10,9 @@ import torch
 
 from massmatch.data import Cohort
 from massmatch.losses import LOSSES
-from massmatch.runs.experiment import Experiment, make_model, parts_of
+from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import RunFolder, run_folders
+from massmatch.runs.network import make_model
 from massmatch.runs.precision import LAYOUTS, Speed, arranged, fastest, on_threads, shortest
 from massmatch.runs.weights import best_device
 from massmatch.sweeps.speeds import Family, settled

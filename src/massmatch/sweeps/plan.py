@@ -24,7 +24,8 @@ from massmatch.data import Cohort
 from massmatch.errors import UsageError, mistakes, refusals_as_usage
 from massmatch.losses import in_one_spelling, make_loss
 from massmatch.losses.rivals.adaptive import DensityASP
-from massmatch.runs.experiment import Experiment, parts_of, refuse_model, refuse_probabilities, refuse_unused_folds
+from massmatch.runs.experiment import Experiment, parts_of, refuse_probabilities, refuse_unused_folds
+from massmatch.runs.network import refuse_model
 from massmatch.runs.options import TrainingOptions
 from massmatch.runs.recipes import Recipe, with_recipe
 from massmatch.sweeps.protocols import PROTOCOLS, cell_remark, contradiction, protocol_remarks, to_the_letter

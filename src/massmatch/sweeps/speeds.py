@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from massmatch.runs.experiment import Experiment, make_model
+from massmatch.runs.experiment import Experiment
 from massmatch.runs.folder import RunFolder, run_folders
+from massmatch.runs.network import make_model
 from massmatch.runs.precision import Speed, fastest, on_threads
 from massmatch.runs.weights import best_device
 from massmatch.sweeps.status import experiment_of

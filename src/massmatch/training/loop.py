@@ -20,15 +20,16 @@ from massmatch.errors import RunError
 from massmatch.losses import ImageLoss, LossSpec, make_loss
 from massmatch.losses.own import plain_state
 from massmatch.runs.checkpoint import first_unfinite
-from massmatch.runs.experiment import Experiment, make_model, parts_of
+from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import CHECKPOINT, WEIGHTS
 from massmatch.runs.history import Row, best_so_far, epochs_since_best, write_history
+from massmatch.runs.network import make_model, refuse_lost_state
 from massmatch.runs.precision import LAYOUTS, arranged
 from massmatch.runs.record import Recorded
 from massmatch.runs.weights import save_weights
 from massmatch.training.adversary import make_adversary
 from massmatch.training.average import averaging
-from massmatch.training.batches import Loader, Samples, workers_that_fit
+from massmatch.training.batches import Loader, Samples, normalised, workers_that_fit
 from massmatch.training.distributed.collectives import share_statistics, summed
 from massmatch.training.distributed.share import Share
 from massmatch.training.distributed.signals import Stop, StoppedError
@@ -102,6 +103,9 @@ def train(fabric: "Fabric", job: Job, watch: Watch, stop: Stop) -> None:
             row = one_epoch(step, loader, epoch, history, job, watch, stop)
             shown = step.network if state.average is None else state.kept
             row |= validated(fabric, shown, validation, experiment.threshold)
+            if LossSpec.parse(experiment.model).is_own:
+                first = normalised(train.samples[0].image, train.normalise)[None].to(fabric.device)
+                refuse_lost_state(experiment.model, experiment.width, state.kept, first)
             row |= {"learning_rate": step.optimizer.param_groups[0]["lr"], "skipped_steps": step.skipped}
             row["seconds"] = round(time.perf_counter() - row.pop("start"), 2)
             history.append(row)
