@@ -526,6 +526,9 @@ def test_side_and_view(tmp_path):
     code = sequence(CodeValue="399368009", CodingSchemeDesignator="SCT", CodeMeaning="medio-lateral oblique")
     assert read(tmp_path, ViewCodeSequence=code, remove=("ViewPosition",)).view == "MLO"
     assert read(tmp_path, remove=("ViewPosition",)).view is None
+    both = read(tmp_path, ViewPosition="RMLO", remove=("ImageLaterality",))
+    assert (both.side, both.view) == ("R", "MLO")  # RMLO was a view of its own, of which no muscle was darkened
+    assert (read(tmp_path, ViewPosition="L CC").side, read(tmp_path, ViewPosition="L CC").view) == ("L", "CC")
     assert read(tmp_path, ViewPosition="DOE JANE").view is None  # no text of the header but a view gets out
 
 

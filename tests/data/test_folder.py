@@ -2,14 +2,16 @@
 
 import os
 import struct
+import unicodedata
 import zlib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from massmatch.data import DataError, DataWarning, open_cohort
+from massmatch.data import READERS, DataError, DataWarning, open_cohort
 from massmatch.data.images import levels, read_grey, read_labels
 from massmatch.data.table import read_facts
 
@@ -147,6 +149,20 @@ def test_images_may_be_tiff_or_jpeg(folder, ending):
 
 
 # --- licence -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("forms", product(("NFC", "NFD"), repeat=3))
+def test_an_accent_is_one_letter_however_a_system_writes_it(folder, forms):
+    """Image and mask of one name on the screen had "no mask of this name": one system had written é, the other e´."""
+    image, mask, row = (unicodedata.normalize(form, "Bézier") for form in forms)
+    put(folder / f"images/{image}.png", np.full((16, 16), 50, np.uint8))
+    put(folder / f"masks/{mask}.png", two_masses())
+    with (folder / "facts.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{row},008,LEFT,2\n")
+    assert "Bézier" in open_cohort(folder).table["id"].tolist()
+    listing = READERS["folder"](folder)
+    assert not listing.faults
+    assert sorted(item.id for item in listing.items) == ["Bézier", "a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import numpy as np
 from massmatch.data.dicom_pixels import grey_pixels, label_pixels, photometric
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import DICOM_ENDINGS, LONGEST, MAX_PIXELS, refuse_faint
-from massmatch.data.table import NOBODY, in_one_way
+from massmatch.data.table import NOBODY, SIDED_VIEW, in_one_way
 from massmatch.errors import UsageError
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
@@ -298,6 +298,8 @@ def _pair(header: "Dataset", keyword: str) -> tuple[float, float] | None:
 
 def _side(header: "Dataset") -> str | None:
     side = str(header.get("ImageLaterality", "") or header.get("Laterality", "") or "").strip().upper()
+    if not side and (both := re.fullmatch(SIDED_VIEW, _named_view(header))):
+        side = both[1][0]
     return side if side in ("L", "R") else None
 
 
@@ -311,11 +313,17 @@ def _chest(header: "Dataset") -> str | None:
 
 
 def _view(header: "Dataset") -> str | None:
-    """From ViewPosition, or else the view's code."""
-    named = str(header.get("ViewPosition", "") or "").strip().upper()
+    """From ViewPosition, without the side that some write into it (RMLO), or else the view's code."""
+    named = _named_view(header)
+    if both := re.fullmatch(SIDED_VIEW, named):
+        return both[2]
     if re.fullmatch("[A-Z]{2,6}", named):  # CC, MLO, XCCL, ...: no other text of the header gets out as a view
         return named
     for code in header.get("ViewCodeSequence", ()) or ():
         if (view := VIEWS.get(str(code.get("CodeValue", "")))) is not None:
             return view
     return None
+
+
+def _named_view(header: "Dataset") -> str:
+    return str(header.get("ViewPosition", "") or "").strip().upper()

@@ -14,7 +14,7 @@ from massmatch.data.errors import DataError, DataWarning, named
 from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels, read_size, refuse_long
 from massmatch.data.masks import BLOCKS, BLURRED, are_blurred, in_blocks
 from massmatch.data.preprocessing.frame import Preprocessing
-from massmatch.data.table import SPACING, read_facts, refuse_one_gap_as_patient
+from massmatch.data.table import SPACING, id_of, read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
 
 MASK_ENDINGS = (".png", ".tif", ".tiff")  # JPEG blurs the edge of a mask
@@ -112,9 +112,9 @@ def _files(root: Path, folder: str, endings: tuple[str, ...], remedy: str) -> di
         raise DataError(f"{named(odd)}: must end in {', '.join(endings)}: {remedy}")
     found: dict[str, str] = {}
     for path in paths:
-        if path.stem in found:
-            raise DataError(f"{folder}/{path.name}: {found[path.stem]} has the same id, {path.stem!r}: rename one")
-        found[path.stem] = f"{folder}/{path.name}"
+        if (id := id_of(path.stem)) in found:
+            raise DataError(f"{folder}/{path.name}: {found[id]} has the same id, {id!r}: rename one")
+        found[id] = f"{folder}/{path.name}"
     if not found:
         raise DataError(f"{folder}/: must hold images, but is empty")
     return found

@@ -47,7 +47,7 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
             f"but has the columns {list(table)[:8]}"
         )
     # a path of Windows has backslashes, on any system; its slashes are read too
-    table["id"] = [PureWindowsPath(i).stem if i.lower().endswith(ENDINGS) else i for i in table["id"]]
+    table["id"] = [id_of(PureWindowsPath(i).stem if i.lower().endswith(ENDINGS) else i) for i in table["id"]]
     _check_ids(path, table["id"])
     if "patient" in table:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")
@@ -62,6 +62,15 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
             _convert(path, table, column, *reading(table[column]))
     _check_spacing(path, table)
     return table
+
+
+def id_of(stem: str) -> str:
+    """The id of a file by its name without ending: an accented letter is one sign, where some systems write two.
+
+    >>> len("e\N{COMBINING ACUTE ACCENT}"), len(id_of("e\N{COMBINING ACUTE ACCENT}"))
+    (2, 1)
+    """
+    return unicodedata.normalize("NFC", stem)
 
 
 def spelt_in_several_ways(patients: pd.Series) -> pd.Series:

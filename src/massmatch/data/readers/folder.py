@@ -24,7 +24,7 @@ from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS
 from massmatch.data.open import licence_of
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, named, relative
 from massmatch.data.readers.pair import read_pair
-from massmatch.data.table import read_facts, refuse_one_gap_as_patient
+from massmatch.data.table import id_of, read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
 
 BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a glob: names hold brackets
@@ -120,16 +120,16 @@ def _apart(
     for path in _sorted(images):
         if not _is_image(path, source, left_out):
             continue
-        if path.stem in found:
+        if (id := id_of(path.stem)) in found:
             file = relative(source, path)
-            faults[file] = f"{file}: {relative(source, found[path.stem])} has the same id, {path.stem!r}: rename one"
+            faults[file] = f"{file}: {relative(source, found[id])} has the same id, {id!r}: rename one"
         else:
-            found[path.stem] = path
+            found[id] = path
     parts: dict[str, list[Path]] = {}
     for path in _sorted(masks):
         if _is_image(path, source, left_out):
-            match = SUFFIX.fullmatch(path.stem)
-            stem = path.stem if path.stem in found or match is None else match["stem"]
+            match = SUFFIX.fullmatch(own := id_of(path.stem))
+            stem = own if own in found or match is None else match["stem"]
             parts.setdefault(stem, []).append(path)
     return found, parts
 
@@ -144,13 +144,13 @@ def _beside(
             continue
         if not _is_image(path, source, left_out):
             continue
-        if (match := BESIDE.fullmatch(path.stem)) is not None:
+        if (match := BESIDE.fullmatch(id := id_of(path.stem))) is not None:
             parts.setdefault((path.parent, match["stem"]), []).append(path)
-        elif (other := found.get((path.parent, path.stem))) is not None:
+        elif (other := found.get((path.parent, id))) is not None:
             file = relative(source, path)
-            faults[file] = f"{file}: {relative(source, other)} has the same id, {path.stem!r}: rename one"
+            faults[file] = f"{file}: {relative(source, other)} has the same id, {id!r}: rename one"
         else:
-            found[path.parent, path.stem] = path
+            found[path.parent, id] = path
     stems = [stem for _, stem in found]
     ids = {
         key: key[1] if stems.count(key[1]) == 1 else f"{relative(source, key[0]).replace('/', '-')}-{key[1]}"
