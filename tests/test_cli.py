@@ -13,8 +13,10 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from made_up_reports import write_drawn_run
 from massmatch.cli import app
 from massmatch.losses import LOSSES
+from massmatch.training.thresholds import THRESHOLDS
 
 
 def massmatch(*arguments):
@@ -204,6 +206,18 @@ def test_compare_names_a_folder_of_a_run_that_was_never_started(trained, cohort,
     refused = asked("compare", cohort.root, tmp_path)
     assert refused.exit_code != 0
     assert "b/fold0 has no result, but is never started" in " ".join(refused.output.split()).replace(" b/", "b/")
+
+
+def test_compare_says_where_a_threshold_stands_at_an_end_of_the_search(cohort, tmp_path):
+    """The report did; the table on the screen, and in a file, was silent."""
+    for loss, by, threshold in (("hybrid", 1, 0.4), ("dice", 3, THRESHOLDS[-1])):
+        folder = write_drawn_run(tmp_path / "runs", cohort, loss, by=by, threshold="validation")
+        pd.read_csv(folder / "rows.csv").assign(threshold=threshold).to_csv(folder / "rows.csv", index=False)
+    done = asked("compare", cohort.root, tmp_path / "runs", "--table", tmp_path / "table.md")
+    for text in (done.output, (tmp_path / "table.md").read_text()):
+        said = " ".join(text.split())
+        assert "In 1 of 2 runs the threshold that was chosen on the validation part is the lowest or highest" in said
+        assert "(dice seed 0 fold 0: 0.99999231)" in said
 
 
 def test_compare_takes_a_folder_of_runs_and_shows_each_once(trained, cohort, tmp_path):

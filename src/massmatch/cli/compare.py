@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 def other_settings(runs: "Sequence[Run]") -> list[str]:
-    """A sentence for each way in which finished runs differ in more than loss, network, seed and fold."""
-    from massmatch.reports.summary import computed_apart
+    """A sentence for each way in which finished runs differ in more than loss, network, seed and fold, or may by the
+    search for their thresholds.
+    """
+    from massmatch.reports.summary import computed_apart, searches_apart
     from massmatch.runs.collection import changed_code, comparable_groups, differing
 
     told = computed_apart(runs)
@@ -29,7 +31,7 @@ def other_settings(runs: "Sequence[Run]") -> list[str]:
             f"{groups[0].runs[0].folder} and {other.runs[0].folder} were not trained and measured alike: they differ "
             f"in {what}, so that this is no comparison of losses"
         )
-    return told
+    return told + searches_apart(runs)
 
 
 def refuse_unfinished(folders: Sequence[Path]) -> None:

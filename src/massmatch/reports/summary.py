@@ -81,7 +81,7 @@ def _warnings(of: Subject) -> list[str]:
         )
     if of.rows["truth_empty"].astype(bool).all():
         found.append("No test image holds a mass: a pooled DSC of 100 % says that nothing was predicted, and no more.")
-    found += [*_code_changed(of), *computed_apart(of.runs), *_thresholds_at_ends(of), *_searched_apart(of)]
+    found += [*_code_changed(of), *computed_apart(of.runs), *searches_apart(of.runs)]
     if len(of.collection.groups) > 1:
         more = count(len(of.collection.groups) - 1, "group")
         found.append(
@@ -134,9 +134,14 @@ def _ways(compared: Sequence[Run], values: Sequence[object]) -> str:
     return "; ".join(ways) if len(ways) > 1 else ""
 
 
-def _searched_apart(of: Subject) -> list[str]:
+def searches_apart(runs: Sequence[Run]) -> list[str]:
+    """A sentence for each way in which the search for thresholds may have made a difference between runs."""
+    return [*_thresholds_at_ends(runs), *_searched_in_two_ranges(runs)]
+
+
+def _searched_in_two_ranges(runs: Sequence[Run]) -> list[str]:
     """A sentence where thresholds were searched for in two ranges: runs of the older one may have missed the best."""
-    chosen = [run for run in of.runs if run.facts["threshold"] == "validation" and "val_threshold" in run.history]
+    chosen = [run for run in runs if run.facts["threshold"] == "validation" and "val_threshold" in run.history]
     older = [run for run in chosen if searched_before(run.history["val_threshold"].dropna())]
     if not 0 < len(older) < len(chosen):
         return []
@@ -147,14 +152,14 @@ def _searched_apart(of: Subject) -> list[str]:
     ]
 
 
-def _thresholds_at_ends(of: Subject) -> list[str]:
+def _thresholds_at_ends(runs: Sequence[Run]) -> list[str]:
     """A sentence on the runs whose search for a threshold stopped at an end of its range."""
-    chosen = [(run, threshold(run)) for run in of.runs if run.facts["threshold"] == "validation"]
+    chosen = [(run, threshold(run)) for run in runs if run.facts["threshold"] == "validation"]
     ends = sorted(f"{run.loss} seed {run.seed} fold {run.fold}: {t:.8g}" for run, t in chosen if t and at_end(t))
     if not ends:
         return []
     return [
-        f"In {len(ends)} of {count(len(of.runs), 'run')} the threshold that was chosen on the validation part is the "
+        f"In {len(ends)} of {count(len(runs), 'run')} the threshold that was chosen on the validation part is the "
         f"lowest or highest that was tried ({'; '.join(ends)}): a better one may lie beyond it, so differences to "
         "these runs may come from the search."
     ]
