@@ -91,7 +91,7 @@ def settle_orientation(facts: dict[str, Any], chest_wall: str | None = None) -> 
     if known is None and chest_wall is None:
         warnings.warn(
             "the weights do not say on which side their training images showed the chest wall, so images are given to "
-            "the network as they are: if it was one side, say --chest-wall left or --chest-wall right",
+            "the network as they are: if it was one side, massmatch predict takes --chest-wall left or right",
             DataWarning,
             stacklevel=2,
         )
