@@ -10,7 +10,7 @@ from massmatch.statistics.comparison import against
 from massmatch.statistics.intervals import KEY
 
 FORMS = ("soft-sm:random_phase=true,stray=2", "soft-sm:found=0.5,random_phase=true")  # tried where the lead had ended
-LOSSES = ("hybrid", "soft-sm:random_phase=true", "boundary", "sm-tversky-sd-nz", *FORMS)  # docs/studies/lead_128.yaml
+LOSSES = ("hybrid", "soft-sm:random_phase=true", "boundary", "sm-dice-b-nz", *FORMS)  # docs/studies/lead_128.yaml
 BASELINE = "hybrid"
 BUDGET = ["width", "epochs", "augment"]  # in what trainings of the study differ
 START = (8, 12)  # width and epochs of the large table, from which one of the two is moved at a time
