@@ -58,7 +58,8 @@ def test_row_43_monochrome2_is_not(tmp_path, shape):
             {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "IDENTITY"},
             "IDENTITY, which does not belong to MONOCHROME1: it is read with air bright",
         ),
-        ({"Laterality": "R"}, "ImageLaterality is L, but its Laterality R: the first is taken"),
+        ({"Laterality": "R"}, "ImageLaterality says L, but its Laterality says R: the first is taken"),
+        ({"ViewPosition": "RMLO"}, "ImageLaterality says L, but its ViewPosition says R: the first is taken"),
         ({"PixelAspectRatio": [2, 1]}, "says 2 high and 1 wide: pixels are measured as squares, for want of a spacing"),
         (
             {"PixelAspectRatio": [2, 1], "PixelSpacing": [0.1, 0.1]},
@@ -528,6 +529,10 @@ def test_side_and_view(tmp_path):
     assert read(tmp_path, remove=("ViewPosition",)).view is None
     both = read(tmp_path, ViewPosition="RMLO", remove=("ImageLaterality",))
     assert (both.side, both.view) == ("R", "MLO")  # RMLO was a view of its own, of which no muscle was darkened
+    both = read(tmp_path, ViewPosition="RT MLO", ImageLaterality="U")
+    assert (both.side, both.view) == ("R", "MLO")
+    assert read(tmp_path, ImageLaterality="RIGHT").side == "R"
+    assert read(tmp_path, ImageLaterality="U", Laterality="L").side == "L"
     assert (read(tmp_path, ViewPosition="L CC").side, read(tmp_path, ViewPosition="L CC").view) == ("L", "CC")
     assert read(tmp_path, ViewPosition="DOE JANE").view is None  # no text of the header but a view gets out
 

@@ -355,6 +355,30 @@ def test_row_52_dicom_images_whose_name_holds_the_patients(tmp_path):
     assert set(read(folder(tmp_path, keep_names=True))) == {"Doe_Jane_1", "case2"}
 
 
+def test_row_52_a_folder_that_is_called_after_the_patient_is_no_column(tmp_path):
+    """Masks beside their images, in a folder for each patient: samples.csv told the names."""
+    for name in ("DOE_JANE", "case2"):
+        (tmp_path / name).mkdir()
+        write_dicom(tmp_path / f"{name}/lcc.dcm", mammogram(60, 50), PatientName="Doe^Jane")
+        save(tmp_path / f"{name}/lcc_mask.png", mask())
+    facts = [sample.facts.get("folder") for sample in read(folder(tmp_path)).values()]
+    assert sorted(map(str, facts)) == ["None", "case2"]
+    kept = read(folder(tmp_path, keep_names=True)).values()
+    assert sorted(sample.facts["folder"] for sample in kept) == ["DOE_JANE", "case2"]
+
+
+def test_row_52_a_datalist_of_dicom_files_that_are_called_after_the_patient(tmp_path):
+    entries = []
+    for name in ("Doe_Jane_1", "case2"):
+        write_dicom(tmp_path / f"{name}.dcm", mammogram(60, 50), PatientName="Doe^Jane")
+        save(tmp_path / f"{name}_mask.png", mask())
+        entries.append({"image": f"{name}.dcm", "label": f"{name}_mask.png", "patient": "7"})
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
+    ids = {item.id for item in monai(tmp_path / "list.json").items}
+    assert "case2" in ids
+    assert not any("doe" in id.casefold() for id in ids)
+
+
 def test_row_50_links_out(root, tmp_path):
     shutil.move(root / "masks/a.png", tmp_path / "out.png")
     (root / "masks/a.png").symlink_to(tmp_path / "out.png")

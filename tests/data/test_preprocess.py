@@ -215,12 +215,22 @@ def test_without_a_breast_the_whole_image_is_kept_and_told():
 
 
 def test_the_pectoral_muscle_is_darkened_in_oblique_views_only():
-    for view, is_dark in (("MLO", True), ("CC", False), (None, False)):
+    for view, is_dark in (("MLO", True), ("CC", False)):
         image = mammogram(200, 150, "left", muscle=True)
         given = Sample("a", "p", image, np.zeros(image.shape, np.uint8), view=view)
         changed, _ = preprocess(given, Preprocessing(pectoral="suppress", size="native"))
         assert (changed.image[:20, :10].max() == 0) == is_dark
         assert changed.image[100, 60] > 0
+
+
+def test_an_unknown_view_whose_muscle_is_kept_is_told():
+    """A cohort of PNG without a column for the view had "suppress" in its record, and all of its muscles."""
+    image = mammogram(200, 150, "left", muscle=True)
+    with pytest.warns(DataWarning, match="a: its view is not known .* so that no muscle is darkened"):
+        changed, _ = preprocess(
+            Sample("a", "p", image, np.zeros(image.shape, np.uint8)), Preprocessing(pectoral="suppress", size="native")
+        )
+    assert changed.image[:20, :10].max() > 0
 
 
 def test_a_mass_under_the_suppressed_muscle_is_told():
@@ -259,8 +269,20 @@ def test_an_inverted_mask_is_told():
     inverted = sample()
     inverted.instances[...] = inverted.instances == 0
     share = 100 * inverted.mask.mean()
-    with pytest.warns(DataWarning, match=rf"a: masses cover {share:.0f} % of the image: an inverted mask\?"):
+    with pytest.warns(
+        DataWarning,
+        match=rf"a: masses cover {share:.0f} % of the image: an inverted mask, or one with a label for the breast\?",
+    ):
         preprocess(inverted, Preprocessing(size="native"))
+
+
+def test_a_breast_that_has_a_label_of_its_own_is_told():
+    """Classes 1 and 2, as breast and mass: each label counts as a mass, and the breast was the larger in silence."""
+    labelled = sample()
+    labelled.instances[...] = np.where(labelled.mask, 2, labelled.image > np.median(labelled.image))
+    assert 0.25 < labelled.mask.mean() < 0.6
+    with pytest.warns(DataWarning, match="one with a label for the breast"):
+        preprocess(labelled, Preprocessing(size="native"))
 
 
 def test_a_frame_around_a_mask_is_told():

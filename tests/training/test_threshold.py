@@ -18,7 +18,7 @@ from massmatch.training import loop as epochs
 from massmatch.training.batches import Samples
 from massmatch.training.distributed.share import Share
 from massmatch.training.run import run
-from massmatch.training.thresholds import THRESHOLDS, as_stored, at_end, best_threshold
+from massmatch.training.thresholds import THRESHOLDS, as_stored, at_end, best_threshold, searched_before
 
 LOWEST, HIGHEST = THRESHOLDS[0], THRESHOLDS[-1]
 
@@ -47,6 +47,15 @@ def test_of_equally_good_thresholds_the_one_nearest_to_a_half_is_taken():
     tried = THRESHOLDS
     _, at = best_threshold(tried, *counted(np.array([0.9, 0.1]), np.array([True, False]), tried))
     assert at == 0.5
+
+
+@pytest.mark.parametrize(
+    ("chosen", "before"),
+    [([0.35, 0.5], True), ([0.5, 0.3512], False), ([0.35, 0.3512], False), ([0.5, 0.5], False), ([], False)],
+)
+def test_runs_of_the_older_search_are_known_by_what_they_chose(chosen, before):
+    """A new run that learned nothing, whose thresholds all are 0.5, was told to be trained again."""
+    assert searched_before(chosen) == before
 
 
 def test_the_search_goes_to_half_a_step_of_16_bits_from_0_and_1_and_has_no_gap():

@@ -22,7 +22,7 @@ import numpy as np
 from massmatch.data.dicom_pixels import grey_pixels, label_pixels, photometric
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import DICOM_ENDINGS, LONGEST, MAX_PIXELS, refuse_faint
-from massmatch.data.table import NOBODY, SIDED_VIEW, in_one_way
+from massmatch.data.table import NOBODY, SIDED_VIEW, SIDES, in_one_way
 from massmatch.errors import UsageError
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
@@ -203,6 +203,13 @@ def names_patient(header: "Dataset", text: str) -> bool:
     return any(len(part) > 2 and part in text.casefold() for part in parts)
 
 
+def nameless_id(header: "Dataset", id: str) -> str:
+    """The id of an image, or twelve digits in its place where it names the patient."""
+    if not names_patient(header, id):
+        return id
+    return hashlib.sha256(str(header.get("SOPInstanceUID", id)).encode()).hexdigest()[:12]
+
+
 def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: str) -> None:
     """DataError for everything that is no single grey mammogram for viewing."""
 
@@ -259,9 +266,10 @@ def _contradictions(header: "Dataset") -> Iterator[str]:
             f"its PresentationLUTShape is {shape}, which does not belong to {grey}: it is read with air {air} in the "
             "stored pixels, as the latter says; look at the picture"
         )
-    side, other = (str(header.get(name, "") or "").strip().upper() for name in ("ImageLaterality", "Laterality"))
-    if {side, other} == {"L", "R"}:
-        yield f"its ImageLaterality is {side}, but its Laterality {other}: the first is taken; look which breast it is"
+    sides = _sides(header)
+    if len(set(sides.values())) > 1:
+        said = ", but its ".join(f"{name} says {side}" for name, side in sides.items())
+        yield f"its {said}: the first is taken; look which breast it is"
     aspect, spacing = _pair(header, "PixelAspectRatio"), _spacing(header)[0]
     row, col = spacing or (1.0, 1.0)
     if aspect is not None and not math.isclose(aspect[0] / aspect[1], row / col, rel_tol=0.01):
@@ -297,10 +305,15 @@ def _pair(header: "Dataset", keyword: str) -> tuple[float, float] | None:
 
 
 def _side(header: "Dataset") -> str | None:
-    side = str(header.get("ImageLaterality", "") or header.get("Laterality", "") or "").strip().upper()
-    if not side and (both := re.fullmatch(SIDED_VIEW, _named_view(header))):
-        side = both[1][0]
-    return side if side in ("L", "R") else None
+    return next(iter(_sides(header).values()), None)
+
+
+def _sides(header: "Dataset") -> dict[str, str]:
+    """L or R by the attribute that says it, the first of which is taken; LEFT and RIGHT are words for them."""
+    said = {name: str(header.get(name, "") or "").strip().upper() for name in ("ImageLaterality", "Laterality")}
+    if both := re.fullmatch(SIDED_VIEW, _named_view(header)):
+        said["ViewPosition"] = both[1]
+    return {name: SIDES[side] for name, side in said.items() if side in SIDES}
 
 
 def _chest(header: "Dataset") -> str | None:

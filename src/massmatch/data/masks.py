@@ -12,7 +12,8 @@ from massmatch.data.images import levels
 # Share of the image: smaller pieces of a mask are slips of the hand. Of a detector of 24 x 30 cm it is 11 mm2; the
 # smallest mass of INbreast has 15.
 SPECK = 10 / 256**2
-LARGE, INVERTED = 0.5, "an inverted mask?"  # share of the image that masses hardly cover, and what is said beyond it
+# Share of the image that masses hardly cover (at most 4 % in CBIS-DDSM), and what is said beyond it.
+LARGE, INVERTED = 0.25, "an inverted mask, or one with a label for the breast?"
 FRAMED = "reaches all four sides of the image: a frame around the mask?"
 MOST_LABELS = 64  # values 1, 2, ..., n up to here are labels
 NEAR = 0.1  # of the range: such greys count as black or white
@@ -90,7 +91,7 @@ def in_blocks(mask: np.ndarray) -> bool:
 
 
 def frames(instances: np.ndarray) -> list[int]:
-    """The numbers of the masses that reach all four sides of the image, and do not cover more than half of it."""
+    """The numbers of the masses that reach all four sides of the image, and cover no more than a quarter of it."""
     whole = tuple(slice(0, side) for side in instances.shape)
     boxes = enumerate(ndimage.find_objects(instances), start=1)
     return [number for number, box in boxes if box == whole and (instances == number).mean() <= LARGE]

@@ -14,7 +14,7 @@ from massmatch.data.errors import DataError, DataWarning, named
 from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels, read_size, refuse_long
 from massmatch.data.masks import BLOCKS, BLURRED, are_blurred, in_blocks
 from massmatch.data.preprocessing.frame import Preprocessing
-from massmatch.data.table import SPACING, id_of, read_facts, refuse_one_gap_as_patient
+from massmatch.data.table import SPACING, other_form, read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
 
 MASK_ENDINGS = (".png", ".tif", ".tiff")  # JPEG blurs the edge of a mask
@@ -112,9 +112,9 @@ def _files(root: Path, folder: str, endings: tuple[str, ...], remedy: str) -> di
         raise DataError(f"{named(odd)}: must end in {', '.join(endings)}: {remedy}")
     found: dict[str, str] = {}
     for path in paths:
-        if (id := id_of(path.stem)) in found:
-            raise DataError(f"{folder}/{path.name}: {found[id]} has the same id, {id!r}: rename one")
-        found[id] = f"{folder}/{path.name}"
+        if path.stem in found:
+            raise DataError(f"{folder}/{path.name}: {found[path.stem]} has the same id, {path.stem!r}: rename one")
+        found[path.stem] = f"{folder}/{path.name}"
     if not found:
         raise DataError(f"{folder}/: must hold images, but is empty")
     return found
@@ -123,7 +123,7 @@ def _files(root: Path, folder: str, endings: tuple[str, ...], remedy: str) -> di
 def _match(here: dict[str, str], there: Collection[str], lack: str) -> None:
     """Raise DataError that names the files whose id is not there."""
     if alone := [path for id, path in here.items() if id not in there]:
-        raise DataError(f"{named(alone)}: {lack}: add it, or move the file away")
+        raise DataError(f"{named(alone)}: {lack}: add it, or move the file away{other_form(here, there)}")
 
 
 def _the_csv(root: Path) -> Path | None:
@@ -143,7 +143,10 @@ def _facts(csv: Path | None, images: dict[str, str]) -> pd.DataFrame:
         ids = set(table["id"])
         _match(images, ids, f"no row in {csv.name}, whose `id` is a file's name")
         if alone := [id for id in ids if id not in images]:
-            raise DataError(f"{csv.name}: rows without a file in images/: {named(alone)}: add it, or drop the row")
+            like = other_form(alone, images)
+            raise DataError(
+                f"{csv.name}: rows without a file in images/: {named(alone)}: add it, or drop the row{like}"
+            )
     if "patient" not in table:
         warnings.warn(
             "no column `patient`: every image counts as a patient of its own, so that images of one woman may "

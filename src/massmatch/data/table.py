@@ -3,6 +3,7 @@
 import re
 import unicodedata
 import warnings
+from collections.abc import Collection
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -11,10 +12,10 @@ import pandas as pd
 from massmatch.data.errors import DataError, named
 from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS
 
-ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side"}
+ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side", "view_position": "view"}
 OURS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", *ALIASES)
-SIDES = {"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"}
-SIDED_VIEW = r"(L|R|LEFT|RIGHT)[ _-]?(CC|MLO|ML|LM|LMO)"  # LCC, R-MLO; LM and LMO alone are views without a side
+SIDES = {"LEFT": "L", "RIGHT": "R", "LT": "L", "RT": "R", "L": "L", "R": "R"}
+SIDED_VIEW = r"(L|R|LT|RT|LEFT|RIGHT)[ _-]?(CC|MLO|ML|LM|LMO)"  # LCC, R-MLO; LM and LMO alone are views without a side
 SPACING = ("spacing_row_mm", "spacing_col_mm")
 ENDINGS = (*IMAGE_ENDINGS, *DICOM_ENDINGS)  # with which an id may name its file
 TEXT = ("id", "case", "patient", "patient_id")
@@ -47,7 +48,7 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
             f"but has the columns {list(table)[:8]}"
         )
     # a path of Windows has backslashes, on any system; its slashes are read too
-    table["id"] = [id_of(PureWindowsPath(i).stem if i.lower().endswith(ENDINGS) else i) for i in table["id"]]
+    table["id"] = [PureWindowsPath(i).stem if i.lower().endswith(ENDINGS) else i for i in table["id"]]
     _check_ids(path, table["id"])
     if "patient" in table:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")
@@ -64,13 +65,18 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
     return table
 
 
-def id_of(stem: str) -> str:
-    """The id of a file by its name without ending: an accented letter is one sign, where some systems write two.
+def other_form(names: Collection[str], others: Collection[str]) -> str:
+    """What a message adds where one of these names is among the others in another form of Unicode, which looks alike.
 
-    >>> len("e\N{COMBINING ACUTE ACCENT}"), len(id_of("e\N{COMBINING ACUTE ACCENT}"))
-    (2, 1)
+    >>> other_form(["e\N{COMBINING ACUTE ACCENT}"], ["\N{LATIN SMALL LETTER E WITH ACUTE}"])
+    ' (names that look alike differ in how an accent is written, as one sign or two: rename one of them)'
+    >>> other_form(["a"], ["b"])
+    ''
     """
-    return unicodedata.normalize("NFC", stem)
+    known = {unicodedata.normalize("NFC", name) for name in others if name not in names}
+    if not known & {unicodedata.normalize("NFC", name) for name in names if name not in others}:
+        return ""
+    return " (names that look alike differ in how an accent is written, as one sign or two: rename one of them)"
 
 
 def spelt_in_several_ways(patients: pd.Series) -> pd.Series:

@@ -28,8 +28,12 @@ ENDS = (float(THRESHOLDS[0]), 0.05, 0.95, float(THRESHOLDS[-1]))  # older runs w
 
 
 def searched_before(thresholds: Iterable[float]) -> bool:
-    """Whether the thresholds that a run chose, epoch by epoch, all are of the older search: 0.05, 0.1, ..., 0.95."""
-    return all(math.isclose(20 * each, round(20 * each), abs_tol=1e-6) for each in thresholds)
+    """Whether the thresholds that a run chose, epoch by epoch, all are of the older search: 0.05, 0.1, ..., 0.95.
+
+    Not where all are 0.5, which both searches try, and which stands where none is better than another.
+    """
+    told = [each for each in thresholds if each != 0.5]
+    return bool(told) and all(math.isclose(20 * each, round(20 * each), abs_tol=1e-6) for each in told)
 
 
 def best_threshold(tried: np.ndarray, mass: np.ndarray, rest: np.ndarray) -> tuple[Counts, float]:

@@ -116,7 +116,7 @@ def _masks(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
     yield _if("specks", "warning", text, looks, lambda x: any(area < speck_limit(x.shape) for area in x.pieces))
     text = "a mass lies for the most part on air: another image's mask, or a flipped one?"
     yield _if("off-breast", "warning", text, looks, lambda x: any(share > OFF for share in x.off_breast))
-    text = f"masses cover more than half of the image: {INVERTED}"
+    text = f"masses cover more than a quarter of the image: {INVERTED}"
     yield _if("large", "warning", text, looks, lambda x: sum(x.areas) > LARGE * x.shape[0] * x.shape[1])
     yield _if("frame", "warning", f"a mass {FRAMED}", looks, lambda x: x.framed)
 

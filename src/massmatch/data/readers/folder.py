@@ -1,6 +1,5 @@
 """The reader "folder": images with masks, as people keep them, also beside each other as in BUSI."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from massmatch.data.dicom import (
     NAMELESS,
     is_dicom,
     is_nameless,
+    nameless_id,
     names_patient,
     patient_key,
     read_header,
@@ -24,7 +24,7 @@ from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS
 from massmatch.data.open import licence_of
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, named, relative
 from massmatch.data.readers.pair import read_pair
-from massmatch.data.table import id_of, read_facts, refuse_one_gap_as_patient
+from massmatch.data.table import other_form, read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
 
 BESIDE = re.compile(r"(?P<stem>.+?)_mask(_\d+)?")  # benign (4)_mask_1; never a glob: names hold brackets
@@ -88,14 +88,16 @@ def folder(
         try:
             _check_files(source, [path, *masks.get(id, [])], allow_outside_root)
             if id not in masks:
-                raise DataError(f"{file}: no mask of this name (one without mass is all black): add it")
+                raise DataError(
+                    f"{file}: no mask of this name (one without mass is all black): add it{other_form([id], masks)}"
+                )
             _refuse_other_hands(source, masks[id])
             items.append(_item(source, id, path, masks[id], table.get(id), how, keep_names, nameless))
         except DataError as error:
             faults[file] = str(error)
     for id in masks.keys() - images.keys():
         file = relative(source, masks[id][0])
-        faults[file] = f"{file}: no image of this name: add it, or remove the mask"
+        faults[file] = f"{file}: no image of this name: add it, or remove the mask{other_form([id], images)}"
     without = [item for item in items if (table.get(item.id) or {}).get("patient") is None]
     pictures = [item for item in without if not item.files[0].lower().endswith(DICOM_ENDINGS)]
     return Listing(
@@ -120,16 +122,16 @@ def _apart(
     for path in _sorted(images):
         if not _is_image(path, source, left_out):
             continue
-        if (id := id_of(path.stem)) in found:
+        if path.stem in found:
             file = relative(source, path)
-            faults[file] = f"{file}: {relative(source, found[id])} has the same id, {id!r}: rename one"
+            faults[file] = f"{file}: {relative(source, found[path.stem])} has the same id, {path.stem!r}: rename one"
         else:
-            found[id] = path
+            found[path.stem] = path
     parts: dict[str, list[Path]] = {}
     for path in _sorted(masks):
         if _is_image(path, source, left_out):
-            match = SUFFIX.fullmatch(own := id_of(path.stem))
-            stem = own if own in found or match is None else match["stem"]
+            match = SUFFIX.fullmatch(path.stem)
+            stem = path.stem if path.stem in found or match is None else match["stem"]
             parts.setdefault(stem, []).append(path)
     return found, parts
 
@@ -144,13 +146,13 @@ def _beside(
             continue
         if not _is_image(path, source, left_out):
             continue
-        if (match := BESIDE.fullmatch(id := id_of(path.stem))) is not None:
+        if (match := BESIDE.fullmatch(path.stem)) is not None:
             parts.setdefault((path.parent, match["stem"]), []).append(path)
-        elif (other := found.get((path.parent, id))) is not None:
+        elif (other := found.get((path.parent, path.stem))) is not None:
             file = relative(source, path)
-            faults[file] = f"{file}: {relative(source, other)} has the same id, {id!r}: rename one"
+            faults[file] = f"{file}: {relative(source, other)} has the same id, {path.stem!r}: rename one"
         else:
-            found[path.parent, id] = path
+            found[path.parent, path.stem] = path
     stems = [stem for _, stem in found]
     ids = {
         key: key[1] if stems.count(key[1]) == 1 else f"{relative(source, key[0]).replace('/', '-')}-{key[1]}"
@@ -242,7 +244,10 @@ def _table(source: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
     table = read_facts(files[0])
     refuse_one_gap_as_patient(files[0], table)
     if alone := set(table["id"]) ^ images.keys():
-        raise DataError(f"{files[0].name}: must have one row per image, but rows and images differ in {named(alone)}")
+        like = other_form(images, set(table["id"]))
+        raise DataError(
+            f"{files[0].name}: must have one row per image, but rows and images differ in {named(alone)}{like}"
+        )
     rows = table.to_dict("records")
     return {row["id"]: {str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows}
 
@@ -261,15 +266,15 @@ def _item(
     file = relative(source, image)
     known = dict(row or {})
     patient = known.pop("patient", None)
-    if image.suffix.lower() in DICOM_ENDINGS:
-        header = read_header(source, file, pixels=False)
+    header = read_header(source, file, pixels=False) if image.suffix.lower() in DICOM_ENDINGS else None
+    if header is not None:
         if patient is None and is_nameless(header):
             nameless.append(file)
         patient = patient or patient_key(header)
-        if names_patient(header, id) and not keep_names:
-            id = hashlib.sha256(str(header.get("SOPInstanceUID", id)).encode()).hexdigest()[:12]
+        id = id if keep_names else nameless_id(header, id)
     known.pop("id", None)
-    if image.parent.name.casefold() != "images" and image.parent != source:
+    of_patient = header is not None and not keep_names and names_patient(header, relative(source, image.parent))
+    if image.parent.name.casefold() != "images" and image.parent != source and not of_patient:
         known.setdefault("folder", relative(source, image.parent))
     names = [relative(source, path) for path in masks]
     patient = str(patient or id)

@@ -9,7 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from massmatch.data.dicom import NAMELESS, is_nameless, patient_key, read_header, refuse_modality_without_dicom
+from massmatch.data.dicom import (
+    NAMELESS,
+    is_nameless,
+    nameless_id,
+    patient_key,
+    read_header,
+    refuse_modality_without_dicom,
+)
 from massmatch.data.errors import DataError, named
 from massmatch.data.images import DICOM_ENDINGS
 from massmatch.data.masks import to_instances
@@ -162,11 +169,12 @@ def _item(
     if len(said) > 1:
         raise DataError(f"{image}: must have one patient, but has {' and '.join(sorted(said))}: mend the entry")
     patient = said.pop() if said else None
-    if patient is None and image.lower().endswith(DICOM_ENDINGS):
+    if image.lower().endswith(DICOM_ENDINGS):
         header = read_header(root, image, pixels=False)
-        if is_nameless(header):
+        if patient is None and is_nameless(header):
             nameless.append(image)
-        patient = patient_key(header)
+        patient = patient or patient_key(header)
+        id = nameless_id(header, id)
     read = partial(read_pair, root, id, patient or id, image, [mask], known, how, take)
     return Item(id, patient or id, (image, mask), read)
 
