@@ -1,12 +1,17 @@
 """What is asked of a network of one's own: logits, layers that PyTorch sees, weights that hold all that it learned."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
+from massmatch.data import open_cohort
 from massmatch.errors import RunError
+from massmatch.runs.experiment import Experiment
 from massmatch.runs.network import make_model, refuse_lost_state
-from massmatch.runs.precision import fastest
+from massmatch.runs.precision import arranged, fastest
+from massmatch.runs.weights import load_weights, save_weights
 
 
 class Returning(nn.Module):
@@ -100,6 +105,7 @@ def test_logits_that_are_made_by_way_of_a_sigmoid_are_logits(monkeypatch, made):
     make_model(f"{__name__}:Returning", 1)(torch.rand(2, 1, 8, 8))
 
 
+@pytest.mark.filterwarnings("ignore:the network Returning returns 2 outputs")
 def test_several_outputs_in_a_tuple_are_trained_and_timed_as_those_in_a_list(monkeypatch):
     """The choice of the fastest number format ended in a traceback."""
     monkeypatch.setattr(Returning, "made", staticmethod(lambda logits: (logits, -logits)), raising=False)
@@ -108,6 +114,7 @@ def test_several_outputs_in_a_tuple_are_trained_and_timed_as_those_in_a_list(mon
     fastest(network, "float32", "auto", torch.device("cpu"), side=8, at_once=True)
 
 
+@pytest.mark.filterwarnings("ignore:the network Returning returns 2 outputs")
 def test_of_several_outputs_the_first_is_predicted(monkeypatch):
     monkeypatch.setattr(Returning, "made", staticmethod(lambda logits: [logits, -logits]), raising=False)
     network, images = make_model(f"{__name__}:Returning", 1), torch.rand(2, 1, 8, 8)
@@ -197,3 +204,80 @@ def test_the_look_takes_no_random_numbers_from_the_training():
     network, state = make_model(text, 1).eval(), torch.random.get_rng_state()
     refuse_lost_state(text, 1, network, torch.rand(1, 1, 8, 8, generator=torch.Generator()))
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+class Same(Returning):
+    """A layer that is made with the module, and used by each network of the class."""
+
+    layer_of_all = nn.Conv2d(1, 1, 3, padding=1)
+    made = staticmethod(lambda logits: logits)
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs, 1)
+        self.layer = self.layer_of_all
+
+
+def test_a_layer_that_all_networks_of_a_class_share_is_refused():
+    with pytest.raises(RunError, match="takes layers that all networks of its class share"):
+        looked_at(Same)
+
+
+@pytest.mark.parametrize("memory", ["contiguous", "channels-last"])
+def test_a_network_of_another_layout_in_memory_is_compared_in_it(memory, monkeypatch):
+    monkeypatch.setattr(Returning, "made", staticmethod(lambda logits: logits), raising=False)
+    text = f"{__name__}:Returning"
+    network = arranged(make_model(text, 1), memory)
+    refuse_lost_state(text, 1, network, torch.rand(1, 1, 8, 8), memory)
+
+
+class Several(Returning):
+    """The main output last, as in much public code of nested networks."""
+
+    def forward(self, x):
+        return [-self.layer(x), self.layer(x)]
+
+
+class SeveralInTraining(Several):
+    def forward(self, x):
+        return super().forward(x) if self.training else self.layer(x)
+
+
+def test_several_outputs_outside_of_training_are_told_since_the_first_is_the_prediction():
+    with pytest.warns(RuntimeWarning, match="Several returns 2 outputs outside of training, too, of which the first"):
+        make_model(f"{__name__}:Several", 1)(torch.rand(2, 1, 8, 8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_model(f"{__name__}:SeveralInTraining", 1)(torch.rand(2, 1, 8, 8))
+
+
+class Tied(Returning):
+    """One weight under two names, as decoders that share theirs have it."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs, 1)
+        self.again = self.layer
+        self.made = lambda logits: logits
+
+
+def test_weights_under_two_names_are_written_and_read(cohort, tmp_path):
+    """MONAI's DynUNet has them so: each of its trainings ended in a traceback after the first epoch."""
+    text = f"{__name__}:Tied"
+    network, opened = make_model(text, 1), open_cohort(cohort.root)
+    experiment = Experiment(cohort=opened.name, fingerprint=opened.fingerprint, model=text)
+    save_weights(tmp_path / "w.safetensors", network, experiment, 0.5, opened.load(opened.ids[0]).image.shape, opened)
+    read, _ = load_weights(tmp_path / "w.safetensors", own=[text])
+    image = torch.rand(1, 1, 8, 8)
+    assert torch.equal(read(image), network.eval()(image))
+
+
+class NormOfWeights(Returning):
+    made = staticmethod(lambda logits: logits)
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs, 1)
+        with warnings.catch_warnings(action="ignore"):
+            self.layer = nn.utils.weight_norm(self.layer)
+
+
+def test_a_weight_that_is_computed_of_weights_is_no_weight_that_pytorch_does_not_see():
+    looked_at(NormOfWeights)

@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from massmatch.inference.network import load_network
 from massmatch.losses import make_loss, own
 from massmatch.losses.own import AdaptedLoss, OwnLossError, blamed, plain_state
 from massmatch.runs.collection import collect
-from massmatch.runs.experiment import Experiment, own_code
+from massmatch.runs.experiment import Experiment, check_logits, own_code
 from massmatch.runs.failure import failures_written
 from massmatch.runs.folder import RunFolder
 from massmatch.runs.network import make_model
@@ -247,6 +248,24 @@ def test_a_network_whose_weights_do_not_hold_all_that_it_learned_leaves_none(coh
     with pytest.raises(RunError, match="finds something else once its weights are loaded anew"):
         massmatch.train(cohort, out=place / "runs", **options, precision="float32", memory="contiguous")
     assert not list(place.rglob("best.safetensors"))
+
+
+@pytest.mark.parametrize("text", ["torch.nn:BCEWithLogitsLoss", "own_for_training:absolute:probabilities=true", "bce"])
+def test_a_loss_that_likes_right_logits_is_taken_without_a_word(place, text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_logits(text)
+
+
+@pytest.mark.parametrize("text", ["own_for_training:dice", "own_for_training:score:probabilities=true"])
+def test_a_loss_of_probabilities_that_is_given_logits_is_told(place, text):
+    """The likeliest mistake of all: MONAI's losses want probabilities, unless they are told otherwise."""
+    (place / "own_for_training.py").write_text(
+        "def dice(p, t):\n    return 1 - 2 * (p * t).sum() / (p + t).sum()\n\n"
+        "def score(p, t):\n    return 1 - dice(p, t)\n"
+    )
+    with pytest.warns(RuntimeWarning, match=f"^{text} is .*if it wants probabilities, give it probabilities=true"):
+        check_logits(text)
 
 
 READY_MADE = """

@@ -114,7 +114,9 @@ def test_shared_statistics_of_one_process_are_those_of_batch_normalisation(name,
     width = 4 if 4 % MODELS[name].width_step == 0 else 12
     plain = MODELS[name](1, 1, width)
     shared = share_statistics(MODELS[name](1, 1, width))
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in shared.modules())
+    layers = [layer for layer in shared.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert all(isinstance(layer, SharedBatchNorm) for layer in layers)  # still found by those who freeze them
+    assert len(layers) == sum(isinstance(layer, nn.BatchNorm2d) for layer in plain.modules())
     shared.load_state_dict(plain.state_dict())
     images = torch.rand(3, 1, 64, 64)
     for training in (True, False):
@@ -124,6 +126,19 @@ def test_shared_statistics_of_one_process_are_those_of_batch_normalisation(name,
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
     for a, b in zip(plain.state_dict().values(), shared.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+class WithActivation(nn.BatchNorm2d):
+    """As in timm: the activation is a part of the normalisation."""
+
+    def forward(self, input):
+        return super().forward(input).relu()
+
+
+def test_a_batch_normalisation_that_does_more_is_not_shared():
+    """It lost what it did more: several processes trained another network than one did, without a word."""
+    with pytest.raises(RunError, match="WithActivation of Sequential is a batch normalisation of its own"):
+        share_statistics(nn.Sequential(nn.Conv2d(1, 3, 3), WithActivation(3)))
 
 
 def test_shared_statistics_have_the_gradient_of_batch_normalisation(group):

@@ -30,7 +30,8 @@ def train(
         typer.Option(
             min=1,
             help="GPUs (or processes, on a machine without) that share each batch: its images and its statistics in "
-            "batch normalisation. Results change by rounding only.",
+            "batch normalisation. Results change by rounding only, but with a loss of your own that is no mean over "
+            "images.",
         ),
     ] = 1,
     nodes: Annotated[

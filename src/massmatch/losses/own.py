@@ -261,7 +261,10 @@ def refuse_unseen_weights(name: str, loss: Any) -> None:
             continue
         held = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
         tensors = [t for each in held for t in (each.parameters() if isinstance(each, nn.Module) else [each])]
-        if any(isinstance(each, Tensor) and each.requires_grad and id(each) not in known for each in tensors):
+        if any(
+            isinstance(each, Tensor) and each.is_leaf and each.requires_grad and id(each) not in known
+            for each in tensors
+        ):
             raise ValueError(
                 f"{name} keeps weights in {attribute} where PyTorch does not see them, so they would not be trained: "
                 "derive it from torch.nn.Module, with lists as nn.ParameterList or nn.ModuleList, or freeze them "

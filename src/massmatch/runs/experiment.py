@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 from torch import nn
 
@@ -94,7 +97,7 @@ def experiment_on(cohort: Cohort, **options: Any) -> Experiment:
         raise UsageError(f"unknown option {unknown[0]!r}; did you mean {near!r}?")
     refuse_unused_folds(options)
     with refusals_as_usage():
-        refuse_probabilities(make_loss(options.get("loss", TrainingOptions.loss)))
+        check_logits(options.get("loss", TrainingOptions.loss))
         refuse_model(options.get("model", TrainingOptions.model))
         experiment = Experiment(cohort=cohort.name, fingerprint=cohort.fingerprint, **options)
         refuse_model(experiment.model, experiment.width, "width" in options)
@@ -118,13 +121,37 @@ def own_code(loss: str, model: str) -> str | None:
     return "; ".join(f"{name} of {origin(name)}" for name in names) or None
 
 
-def refuse_probabilities(loss: nn.Module) -> None:
-    """Raise UsageError for a loss with `from_logits=False`: networks are trained, measured and used by their logits."""
+def check_logits(text: str) -> nn.Module:
+    """The loss of this text, which must be one of logits, by which networks are trained, measured and used.
+
+    Raises UsageError for a loss with `from_logits=False`. Warns of one of one's own that likes right logits no better
+    than unsure ones, as one does that wants probabilities.
+    """
+    loss = make_loss(text)
     if not getattr(loss, "from_logits", True):
         raise UsageError(
             "loss: from_logits must be true here, since networks return logits, of which validation and prediction "
             "take the sigmoid: leave from_logits out, and the last activation of a network of your own, too"
         )
+    if LossSpec.parse(text).is_own and (values := _right_and_unsure(loss)) is not None and not values[0] < values[1]:
+        warnings.warn(
+            f"{text} is {values[0]:.3g} for logits of 8 in masses and -8 around them, and {values[1]:.3g} for logits "
+            "of 0, so that it teaches no masses: if it wants probabilities, give it probabilities=true (losses of "
+            "MONAI: sigmoid=true); if it is a score, minus its value is a loss",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return loss
+
+
+def _right_and_unsure(loss: nn.Module) -> tuple[float, float] | None:
+    """What a loss says of right logits and of logits of 0, in two images with a disc each; None if it says nothing."""
+    rows, cols = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    discs = [(rows - 12) ** 2 + (cols - 12) ** 2 < 25, (rows - 20) ** 2 + (cols - 18) ** 2 < 49]
+    target = torch.stack(discs)[:, None].float()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), suppress(Exception):  # its first step will say more
+        return float(loss(16 * target - 8, target)), float(loss(0 * target, target))
+    return None
 
 
 def parts_of(experiment: Experiment, cohort: Cohort, fold: int) -> Split:

@@ -1,6 +1,7 @@
 """The network of a run: one of the catalogue, or a class of one's own, named module:Class."""
 
 import inspect
+import warnings
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from massmatch.losses.own import built, imported, refuse_unseen_weights
 from massmatch.models import MODELS, Network
 from massmatch.models.blocks import require_width
 from massmatch.runs.checkpoint import fit_into
+from massmatch.runs.precision import arranged
 
 LOADED_APART = 1e-3  # in a probability; the order of additions changes it by a thousandth of that
 
@@ -135,8 +137,16 @@ def _look_outside_of_training(network: nn.Module) -> None:
         if network.training and torch.is_grad_enabled():
             handle.remove()
             network.eval()
-            _refuse_activations(network, network.forward(inputs[0][:1]))
+            found = network.forward(inputs[0][:1])
+            _refuse_activations(network, found)
             network.train()
+            if isinstance(found, (list, tuple)) and len(found) > 1:
+                warnings.warn(
+                    f"the network {type(network).__name__} returns {len(found)} outputs outside of training, too, of "
+                    "which the first is taken for its prediction: if the main one is another, return it first",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
     handle = network.register_forward_hook(look)
 
@@ -160,22 +170,29 @@ def network_of(name: str) -> Network:
         raise UsageError(str(error)) from None
 
 
-def refuse_lost_state(text: str, width: int, network: nn.Module, images: Tensor) -> None:
+def refuse_lost_state(text: str, width: int, network: nn.Module, images: Tensor, memory: str = "contiguous") -> None:
     """Raise RunError for a network of one's own that finds something else once its weights are loaded anew.
 
     It keeps what it has learned outside of them: a number, a plain tensor, or a buffer with `persistent=False`. What
-    it finds in `images` (B, 1, H, W), outside of training, is compared with what a new one finds with its weights.
+    it finds in `images` (B, 1, H, W), outside of training, is compared with what a new one finds with its weights, in
+    the same layout in `memory`. What is no number is left to the validation.
     """
+    network.eval()
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(-1)  # no run has this seed: numbers that were drawn when it was built count as lost, too
-        again = make_model(text, width).to(images.device).eval()
+        again = arranged(make_model(text, width).to(images.device).eval(), memory)
+        if {id(each) for each in again.parameters()} & {id(each) for each in network.parameters()}:
+            raise RunError(
+                f"the network {text} takes layers that all networks of its class share, so that each training would "
+                "begin where the last one ended: make them when it is built"
+            )
         fit_into(again, network.state_dict(), text)
         found = []
         for each in (network, again):
             torch.manual_seed(0)  # one that draws numbers when it predicts, draws the same ones
             found.append(each(images).float().sigmoid())
     apart = float((found[0] - found[1]).abs().max())
-    if not apart <= LOADED_APART:
+    if found[0].isfinite().all() and not apart <= LOADED_APART:
         raise RunError(
             f"the network {text} finds something else once its weights are loaded anew (probabilities differ by up to "
             f"{apart:.2g}), so no file of weights could hold it: it changes a number or a tensor that its state_dict "

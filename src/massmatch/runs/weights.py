@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import warnings
+from collections import Counter
 from collections.abc import Collection, Mapping
 from json import JSONDecodeError
 from pathlib import Path
@@ -66,7 +67,9 @@ def save_weights(
         "fold": fold,
         "data_licence": cohort.licence,
     }
-    write_weights(path, {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, facts)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    shared = Counter(value.data_ptr() for value in tensors.values())  # safetensors takes no tensor under two names
+    write_weights(path, {name: v.clone() if shared[v.data_ptr()] > 1 else v for name, v in tensors.items()}, facts)
 
 
 def write_weights(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:

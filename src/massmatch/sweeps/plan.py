@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from massmatch.data import Cohort
 from massmatch.errors import UsageError, mistakes, refusals_as_usage
-from massmatch.losses import in_one_spelling, make_loss
+from massmatch.losses import in_one_spelling
 from massmatch.losses.rivals.adaptive import DensityASP
-from massmatch.runs.experiment import Experiment, parts_of, refuse_probabilities, refuse_unused_folds
+from massmatch.runs.experiment import Experiment, check_logits, parts_of, refuse_unused_folds
 from massmatch.runs.network import refuse_model
 from massmatch.runs.options import TrainingOptions
 from massmatch.runs.recipes import Recipe, with_recipe
@@ -160,9 +160,7 @@ def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
         systems = list(dict.fromkeys(System(*map(in_one_spelling, system)) for system in systems))
         for model in models_of(systems):
             refuse_model(model, int(plan.training.get("width", TrainingOptions.width)), "width" in plan.training)
-        losses = {system.loss: make_loss(system.loss) for system in systems}
-        for loss in losses.values():
-            refuse_probabilities(loss)
+        losses = {system.loss: check_logits(system.loss) for system in systems}
     starved = [name for name, loss in losses.items() if isinstance(loss, DensityASP)]
     lacking = without_density(cohort) if starved else 0
     if not lacking:

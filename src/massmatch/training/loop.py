@@ -105,7 +105,7 @@ def train(fabric: "Fabric", job: Job, watch: Watch, stop: Stop) -> None:
             row |= validated(fabric, shown, validation, experiment.threshold)
             if LossSpec.parse(experiment.model).is_own:
                 first = normalised(train.samples[0].image, train.normalise)[None].to(fabric.device)
-                refuse_lost_state(experiment.model, experiment.width, state.kept, first)
+                refuse_lost_state(experiment.model, experiment.width, state.model, first, job.recorded.speed.memory)
             row |= {"learning_rate": step.optimizer.param_groups[0]["lr"], "skipped_steps": step.skipped}
             row["seconds"] = round(time.perf_counter() - row.pop("start"), 2)
             history.append(row)

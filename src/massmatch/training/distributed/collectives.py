@@ -11,6 +11,8 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from massmatch.errors import RunError
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
@@ -101,15 +103,30 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(variance, share)
 
 
+SHARED: dict[type[nn.Module], type[Any]] = {
+    kind: type(f"Shared{kind.__name__}", (SharedBatchNorm, kind), {})
+    for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+}
+
+
 def share_statistics(module: nn.Module) -> nn.Module:
-    """The same module, with SharedBatchNorm in place of every batch normalisation; weights stay the same tensors."""
+    """The same module, with SharedBatchNorm in place of every batch normalisation; weights stay the same tensors.
+
+    Each stays one of its class, by which people know the layers that they freeze. Raises RunError for a class of one's
+    own, which may do more than PyTorch's.
+    """
     for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-            layer = SharedBatchNorm(
+        if type(child) in SHARED:
+            layer = SHARED[type(child)](
                 child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats
             )
             layer._parameters, layer._buffers = child._parameters, child._buffers
             setattr(module, name, layer.train(child.training))
+        elif isinstance(child, nn.modules.batchnorm._BatchNorm):
+            raise RunError(
+                f"{type(child).__name__} of {type(module).__name__} is a batch normalisation of its own, whose "
+                "statistics several processes cannot share: train on one device"
+            )
         else:
             share_statistics(child)
     return module
