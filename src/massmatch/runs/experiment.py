@@ -139,7 +139,7 @@ def check_logits(text: str) -> nn.Module:
             "of 0, so that it teaches no masses: if it wants probabilities, give it probabilities=true (losses of "
             "MONAI: sigmoid=true); if it is a score, minus its value is a loss",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=2,
         )
     return loss
 
