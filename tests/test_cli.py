@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from importlib import import_module
 
 import numpy as np
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from made_up_reports import write_drawn_run
 from massmatch.cli import app
+from massmatch.cli.screen import told
 from massmatch.losses import LOSSES
 from massmatch.training.thresholds import THRESHOLDS
 
@@ -206,6 +208,14 @@ def test_compare_names_a_folder_of_a_run_that_was_never_started(trained, cohort,
     refused = asked("compare", cohort.root, tmp_path)
     assert refused.exit_code != 0
     assert "b/fold0 has no result, but is never started" in " ".join(refused.output.split()).replace(" b/", "b/")
+
+
+def test_one_warning_is_said_once_however_many_places_give_it(capsys):
+    with told(), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        for text in ("one", "two", "one"):
+            warnings.warn(text, RuntimeWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: one\nwarning: two\n"
 
 
 def test_compare_says_where_a_threshold_stands_at_an_end_of_the_search(cohort, tmp_path):

@@ -151,8 +151,14 @@ def told(unit: str | None = None) -> Iterator[None]:
 
     `unit`: after what the same command goes on when it was interrupted; None for one that begins anew.
     """
-    shown = warnings.showwarning
-    warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow")
+    shown, said = warnings.showwarning, set[str]()
+
+    def say_once(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in said:  # one value may be checked in several places
+            said.add(str(message))
+            errors.print(f"warning: {message}", style="yellow")
+
+    warnings.showwarning = say_once
     try:
         yield
     except MassmatchError as error:
