@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from mammograms import glaring, mammogram
+from massmatch import prepare
 from massmatch.data import DataWarning, Sample
 from massmatch.data.preprocessing.breast import breast_range
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, prepared_pixels, preprocess
@@ -223,14 +225,19 @@ def test_the_pectoral_muscle_is_darkened_in_oblique_views_only():
         assert changed.image[100, 60] > 0
 
 
-def test_an_unknown_view_whose_muscle_is_kept_is_told():
+def test_an_unknown_view_whose_muscle_is_kept_is_told(tmp_path):
     """A cohort of PNG without a column for the view had "suppress" in its record, and all of its muscles."""
     image = mammogram(200, 150, "left", muscle=True)
-    with pytest.warns(DataWarning, match="a: its view is not known .* so that no muscle is darkened"):
-        changed, _ = preprocess(
-            Sample("a", "p", image, np.zeros(image.shape, np.uint8)), Preprocessing(pectoral="suppress", size="native")
-        )
-    assert changed.image[:20, :10].max() > 0
+    mask = np.zeros(image.shape, np.uint8)
+    mask[90:120, 40:64] = 255
+    for kind, pixels in (("images", image.astype(np.uint8)), ("masks", mask)):
+        (tmp_path / f"source/{kind}").mkdir(parents=True)
+        for name in ("a", "b"):
+            Image.fromarray(pixels).save(tmp_path / f"source/{kind}/{name}.png")
+    (tmp_path / "source/facts.csv").write_text("id,patient,view\na,1,MLO\nb,2,\n")
+    told = prepare("folder", tmp_path / "source", tmp_path / "cohort", pectoral="suppress", size="native").warnings
+    assert told[0].startswith("b: no view is known (a column `view` or a DICOM header says it)")
+    assert sum("no view is known" in text for text in told) == 1
 
 
 def test_a_mass_under_the_suppressed_muscle_is_told():

@@ -197,3 +197,12 @@ def test_a_run_with_the_weights_of_another_one_is_refused_and_a_file_is_followed
         load_network(run / "best.safetensors")
     (run / "experiment.yaml").write_text("{")  # the file says all that predicting needs
     assert load_network(run)[1]["experiment"]["seed"] == 1
+
+
+def test_a_muscle_that_is_kept_for_want_of_a_view_is_told():
+    """A network of images without muscles was given one, and found masses in it."""
+    image = mammogram(200, 150)
+    how = facts(pectoral="suppress")
+    with pytest.warns(DataWarning, match=r"^a: its view is not known .* its muscle, if it shows, is kept"):
+        segment(Bright(), how, image, None, "a")
+    segment(Bright(), how, image, "CC", "a")

@@ -250,8 +250,21 @@ def test_a_network_whose_weights_do_not_hold_all_that_it_learned_leaves_none(coh
     assert not list(place.rglob("best.safetensors"))
 
 
-@pytest.mark.parametrize("text", ["torch.nn:BCEWithLogitsLoss", "own_for_training:absolute:probabilities=true", "bce"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bce",
+        "torch.nn:BCEWithLogitsLoss",
+        "own_for_training:absolute:probabilities=true",
+        "own_for_training:absolute:weight=0",  # as one that is weighed by an epoch that has not come
+        "own_for_training:smoothed",
+    ],
+)
 def test_a_loss_that_likes_right_logits_is_taken_without_a_word(place, text):
+    with (place / "own_for_training.py").open("a") as file:
+        file.write(
+            "\ndef smoothed(x, t):\n    return nn.functional.binary_cross_entropy_with_logits(x, 0.1 + 0.8 * t)\n"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_logits(text)

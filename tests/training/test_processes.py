@@ -135,6 +135,15 @@ class WithActivation(nn.BatchNorm2d):
         return super().forward(input).relu()
 
 
+def test_a_normalisation_under_two_names_stays_one_layer():
+    """MONAI's DynUNet has its blocks under two names: the second one was taken for a class of one's own."""
+    block = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+    named = {"first": block, "again": nn.ModuleList([block]), "norm": block[1], "sync": nn.SyncBatchNorm(3)}
+    shared = share_statistics(nn.ModuleDict(named))
+    assert shared["first"][1] is shared["again"][0][1] is shared["norm"]
+    assert isinstance(shared["norm"], SharedBatchNorm)
+
+
 def test_a_batch_normalisation_that_does_more_is_not_shared():
     """It lost what it did more: several processes trained another network than one did, without a word."""
     with pytest.raises(RunError, match="WithActivation of Sequential is a batch normalisation of its own"):

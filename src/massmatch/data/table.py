@@ -12,7 +12,7 @@ import pandas as pd
 from massmatch.data.errors import DataError, named
 from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS
 
-ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side", "view_position": "view"}
+ALIASES = {"patient_id": "patient", "breast_density": "density", "laterality": "side"}
 OURS = ("id", "patient", "side", "view", "density", "spacing_row_mm", "spacing_col_mm", *ALIASES)
 SIDES = {"LEFT": "L", "RIGHT": "R", "LT": "L", "RT": "R", "L": "L", "R": "R"}
 SIDED_VIEW = r"(L|R|LT|RT|LEFT|RIGHT)[ _-]?(CC|MLO|ML|LM|LMO)"  # LCC, R-MLO; LM and LMO alone are views without a side
@@ -73,6 +73,8 @@ def other_form(names: Collection[str], others: Collection[str]) -> str:
     >>> other_form(["a"], ["b"])
     ''
     """
+    if all(name.isascii() for name in names):
+        return ""
     known = {unicodedata.normalize("NFC", name) for name in others if name not in names}
     if not known & {unicodedata.normalize("NFC", name) for name in names if name not in others}:
         return ""

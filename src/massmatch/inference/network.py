@@ -162,6 +162,9 @@ def _probabilities(
     if facts["preprocessing"] is None:
         return _padded(model, facts, image, name)
     how = Preprocessing.from_record(facts["preprocessing"]).model_copy(update={"flip": "none"})  # it is turned already
+    if how.pectoral == "suppress" and view is None:
+        text = f"{name}: its view is not known (a DICOM header says it), so its muscle, if it shows, is kept as it is"
+        warnings.warn(text, DataWarning, stacklevel=3)
     clean = without_pectoral(image, view, name) if how.pectoral == "suppress" else image
     frame = Frame.of(clean, how, name)
     found = predicted(model, prepared_pixels(clean, frame, how, name), how.normalise)

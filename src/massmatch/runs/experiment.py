@@ -124,7 +124,7 @@ def own_code(loss: str, model: str) -> str | None:
 def check_logits(text: str) -> nn.Module:
     """The loss of this text, which must be one of logits, by which networks are trained, measured and used.
 
-    Raises UsageError for a loss with `from_logits=False`. Warns of one of one's own that likes right logits no better
+    Raises UsageError for a loss with `from_logits=False`. Warns of one of one's own that likes right logits less
     than unsure ones, as one does that wants probabilities.
     """
     loss = make_loss(text)
@@ -133,9 +133,9 @@ def check_logits(text: str) -> nn.Module:
             "loss: from_logits must be true here, since networks return logits, of which validation and prediction "
             "take the sigmoid: leave from_logits out, and the last activation of a network of your own, too"
         )
-    if LossSpec.parse(text).is_own and (values := _right_and_unsure(loss)) is not None and not values[0] < values[1]:
+    if LossSpec.parse(text).is_own and (values := _right_and_unsure(loss)) is not None and values[0] > values[1]:
         warnings.warn(
-            f"{text} is {values[0]:.3g} for logits of 8 in masses and -8 around them, and {values[1]:.3g} for logits "
+            f"{text} is {values[0]:.3g} for logits of 4 in masses and -4 around them, and {values[1]:.3g} for logits "
             "of 0, so that it teaches no masses: if it wants probabilities, give it probabilities=true (losses of "
             "MONAI: sigmoid=true); if it is a score, minus its value is a loss",
             RuntimeWarning,
@@ -150,7 +150,7 @@ def _right_and_unsure(loss: nn.Module) -> tuple[float, float] | None:
     discs = [(rows - 12) ** 2 + (cols - 12) ** 2 < 25, (rows - 20) ** 2 + (cols - 18) ** 2 < 49]
     target = torch.stack(discs)[:, None].float()
     with torch.no_grad(), torch.random.fork_rng(devices=[]), suppress(Exception):  # its first step will say more
-        return float(loss(16 * target - 8, target)), float(loss(0 * target, target))
+        return float(loss(8 * target - 4, target)), float(loss(0 * target, target))
     return None
 
 

@@ -68,8 +68,9 @@ def save_weights(
         "data_licence": cohort.licence,
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    shared = Counter(value.data_ptr() for value in tensors.values())  # safetensors takes no tensor under two names
-    write_weights(path, {name: v.clone() if shared[v.data_ptr()] > 1 else v for name, v in tensors.items()}, facts)
+    memory = {name: value.untyped_storage().data_ptr() for name, value in tensors.items()}
+    times = Counter(memory.values())  # safetensors takes no memory under two names
+    write_weights(path, {name: v.clone() if times[memory[name]] > 1 else v for name, v in tensors.items()}, facts)
 
 
 def write_weights(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:

@@ -93,6 +93,11 @@ def train(fabric: "Fabric", job: Job, watch: Watch, stop: Stop) -> None:
             f"masks/: none of the {len(parts.validation)} validation images has a mass, so no epoch is better than one "
             "that predicts nothing: take another fold or --scheme"
         )
+    if len(parts.validation) < fabric.world_size:
+        raise DataError(
+            f"samples.csv: the validation part has {len(parts.validation)} images, fewer than the {fabric.world_size} "
+            "processes that share it: take fewer --devices"
+        )
     history = state.resume(out / CHECKPOINT, strict=job.strict_resume)
     best = best_so_far(history)
     curves = Trackers(job.track if share.leads else (), experiment, out)

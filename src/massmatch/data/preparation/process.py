@@ -115,6 +115,10 @@ def prepare_listing(
         rows = [made[item.id]["row"] for item in items if item.id not in failed]
         if not rows and (lost := result.skipped or {file: f"{file}: {why}" for file, why in listing.left_out.items()}):
             raise DataError(f"no image is left:\n{_named(lost)}")
+        viewless = [row["id"] for row in rows if row.get("view") is None]
+        if viewless and how.pectoral == "suppress":
+            why = "no view is known (a column `view` or a DICOM header says it), so that their muscle is not suppressed"
+            result.told.insert(0, f"{named(viewless)}: {why}")
         facts = {"reader": reader, "options": options, "preprocessing": preprocessing, "licence": listing.licence}
         told = {"left_out": listing.left_out, "skipped": result.skipped, "remarks": listing.remarks}
         finish(part, out, rows, {**facts, **told, "warnings": result.told})

@@ -167,11 +167,8 @@ def tell_if_squeezed(image: np.ndarray, seen: np.ndarray, name: str) -> None:
 def without_pectoral(image: np.ndarray, view: str | None, name: str = "image") -> np.ndarray:
     """An oblique view with its muscle as dark as its darkest pixel; others as they are.
 
-    Warns DataWarning where no muscle is found, and where nobody says which view it is.
+    Warns DataWarning where no muscle is found. Where nobody says which view it is, who calls it says so.
     """
-    if view is None:
-        text = "its view is not known (a column `view` or the DICOM header says it), so that no muscle is darkened"
-        warnings.warn(f"{name}: {text}", DataWarning, stacklevel=2)
     if view not in OBLIQUE:
         return image
     muscle = pectoral(image)

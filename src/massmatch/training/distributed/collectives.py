@@ -112,24 +112,31 @@ SHARED: dict[type[nn.Module], type[Any]] = {
 def share_statistics(module: nn.Module) -> nn.Module:
     """The same module, with SharedBatchNorm in place of every batch normalisation; weights stay the same tensors.
 
-    Each stays one of its class, by which people know the layers that they freeze. Raises RunError for a class of one's
-    own, which may do more than PyTorch's.
+    Each stays one of its class, by which people know the layers that they freeze, and a layer under two names one
+    layer. Raises RunError for a class of one's own, which may do more than PyTorch's.
     """
-    for name, child in module.named_children():
-        if type(child) in SHARED:
-            layer = SHARED[type(child)](
-                child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats
-            )
-            layer._parameters, layer._buffers = child._parameters, child._buffers
-            setattr(module, name, layer.train(child.training))
-        elif isinstance(child, nn.modules.batchnorm._BatchNorm):
-            raise RunError(
-                f"{type(child).__name__} of {type(module).__name__} is a batch normalisation of its own, whose "
-                "statistics several processes cannot share: train on one device"
-            )
-        else:
-            share_statistics(child)
+    shared: dict[nn.Module, nn.Module] = {}
+    for parent in list(module.modules()):
+        for name, child in [*parent._modules.items()]:
+            if child is not None and type(child) in SHARED:
+                setattr(parent, name, shared.setdefault(child, _shared(child)))
+            elif isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, _SHARES):
+                raise RunError(
+                    f"{type(child).__name__} of {type(parent).__name__} is a batch normalisation of its own, whose "
+                    "statistics several processes cannot share: train on one device"
+                )
     return module
+
+
+_SHARES = (SharedBatchNorm, nn.SyncBatchNorm)
+
+
+def _shared(child: Any) -> nn.Module:
+    """The layer that shares its statistics, with the tensors of this one."""
+    layer = SHARED[type(child)](child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
+    layer._parameters, layer._buffers = child._parameters, child._buffers
+    layer.train(child.training)
+    return layer
 
 
 def let_count(module: nn.Module, counts: bool) -> None:
