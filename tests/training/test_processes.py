@@ -21,7 +21,7 @@ import torch.distributed
 from torch import nn
 
 from conftest import tiny
-from massmatch.data import phantoms, write_cohort
+from massmatch.data import DataError, Sample, phantoms, write_cohort
 from massmatch.errors import RunError
 from massmatch.losses import LOSSES, make_loss
 from massmatch.models import MODELS
@@ -361,13 +361,20 @@ def test_the_death_of_the_process_that_started_them_ends_all(cohort, tmp_path):
 
 @pytest.mark.long
 def test_an_error_in_one_process_is_raised_as_it_was_there(cohort, tmp_path):
-    from massmatch.data import DataError, Sample
-
     samples = [cohort.load(id) for id in cohort.ids]
     bare = [Sample(s.id, s.patient, s.image, s.instances * 0, side=s.side, view=s.view) for s in samples]
     empty = write_cohort(bare, tmp_path / "bare", reader="test", options={}, licence="")
     with pytest.raises(DataError, match=r"none of the .* training images has a mass"):
         fit.run(tiny(empty), empty, 0, tmp_path / "runs", devices=2)
+
+
+@pytest.mark.long
+def test_more_processes_than_validation_images_are_refused(cohort, tmp_path):
+    """Each waited for the other for ever."""
+    samples = {sample.patient: sample for sample in map(cohort.load, cohort.ids)}
+    few = write_cohort([*samples.values()][:8], tmp_path / "few", reader="test", options={}, licence="")
+    with pytest.raises(DataError, match="validation part has 1 images, fewer than the 2 processes"):
+        fit.run(tiny(few, scheme="kfold", folds=4), few, 0, tmp_path / "runs", devices=2)
 
 
 @pytest.mark.long
