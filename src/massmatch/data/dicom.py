@@ -199,11 +199,11 @@ def _patient_id(header: "Dataset") -> str:
 def names_patient(header: "Dataset", text: str) -> bool:
     """Whether a part of the patient's name, or the ID, stands in the text (parts of one or two letters aside)."""
     name = str(header.get("PatientName", "") or "").replace("^", " ").replace("=", " ").split()
-    parts = [part.casefold() for part in (*name, str(header.get("PatientID", "") or "").strip())]
+    parts = [part.casefold() for part in (*name, _patient_id(header))]
     return any(len(part) > 2 and part in text.casefold() for part in parts)
 
 
-def nameless_id(header: "Dataset", id: str) -> str:
+def id_without_name(header: "Dataset", id: str) -> str:
     """The id of an image, or twelve digits in its place where it names the patient."""
     if not names_patient(header, id):
         return id

@@ -11,9 +11,9 @@ import pandas as pd
 
 from massmatch.data.dicom import (
     NAMELESS,
+    id_without_name,
     is_dicom,
     is_nameless,
-    nameless_id,
     names_patient,
     patient_key,
     read_header,
@@ -271,7 +271,7 @@ def _item(
         if patient is None and is_nameless(header):
             nameless.append(file)
         patient = patient or patient_key(header)
-        id = id if keep_names else nameless_id(header, id)
+        id = id if keep_names else id_without_name(header, id)
     known.pop("id", None)
     of_patient = header is not None and not keep_names and names_patient(header, relative(source, image.parent))
     if image.parent.name.casefold() != "images" and image.parent != source and not of_patient:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from massmatch.data.dicom import (
     NAMELESS,
+    id_without_name,
     is_nameless,
-    nameless_id,
     patient_key,
     read_header,
     refuse_modality_without_dicom,
@@ -174,7 +174,7 @@ def _item(
         if patient is None and is_nameless(header):
             nameless.append(image)
         patient = patient or patient_key(header)
-        id = nameless_id(header, id)
+        id = id_without_name(header, id)
     read = partial(read_pair, root, id, patient or id, image, [mask], known, how, take)
     return Item(id, patient or id, (image, mask), read)
 

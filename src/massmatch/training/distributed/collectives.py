@@ -107,6 +107,7 @@ SHARED: dict[type[nn.Module], type[Any]] = {
     kind: type(f"Shared{kind.__name__}", (SharedBatchNorm, kind), {})
     for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 }
+SHARES = (SharedBatchNorm, nn.SyncBatchNorm)  # what shares its statistics already
 
 
 def share_statistics(module: nn.Module) -> nn.Module:
@@ -120,15 +121,12 @@ def share_statistics(module: nn.Module) -> nn.Module:
         for name, child in [*parent._modules.items()]:
             if child is not None and type(child) in SHARED:
                 setattr(parent, name, shared.setdefault(child, _shared(child)))
-            elif isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, _SHARES):
+            elif isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, SHARES):
                 raise RunError(
                     f"{type(child).__name__} of {type(parent).__name__} is a batch normalisation of its own, whose "
                     "statistics several processes cannot share: train on one device"
                 )
     return module
-
-
-_SHARES = (SharedBatchNorm, nn.SyncBatchNorm)
 
 
 def _shared(child: Any) -> nn.Module:
