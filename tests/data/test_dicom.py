@@ -14,7 +14,8 @@ from pydicom import uid
 
 from mammograms import mammogram, sequence, write_dicom
 from massmatch.data import DataError, DataWarning
-from massmatch.data.dicom import is_dicom, names_patient, patient_key, read_dicom, read_dicom_mask, read_header
+from massmatch.data.dicom import is_dicom, read_dicom, read_dicom_mask, read_header
+from massmatch.data.dicom_patient import names_patient, patient_key
 
 RAMP = np.array([[0, 10, 20], [30, 40, 50]], np.uint16)
 GREY = np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) % 4000  # 12 bits
@@ -312,6 +313,10 @@ def test_eight_bits(tmp_path):
     ("tags", "what"),
     [
         ({"PresentationIntentType": "FOR PROCESSING"}, "is FOR PROCESSING.*--allow-for-processing"),
+        (
+            {"PresentationIntentType": "", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2.1"},
+            "is FOR PROCESSING.*--allow-for-processing",
+        ),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"}, "tomosynthesis"),
         ({"NumberOfFrames": "2", "PixelData": RAMP.tobytes() * 2}, "several frames.*give a 2-D"),
         ({"Modality": "OT"}, "must be a mammogram"),
@@ -545,6 +550,25 @@ def test_row_52_a_patients_name_in_a_file_name_is_seen(tmp_path):
     assert names_patient(header, "2024_doe_left")
     assert names_patient(header, "x-SENTINEL-ID-x")
     assert not names_patient(header, "left_cc_0007")
+
+
+@pytest.mark.parametrize(
+    ("name", "id", "text"),
+    [
+        ("X^Y", "000123", "case_123_left"),  # files are called without the zeros of the ID
+        ("X^Y", "000", None),
+        ("Müller^Ann", "1", "mueller_left"),
+        ("Müller^Ann", "1", "MULLER"),
+        ("Mueller^Ann", "1", "mu\N{COMBINING DIAERESIS}ller"),
+        ("Muñoz^Ann", "1", "munoz"),
+        ("Groß^X", "1", "GROSS"),
+    ],
+)
+def test_row_52_a_name_is_seen_in_any_spelling(tmp_path, name, id, text):
+    kept = {"SpecificCharacterSet": "ISO_IR 192", "PatientName": name, "PatientID": id}
+    header = read_header(tmp_path, write_dicom(tmp_path / "a.dcm", RAMP, **kept).name)
+    assert not names_patient(header, "left_cc_0007")
+    assert text is None or names_patient(header, text)
 
 
 def test_one_patient_has_one_key_that_does_not_tell_the_id(tmp_path):

@@ -377,6 +377,37 @@ def test_row_52_a_datalist_of_dicom_files_that_are_called_after_the_patient(tmp_
     ids = {item.id for item in monai(tmp_path / "list.json").items}
     assert "case2" in ids
     assert not any("doe" in id.casefold() for id in ids)
+    assert {item.id for item in monai(tmp_path / "list.json", keep_names=True).items} == {"Doe_Jane_1", "case2"}
+
+
+@pytest.mark.parametrize("keep_names", [False, True])
+def test_row_52_no_name_gets_into_the_cohort_with_what_is_told_of_a_file(tmp_path, keep_names):
+    """Paths of files that were skipped, left out or warned of stood in cohort.json as they are."""
+    for name in ("DOE_JANE/lcc", "DOE_JANE/rcc", "DOE_JANE/doe2", "case2/lcc"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        kept = {"PatientName": "Doe^Jane", "PixelAspectRatio": [2, 1]}  # which is warned of
+        write_dicom(tmp_path / f"in/{name}.dcm", mammogram(60, 50), **kept)
+        save(tmp_path / f"in/{name}_mask.png", mask(shape=(9, 9)) if name.endswith("rcc") else mask())
+    (tmp_path / "in/DOE_JANE/doe2_mask.png").unlink()
+    (tmp_path / "in/DOE_JANE/IM1").write_bytes((tmp_path / "in/DOE_JANE/rcc.dcm").read_bytes())
+    prepared = prepare("folder", tmp_path / "in", tmp_path / "out", on_error="skip", keep_names=keep_names)
+    assert {"DOE_JANE/doe2.dcm", "DOE_JANE/rcc.dcm", "DOE_JANE/IM1"} == prepared.skipped.keys()  # the screen names them
+    told = (tmp_path / "out/cohort.json").read_text()
+    assert any(name in told for name in ("JANE", "doe2")) == keep_names
+    facts = json.loads(told)
+    assert len(facts["skipped"]) == 3
+    assert sum("PixelAspectRatio" in text for text in facts["warnings"]) == 2
+    assert any(text.startswith("case2/lcc.dcm: ") for text in facts["warnings"])
+
+
+def test_a_table_may_name_images_by_their_paths(tmp_path):
+    """Files of one name in a folder for each patient: ids were cut to the file's name, and told to be given twice."""
+    for name in ("p1/lcc", "p2/lcc"):
+        save(tmp_path / f"{name}.png", image())
+        save(tmp_path / f"{name}_mask.png", mask())
+    for ids in (("p1/lcc.png", "p2/lcc.png"), ("p1\\lcc.png", "p2\\lcc"), ("p1/lcc", "p2/lcc"), ("p1-lcc", "p2-lcc")):
+        (tmp_path / "list.csv").write_text(f"id,patient\n{ids[0]},ann\n{ids[1]},bea\n")
+        assert {item.id: item.patient for item in folder(tmp_path).items} == {"p1-lcc": "ann", "p2-lcc": "bea"}
 
 
 def test_row_50_links_out(root, tmp_path):

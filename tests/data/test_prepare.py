@@ -21,6 +21,7 @@ from mammograms import listing, mammogram
 from massmatch.cli import app
 from massmatch.data import DataError, open_cohort
 from massmatch.data.open import read_json
+from massmatch.data.preparation import process
 from massmatch.data.preparation.entry import prepare
 from massmatch.data.preparation.process import _digest, prepare_listing
 from massmatch.data.preprocessing.frame import Preprocessing
@@ -302,6 +303,17 @@ def test_row_49_other_options_make_it_again(tmp_path):
     cohort = open_cohort(tmp_path / "out")
     assert cohort.load("case0").image.shape == (60, 50)
     assert not (cohort.root / "masks_native").exists()  # left by the first run
+
+
+def test_row_49_another_version_makes_it_again(tmp_path, monkeypatch):
+    """The same options may give other pixels in another version: one cohort held images of both."""
+    (tmp_path / "source").mkdir()
+    with pytest.raises(DataError):
+        run(listing(tmp_path / "source", 3, faulty=(2,)), tmp_path / "out")
+    kept = (tmp_path / "out.part/images/case0.png").stat().st_mtime_ns
+    monkeypatch.setattr(process, "__version__", "0.1.0")
+    run(listing(tmp_path / "source", 3, write=False), tmp_path / "out")
+    assert (tmp_path / "out/images/case0.png").stat().st_mtime_ns > kept
 
 
 def two_labels(root):

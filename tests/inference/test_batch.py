@@ -320,6 +320,17 @@ def test_files_and_folders(tmp_path):
         image_files([tmp_path])
 
 
+@pytest.mark.parametrize("mask", ["masks/a.png", "x/labelsTr/a.png", "images/a_mask.png", "images/a_mask_1.png"])
+def test_masks_among_the_images_are_no_mammograms(tmp_path, mask):
+    """The folder of a dataset was given, and its masks were segmented like images."""
+    for name in ("images/a.png", "images/b_mask.png", mask):  # b_mask.png has no image beside it
+        grey(tmp_path / name)
+    with pytest.raises(UsageError, match=f"must hold mammograms alone, but {mask} is a mask by its name"):
+        image_files([tmp_path])
+    (tmp_path / mask).unlink()
+    assert [file.id for file in image_files([tmp_path])] == ["images/a", "images/b_mask"]
+
+
 def test_images_in_a_folder_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, monkeypatch):
     """They had no row in index.csv, and "2 of 2 images segmented" was said of three."""
     first, second, _ = (grey(tmp_path / name) for name in ("a.png", "b/1.png", "c/1.png"))

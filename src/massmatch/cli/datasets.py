@@ -52,7 +52,7 @@ def prepare(
         bool, typer.Option("--allow-outside-root", help="Follow links and paths that lead out of SOURCE.")
     ] = False,
     keep_names: Annotated[
-        bool, typer.Option("--keep-names", help="folder: keep DICOM file names that hold the patient's name.")
+        bool, typer.Option("--keep-names", help="folder, monai: keep DICOM file names that hold the patient's name.")
     ] = False,
     **options: Any,
 ) -> None:

@@ -5,7 +5,6 @@ display and are not applied. Nothing here ever formats a Dataset or repeats a li
 what stands in the header.
 """
 
-import hashlib
 import logging
 import math
 import re
@@ -19,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from massmatch.data.dicom_patient import patient_key
 from massmatch.data.dicom_pixels import grey_pixels, label_pixels, photometric
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import DICOM_ENDINGS, LONGEST, MAX_PIXELS, refuse_faint
-from massmatch.data.table import NOBODY, SIDED_VIEW, SIDES, in_one_way
+from massmatch.data.table import SIDED_VIEW, SIDES
 from massmatch.errors import UsageError
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it logs header values
 
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+RAW = ("1.2.840.10008.5.1.4.1.1.1.2.1", "1.2.840.10008.5.1.4.1.1.1.1.1")  # classes FOR PROCESSING (PS3.4 B.5)
 LOSSY = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81))  # JPEG and near-lossless JPEG-LS; others say it
 DIRECTORY = "1.2.840.10008.1.3.10"
 # CID 4014, by SNOMED CT and by the older SNOMED RT codes.
@@ -39,10 +40,6 @@ VIEWS = {
     **{"R-10242": "CC", "R-10226": "MLO", "R-10224": "ML", "R-10228": "LM", "R-10230": "LMO"},
     **{"399196006": "FB", "R-10244": "FB"},
 }
-NAMELESS = (
-    "{} DICOM files have no PatientID that tells patients apart: the study counts as one, or the image where there is "
-    "no study, so that images of one woman may stand in training and test at once: give a patient to each"
-)
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
 # Without these nobody knows how the pixels are stored (PS3.3 C.7.6.3, of type 1).
 FORMAT = ("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored")
@@ -177,39 +174,6 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def patient_key(header: "Dataset") -> str | None:
-    """12 hex digits that stand for the patient, from the ID, since the ID itself must not leave the header.
-
-    Spellings that differ in capitals or in zeros in front are one patient, who may not stand in training and test.
-    Where the ID tells nobody apart, the study stands for the patient; None where the header names no study either.
-    """
-    who = str(header.get("StudyInstanceUID", "") or "").strip() if is_nameless(header) else _patient_id(header)
-    return hashlib.sha256(in_one_way(who).encode()).hexdigest()[:12] if who else None
-
-
-def is_nameless(header: "Dataset") -> bool:
-    """Whether the header has no patient's ID, or one that is written for many, such as Anonymous."""
-    return _patient_id(header).casefold() in NOBODY
-
-
-def _patient_id(header: "Dataset") -> str:
-    return str(header.get("PatientID", "") or "").strip()
-
-
-def names_patient(header: "Dataset", text: str) -> bool:
-    """Whether a part of the patient's name, or the ID, stands in the text (parts of one or two letters aside)."""
-    name = str(header.get("PatientName", "") or "").replace("^", " ").replace("=", " ").split()
-    parts = [part.casefold() for part in (*name, _patient_id(header))]
-    return any(len(part) > 2 and part in text.casefold() for part in parts)
-
-
-def id_without_name(header: "Dataset", id: str) -> str:
-    """The id of an image, or twelve digits in its place where it names the patient."""
-    if not names_patient(header, id):
-        return id
-    return hashlib.sha256(str(header.get("SOPInstanceUID", id)).encode()).hexdigest()[:12]
-
-
 def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: str) -> None:
     """DataError for everything that is no single grey mammogram for viewing."""
 
@@ -241,7 +205,8 @@ def _refuse(header: "Dataset", path: str, allow_for_processing: bool, wanted: st
             f"its PhotometricInterpretation must be MONOCHROME1 or MONOCHROME2, but is {came}",
             "mend the header: nobody knows whether air is dark or bright",
         )
-    if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING" and not allow_for_processing:
+    intent = str(header.get("PresentationIntentType", "") or "").strip().upper()
+    if (intent == "FOR PROCESSING" or (not intent and kind in RAW)) and not allow_for_processing:
         raise no(
             "is FOR PROCESSING, raw detector data that look unlike any mammogram for viewing",
             "give the FOR PRESENTATION image, or --allow-for-processing",

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -32,8 +32,10 @@ NOBODY = {
 }
 
 
-def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
+def read_facts(path: Path, key: str = "id", files: Mapping[str, str] | None = None) -> pd.DataFrame:
     """The rows with our names for columns and values, their `key` as the column `id` (and a column `id` as `key`).
+
+    `files`: what images are called, by paths that may stand for them; others count by their last part.
 
     Raises DataError that names the rows whose values cannot be.
     """
@@ -47,8 +49,7 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
             f"{path.name}: must have a column `{key}` with the files' names and commas between columns, "
             f"but has the columns {list(table)[:8]}"
         )
-    # a path of Windows has backslashes, on any system; its slashes are read too
-    table["id"] = [PureWindowsPath(i).stem if i.lower().endswith(ENDINGS) else i for i in table["id"]]
+    table["id"] = [_called(name, files or {}) for name in table["id"]]
     _check_ids(path, table["id"])
     if "patient" in table:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")
@@ -63,6 +64,12 @@ def read_facts(path: Path, key: str = "id") -> pd.DataFrame:
             _convert(path, table, column, *reading(table[column]))
     _check_spacing(path, table)
     return table
+
+
+def _called(name: str, files: Mapping[str, str]) -> str:
+    """The id that a cell names: itself, or the path of a file, on Windows too, which has backslashes."""
+    path = PureWindowsPath(name)
+    return files.get(path.as_posix()) or (path.stem if name.lower().endswith(ENDINGS) else name)
 
 
 def other_form(names: Collection[str], others: Collection[str]) -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 from massmatch.data.dicom import Mammogram, is_dicom, read_dicom
 from massmatch.data.errors import DataError
 from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS, read_grey
+from massmatch.data.readers.folder import BESIDE
 from massmatch.data.readers.listing import is_data, relative
 from massmatch.errors import UsageError
 
 DIGITS = 12  # of a SHA-256 in hex, which stand for a UID: among a million images two agree with a chance of 0.2 %
+MASKS = {"masks", "masks_native", "labels", "labelstr", "labelsts"}  # folders of cohorts, datalists and nnU-Net
 LONGEST_NAME, ROOM = 255, len("_probability.png")  # bytes of a file's name, and of the longest ending of a result
 
 
@@ -66,7 +68,21 @@ def _below(path: Path, out: Path | None) -> list[Path]:
     found = [file for file in files if (results is None or results not in file.parents) and _is_image(file)]
     if not found:
         raise DataError(f"{path.name}: must hold images, but has none: give another folder")
+    _refuse_masks(path, found)
     return found
+
+
+def _refuse_masks(folder: Path, files: Sequence[Path]) -> None:
+    """UsageError for a dataset with its masks, in which a network would look for masses as in mammograms."""
+    stems = {file.with_suffix("") for file in files}
+    for file in files:
+        beside = BESIDE.fullmatch(file.stem)
+        of_image = beside is not None and file.with_name(beside["stem"]) in stems
+        if of_image or not MASKS.isdisjoint(part.casefold() for part in file.relative_to(folder).parts[:-1]):
+            raise UsageError(
+                f"{folder}: must hold mammograms alone, but {relative(folder, file)} is a mask by its name: give the "
+                "folder of the images, or their files"
+            )
 
 
 def _all_below(folder: Path) -> list[Path]:

@@ -24,6 +24,7 @@ from typing import Any
 
 import pandas as pd
 
+from massmatch import __version__
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.masks import without_specks
 from massmatch.data.open import read_json
@@ -37,6 +38,7 @@ from massmatch.data.preparation.files import (
     plain,
     write_sample,
 )
+from massmatch.data.preparation.record import without_names
 from massmatch.data.preprocessing.frame import Frame, Preprocessing, preprocess
 from massmatch.data.readers.listing import NAMED, Item, Listing, named
 from massmatch.data.sample import Sample
@@ -44,7 +46,6 @@ from massmatch.data.table import spelt_in_several_ways
 from massmatch.errors import RunError, UsageError
 from massmatch.machine import cores, require_processes
 
-FORMAT = 1  # to be raised when the same options come to give other pixels
 DONE = "done"
 RETRY = 0.2  # seconds before a file that could not be read is read once more: network drives stumble
 AHEAD = 4  # images handed to each worker in advance, so that none waits and few are lost when one fails
@@ -121,7 +122,8 @@ def prepare_listing(
             result.told.insert(0, f"{named(viewless)}: {why}")
         facts = {"reader": reader, "options": options, "preprocessing": preprocessing, "licence": listing.licence}
         told = {"left_out": listing.left_out, "skipped": result.skipped, "remarks": listing.remarks}
-        finish(part, out, rows, {**facts, **told, "warnings": result.told})
+        told |= {"warnings": result.told}
+        finish(part, out, rows, {**facts, **(told if asked.get("keep_names") else without_names(told, listing))})
     return result
 
 
@@ -189,9 +191,9 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Of all that the result depends on."""
+        """Of all that the result depends on, the version too, which may give other pixels for the same options."""
         how, item = self.how.model_dump(mode="json"), self.item
-        text = json.dumps([FORMAT, how, self.asked, item.patient, _files(self.root, item)])
+        text = json.dumps([__version__, how, self.asked, item.patient, _files(self.root, item)])
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property

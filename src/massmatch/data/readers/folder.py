@@ -4,21 +4,13 @@ import os
 import re
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
-from massmatch.data.dicom import (
-    NAMELESS,
-    id_without_name,
-    is_dicom,
-    is_nameless,
-    names_patient,
-    patient_key,
-    read_header,
-    refuse_modality_without_dicom,
-)
+from massmatch.data.dicom import is_dicom, read_header, refuse_modality_without_dicom
+from massmatch.data.dicom_patient import NAMELESS, id_without_name, is_nameless, names_patient, patient_key
 from massmatch.data.errors import DataError
 from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS
 from massmatch.data.open import licence_of
@@ -241,7 +233,10 @@ def _table(source: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
         return {}
     if len(files) > 1:
         raise DataError(f"{named([p.name for p in files])}: there must be at most one csv: move the others away")
-    table = read_facts(files[0])
+    paths = {relative(source, path): id for id, path in images.items()}
+    table = read_facts(
+        files[0], files=paths | {str(PurePosixPath(path).with_suffix("")): id for path, id in paths.items()}
+    )
     refuse_one_gap_as_patient(files[0], table)
     if alone := set(table["id"]) ^ images.keys():
         like = other_form(images, set(table["id"]))

@@ -9,14 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from massmatch.data.dicom import (
-    NAMELESS,
-    id_without_name,
-    is_nameless,
-    patient_key,
-    read_header,
-    refuse_modality_without_dicom,
-)
+from massmatch.data.dicom import read_header, refuse_modality_without_dicom
+from massmatch.data.dicom_patient import NAMELESS, id_without_name, is_nameless, patient_key
 from massmatch.data.errors import DataError, named
 from massmatch.data.images import DICOM_ENDINGS
 from massmatch.data.masks import to_instances
@@ -40,6 +34,7 @@ def monai(
     allow_outside_root: bool = False,
     allow_for_processing: bool = False,
     modality: str = "MG",
+    keep_names: bool = False,
 ) -> Listing:
     """List the images of `training`, `validation` and `test` that have a label; paths are relative to the JSON.
 
@@ -51,6 +46,7 @@ def monai(
         source: the datalist, or the folder that holds it alone.
         label: the name of the label that is the mass; not needed if there is one, or one called mass.
         allow_outside_root, allow_for_processing, modality: see `inside` and `read_dicom`.
+        keep_names: keep names of DICOM files that hold the patient's name; else such an image is named by a hash.
 
     Raises UsageError for a missing source, DataError for what is no datalist.
     """
@@ -73,7 +69,7 @@ def monai(
             continue
         known = {"split": PARTS[part]} if has_test else {}
         try:
-            item = _item(root, entry, known, allow_outside_root, how, take, nameless)
+            item = _item(root, entry, known, allow_outside_root, how, take, keep_names, nameless)
             items.append(replace(item, files=(*item.files, path.name)))
         except DataError as error:
             faults[name] = str(error)
@@ -149,6 +145,7 @@ def _item(
     allow_outside: bool,
     how: dict[str, Any],
     take: Take,
+    keep_names: bool,
     nameless: list[str],
 ) -> Item:
     """The item of an entry; one whose patient nothing names is put on the list."""
@@ -174,7 +171,7 @@ def _item(
         if patient is None and is_nameless(header):
             nameless.append(image)
         patient = patient or patient_key(header)
-        id = id_without_name(header, id)
+        id = id if keep_names else id_without_name(header, id)
     read = partial(read_pair, root, id, patient or id, image, [mask], known, how, take)
     return Item(id, patient or id, (image, mask), read)
 
