@@ -128,7 +128,7 @@ def test_row_56_an_image_too_large_for_the_gpu_is_predicted_on_the_cpu(trained, 
     assert next(network.parameters()).device.type == "cuda"
     image = cohort.load(cohort.ids[0]).image.repeat(64, 0).repeat(64, 1)
     with pytest.warns(RuntimeWarning, match=r"cuda:0 ran out of memory on an image of 4096x4096: going on on the CPU"):
-        found = predicted(network, image, "min-max")
+        found = predicted(network, image, "min-max", "a")
     assert found.shape == image.shape
     assert next(network.parameters()).device.type == "cpu"
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -227,6 +228,13 @@ def test_what_is_no_loss_at_all_is_told_in_words(loss, said):
     (result,) = check(lambda: loss, ["value"])
     assert (result.status, result.detail) == ("fail", said)
     assert {result.status for result in check(lambda: loss, ["saturated", "inputs kept"])} == {"fail"}
+
+
+def test_a_loss_of_values_by_image_is_told_so_by_each_probe():
+    """Most probes failed with what Python says of a tensor that is no number."""
+    results = check(lambda: lambda x, y: F.binary_cross_entropy_with_logits(x, y.to(x), reduction="none").mean((1, -1)))
+    told = {result.detail for result in results if result.probe not in ("per sample", "mask", "foreign facts", "time")}
+    assert all(re.match(r"gives values of the shape \(\d, .*\), and not one number", text) for text in told), told
 
 
 def test_a_good_loss_passes_them_all():

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import nn
 
 from massmatch.cli.predicting import predict_all
-from massmatch.errors import RunError
+from massmatch.errors import DataError, RunError
+from massmatch.inference.batch import predict
 from massmatch.inference.network import load_network
 from massmatch.metrics import CANDIDATE, cpm, froc, lesion_candidates
 from massmatch.runs.weights import best_device, load_weights
@@ -115,7 +116,30 @@ def test_row_56_a_cpu_without_memory_is_no_place_to_go_on(cohort):
             raise torch.OutOfMemoryError("tried to allocate 20.00 GiB")
 
     with pytest.raises(torch.OutOfMemoryError):
-        predicted(Full(1, 1), cohort.load(cohort.ids[0]).image, "min-max")
+        predicted(Full(1, 1), cohort.load(cohort.ids[0]).image, "min-max", "a")
+
+
+class NoNumbers(nn.Linear):
+    """A network that divides by the mean of what it sees, say, as an own one may outside of training."""
+
+    def forward(self, images):
+        return images * torch.nan
+
+
+def test_no_numbers_are_no_empty_prediction(cohort):
+    """NaN is above no threshold: such an image counted as one in which no mass was found."""
+    with pytest.raises(DataError, match=f"^{cohort.ids[1]}: the network gives NaN for it"):
+        evaluate(NoNumbers(1, 1), cohort, cohort.ids[1:2], 0.5)
+
+
+def test_an_image_without_numbers_is_a_row_with_an_error(trained, cohort, tmp_path, monkeypatch):
+    images = [cohort.root / "images" / f"{id}.png" for id in cohort.ids[:2]]
+    _, facts = load_network(trained)
+    monkeypatch.setattr("massmatch.inference.batch.load_ensemble", lambda paths, own: (NoNumbers(1, 1), facts))
+    batch = predict(images, tmp_path / "out", weights=[trained])
+    assert len(batch.failed) == 2
+    assert all("the network gives NaN for it" in fault for fault in batch.failed.values())
+    assert not list((tmp_path / "out").glob("*.png"))
 
 
 def built_for_cuda(monkeypatch, available):

@@ -1,6 +1,7 @@
 """Measuring a network on another cohort: images are turned as the network has learnt them, predictions turned back."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -64,12 +65,13 @@ def test_rows_of_a_mirrored_cohort_are_those_of_the_cohort(found, weights_of_one
 
 
 def test_so_are_probabilities_and_other_orientations_turn_nothing(weights_of_one_side, cohort):
-    image = cohort.load(cohort.ids[0]).image
-    plain = predicted(weights_of_one_side, image, cohort.normalise)
-    turned = predicted_as_learned(weights_of_one_side, image[:, ::-1], cohort.normalise, "left")
+    sample = cohort.load(cohort.ids[0])
+    mirror = replace(sample, image=sample.image[:, ::-1])
+    plain = predicted(weights_of_one_side, sample.image, cohort.normalise, sample.id)
+    turned = predicted_as_learned(weights_of_one_side, mirror, cohort.normalise, "left")
     np.testing.assert_array_equal(turned, plain[:, ::-1])
     for orientation in ("left", "mixed", None):
-        same = predicted_as_learned(weights_of_one_side, image, cohort.normalise, orientation)
+        same = predicted_as_learned(weights_of_one_side, sample, cohort.normalise, orientation)
         np.testing.assert_array_equal(same, plain)
 
 

@@ -281,6 +281,20 @@ def test_a_loss_of_probabilities_that_is_given_logits_is_told(place, text):
         check_logits(text)
 
 
+@pytest.mark.parametrize("name", ["DiceLoss", "DiceCELoss", "DiceFocalLoss", "TverskyLoss", "GeneralizedDiceLoss"])
+def test_a_loss_of_monai_without_its_sigmoid_is_told(name):
+    """The cross-entropy of a DiceCELoss learns, so that no value shows what its Dice is given."""
+    part = name.replace("CE", "").replace("Focal", "")
+    with pytest.warns(RuntimeWarning, match=rf"its {part} takes logits for probabilities.*sigmoid=true$") as said:
+        check_logits(f"monai.losses:{name}")
+    assert sum("logits" in str(each.message) for each in said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_logits(f"monai.losses:{name}:sigmoid=true")
+        if name in ("DiceLoss", "TverskyLoss"):
+            check_logits(f"monai.losses:{name}:probabilities=true")
+
+
 READY_MADE = """
 from torch import nn
 from massmatch.losses import LOSSES

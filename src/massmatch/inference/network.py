@@ -167,7 +167,7 @@ def _probabilities(
         warnings.warn(text, DataWarning, stacklevel=3)
     clean = without_pectoral(image, view, name) if how.pectoral == "suppress" else image
     frame = Frame.of(clean, how, name)
-    found = predicted(model, prepared_pixels(clean, frame, how, name), how.normalise)
+    found = predicted(model, prepared_pixels(clean, frame, how, name), how.normalise, name)
     return frame.undo(found)
 
 
@@ -179,5 +179,5 @@ def _padded(model: nn.Module, facts: dict[str, Any], image: np.ndarray, name: st
     padded[: image.shape[0], : image.shape[1]] = image
     pixels = resized(padded, (rows, cols))
     tell_if_squeezed(image, pixels, name)
-    probability = resized(predicted(model, pixels, facts["normalise"]), frame)
+    probability = resized(predicted(model, pixels, facts["normalise"], name), frame)
     return probability[: image.shape[0], : image.shape[1]]

@@ -125,7 +125,7 @@ def check_logits(text: str) -> nn.Module:
     """The loss of this text, which must be one of logits, by which networks are trained, measured and used.
 
     Raises UsageError for a loss with `from_logits=False`. Warns of one of one's own that likes right logits less
-    than unsure ones, as one does that wants probabilities.
+    than unsure ones, as one does that wants probabilities, and of one of MONAI's that says so.
     """
     loss = make_loss(text)
     if not getattr(loss, "from_logits", True):
@@ -133,7 +133,13 @@ def check_logits(text: str) -> nn.Module:
             "loss: from_logits must be true here, since networks return logits, of which validation and prediction "
             "take the sigmoid: leave from_logits out, and the last activation of a network of your own, too"
         )
-    if LossSpec.parse(text).is_own and (values := _right_and_unsure(loss)) is not None and values[0] > values[1]:
+    if (part := _part_without_sigmoid(loss)) is not None:
+        warnings.warn(
+            f"{text}: its {part} takes logits for probabilities, as MONAI's losses do by default: give it sigmoid=true",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    elif LossSpec.parse(text).is_own and (values := _right_and_unsure(loss)) is not None and values[0] > values[1]:
         warnings.warn(
             f"{text} is {values[0]:.3g} for logits of 4 in masses and -4 around them, and {values[1]:.3g} for logits "
             "of 0, so that it teaches no masses: if it wants probabilities, give it probabilities=true (losses of "
@@ -142,6 +148,18 @@ def check_logits(text: str) -> nn.Module:
             stacklevel=2,
         )
     return loss
+
+
+def _part_without_sigmoid(loss: nn.Module) -> str | None:
+    """The part of one of MONAI's losses that takes its input for probabilities, such as the Dice of a DiceCELoss.
+
+    Its cross-entropy takes logits and learns from them, so that nobody sees that the Dice does not.
+    """
+    own = getattr(loss, "function", None)  # of an `AdaptedLoss`
+    if not isinstance(own, nn.Module) or not type(own).__module__.startswith("monai."):
+        return None
+    plain = (p for p in own.modules() if getattr(p, "sigmoid", None) is False and not (p.softmax or p.other_act))
+    return next((type(part).__name__ for part in plain), None)
 
 
 def _right_and_unsure(loss: nn.Module) -> tuple[float, float] | None:

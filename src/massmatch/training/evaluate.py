@@ -14,7 +14,7 @@ from torch import nn
 
 from massmatch.data import Cohort, Sample
 from massmatch.data.preprocessing.breast import chest_side
-from massmatch.errors import UsageError
+from massmatch.errors import DataError, UsageError
 from massmatch.metrics import CANDIDATE, image_metrics, lesion_candidates, lesion_counts
 from massmatch.runs.atomic import write_atomic, write_picture
 from massmatch.runs.experiment import Experiment, parts_of
@@ -35,11 +35,20 @@ def probabilities(model: nn.Module, image: np.ndarray, normalise: str) -> np.nda
     return torch.sigmoid(model(normalised(image, normalise)[None].to(device)).float())[0, 0].cpu().numpy()
 
 
-def predicted(model: nn.Module, image: np.ndarray, normalise: str) -> np.ndarray:
-    """`probabilities`; where an accelerator runs out of memory the network moves to the CPU, with a warning.
+def predicted(model: nn.Module, image: np.ndarray, normalise: str, name: str) -> np.ndarray:
+    """`probabilities` of the image of this name; a network for which an accelerator is too small goes to the CPU.
 
-    It stays there. Not for a network in training, whose optimiser would stay behind.
+    It stays there, with a warning. Not for a network in training, whose optimiser would stay behind.
+
+    Raises DataError where the network gives no numbers: NaN is above no threshold, and would look like no mass.
     """
+    found = _on_some_device(model, image, normalise)
+    if not np.isfinite(found).all():
+        raise DataError(f"{name}: the network gives NaN for it: look at the image, and at the network's training")
+    return found
+
+
+def _on_some_device(model: nn.Module, image: np.ndarray, normalise: str) -> np.ndarray:
     device = next(model.parameters()).device
     try:
         return probabilities(model, image, normalise)
@@ -52,14 +61,14 @@ def predicted(model: nn.Module, image: np.ndarray, normalise: str) -> np.ndarray
     return probabilities(model, image, normalise)
 
 
-def predicted_as_learned(model: nn.Module, image: np.ndarray, normalise: str, orientation: str | None) -> np.ndarray:
+def predicted_as_learned(model: nn.Module, sample: Sample, normalise: str, orientation: str | None) -> np.ndarray:
     """`predicted`, of an image turned so that its chest wall lies where the network has learnt it, and turned back.
 
     `orientation`: "left" or "right"; anything else leaves images as they are.
     """
-    if orientation in ("left", "right") and chest_side(image) != orientation:
-        return predicted(model, np.ascontiguousarray(image[:, ::-1]), normalise)[:, ::-1]
-    return predicted(model, image, normalise)
+    if orientation in ("left", "right") and chest_side(sample.image) != orientation:
+        return predicted(model, np.ascontiguousarray(sample.image[:, ::-1]), normalise, sample.id)[:, ::-1]
+    return predicted(model, sample.image, normalise, sample.id)
 
 
 class Measured(NamedTuple):
@@ -152,7 +161,7 @@ def evaluate(
     rows, candidates = [], [pd.DataFrame(columns=["id", "patient", *CANDIDATE, "area_mm2"])]
     for id in ids:
         sample = cohort.load(id)
-        probability = predicted_as_learned(model, sample.image, normalise, orientation)
+        probability = predicted_as_learned(model, sample, normalise, orientation)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             write_picture(out / f"{id}.png", Image.fromarray(as_stored(probability)))
@@ -185,7 +194,7 @@ def evaluate_native(
     rows = []
     for id, frame in frames.items():
         sample = cohort.load(id)
-        native = frame.undo(predicted_as_learned(model, sample.image, normalise, orientation))
+        native = frame.undo(predicted_as_learned(model, sample, normalise, orientation))
         spacing = frame.native_spacing(sample.spacing_mm)
         rows.append(measure(sample, native, cohort.native_instances(id), spacing, threshold))
         tick()

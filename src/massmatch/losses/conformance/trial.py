@@ -31,12 +31,14 @@ def images(count: int = 2, side: int = SIDE, axes: int = 2, seed: int = 0) -> tu
     return logits, target
 
 
-def applied(loss: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
-    """The loss of a batch; with its facts, if it has any. Failed where it is no tensor."""
+def applied(loss: nn.Module, logits: Tensor, target: Tensor, *, number: bool = True) -> Tensor:
+    """The loss of a batch; with its facts, if it has any. Failed where it is no tensor, or with `number` not one."""
     facts = {"facts": loss.facts(target, density=[2] * len(target))} if isinstance(loss, ImageLoss) else {}
     value = loss(logits, target, **facts)
     if not isinstance(value, Tensor):
         raise Failed(f"gives {article(value)}, and no tensor")
+    if number and value.ndim > 0:
+        raise Failed(f"gives values of the shape {tuple(value.shape)}, and not one number: have it take their mean")
     return value
 
 
