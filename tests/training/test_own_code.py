@@ -245,7 +245,8 @@ def test_a_network_whose_weights_do_not_hold_all_that_it_learned_leaves_none(coh
     """They were written, and found other masses than those of its validation."""
     (place / "own_for_training.py").write_text(DRIFTING)
     options = {"model": "own_for_training:Drifting", "epochs": 1, "scheme": "split", "threads": 1}
-    with pytest.raises(RunError, match="finds something else once its weights are loaded anew"):
+    told = pytest.warns(UserWarning, match=r"changes Drifting\.mean while it learns")
+    with told, pytest.raises(RunError, match="finds something else once its weights are loaded anew"):
         massmatch.train(cohort, out=place / "runs", **options, precision="float32", memory="contiguous")
     assert not list(place.rglob("best.safetensors"))
 
@@ -293,6 +294,14 @@ def test_a_loss_of_monai_without_its_sigmoid_is_told(name):
         check_logits(f"monai.losses:{name}:sigmoid=true")
         if name in ("DiceLoss", "TverskyLoss"):
             check_logits(f"monai.losses:{name}:probabilities=true")
+
+
+def test_what_a_network_changes_and_no_checkpoint_holds_is_told(cohort, place):
+    """A number that counts in training alone is in no weights, and is 0 again where a training goes on."""
+    (place / "own_for_training.py").write_text(UNSEEN)
+    options = {"model": "own_for_training:Stepping", "epochs": 1, "scheme": "split", "threads": 1}
+    with pytest.warns(UserWarning, match=r"Stepping changes Stepping\.steps while it learns, which no check"):
+        massmatch.train(cohort, out=place / "runs", **options, precision="float32", memory="contiguous")
 
 
 READY_MADE = """
@@ -371,6 +380,22 @@ class Counting(nn.Module):
         self.mean = 0.9 * self.mean + 0.1 * logits.detach().mean()
         return (logits - target).abs().mean() * self.calls
 
+class Shared(nn.Module):
+    calls = 0
+
+    def forward(self, logits, target):
+        Shared.calls += 1
+        return (logits - target).abs().mean() * Shared.calls
+
+class Stepping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.steps = nn.Conv2d(1, 1, 1), 0
+
+    def forward(self, images):
+        self.steps += self.training
+        return self.layer(images) * (2 - 1 / (1 + self.steps) if self.training else 1)
+
 class Keeping(Plain):
     def __call__(self, logits, target):
         self.last = self.weight = self.weight + 1
@@ -388,7 +413,8 @@ def test_weights_of_a_loss_that_pytorch_does_not_see_are_refused(place, name, wh
 
 
 @pytest.mark.parametrize(
-    ("text", "changed"), [("Counting", "Counting.calls"), ("Keeping:weight=false", "Keeping.weight")]
+    ("text", "changed"),
+    [("Counting", "Counting.calls"), ("Keeping:weight=false", "Keeping.weight"), ("Shared", "Shared.calls")],
 )
 def test_what_a_loss_changes_and_no_checkpoint_holds_is_told(place, text, changed):
     """A run that was interrupted ended with other weights than one that was not."""

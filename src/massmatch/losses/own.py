@@ -272,16 +272,16 @@ def refuse_unseen_weights(name: str, loss: Any) -> None:
             )
 
 
-def plain_state(loss: nn.Module) -> dict[str, bytes]:
-    """What a loss of one's own keeps outside of parameters and buffers, by the name of the attribute, to compare it.
+def plain_state(own: nn.Module) -> dict[str, bytes]:
+    """What a loss or network of one's own keeps outside of parameters and buffers, by attribute, to compare it.
 
-    No checkpoint holds it. What cannot be pickled is left out.
+    Those of its class count, too. No checkpoint holds them. What cannot be pickled is left out.
     """
-    parts = [*loss.modules(), *(each.function for each in loss.modules() if isinstance(each, Called))]
+    parts = [*own.modules(), *(each.function for each in own.modules() if isinstance(each, Called))]
     found = {}
     for part in (each for each in parts if not isinstance(each, (AdaptedLoss, Called))):
-        for name, value in getattr(part, "__dict__", {}).items():
-            if name not in _PYTORCHS:
+        for name, value in {**vars(type(part)), **getattr(part, "__dict__", {})}.items():
+            if name not in _PYTORCHS and not name.startswith("__"):
                 with suppress(Exception):  # whatever code of one's own answers
                     found[f"{type(part).__name__}.{name}"] = pickle.dumps(value)
     return found

@@ -170,7 +170,8 @@ def one_epoch(
     start, per_epoch, epochs = time.perf_counter(), len(loader.order), job.experiment.epochs
     step.network.train()
     step.loss.set_epoch(epoch, epochs)
-    before = plain_state(step.loss) if epoch == 0 and LossSpec.parse(job.experiment.loss).is_own else {}
+    learners = {job.experiment.loss: step.loss, job.experiment.model: step.network.module} if epoch == 0 else {}
+    before = {text: plain_state(each) for text, each in learners.items() if LossSpec.parse(text).is_own}
     step.skipped = 0
     total, seen = 0.0, 0.0
     best = best_so_far(history)
@@ -188,15 +189,16 @@ def one_epoch(
             f"every gradient by the network's weights was 0 in all of epoch {epoch + 1}, so nothing is learned: "
             f"{job.experiment.loss} may be the same whatever the network says, as a softmax over one channel is"
         )
-    warn_of_plain_state(job.experiment.loss, before, step.loss)
+    for text, state in before.items():
+        warn_of_plain_state(text, state, learners[text])
     if (name := first_unfinite(step.network.module.state_dict())) is not None:
         raise RunError(f"{name} is no longer finite after the last step in epoch {epoch + 1} on the images {batch.ids}")
     return {"epoch": epoch + 1, "loss": total / seen, "start": start}
 
 
-def warn_of_plain_state(name: str, before: dict[str, bytes], loss: nn.Module) -> None:
-    """Warn of attributes of a loss of one's own that have changed in an epoch, and that no checkpoint holds."""
-    now = plain_state(loss) if before else {}
+def warn_of_plain_state(name: str, before: dict[str, bytes], learner: nn.Module) -> None:
+    """Warn of attributes of a loss or network of one's own that an epoch has changed, and that no checkpoint holds."""
+    now = plain_state(learner)
     if changed := [attribute for attribute in before if now.get(attribute) != before[attribute]]:
         warnings.warn(
             f"{name} changes {', '.join(changed)} while it learns, which no checkpoint holds: if its value depends on "
