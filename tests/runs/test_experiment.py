@@ -137,6 +137,8 @@ def test_a_width_that_a_network_has_not_is_refused(cohort, name):
             experiment_on(cohort, model=model, width=asked)
         with pytest.raises(UsageError, match="has no argument of this name"):
             systems_of(Plan(losses=["bce"], models=[model], training={"width": asked}), cohort)
+        beside = systems_of(Plan(losses=["bce"], models=["aunet", model], training={"width": asked}), cohort)[0]
+        assert [system.model for system in beside] == ["aunet", model]  # the width is that of the others
 
 
 @pytest.mark.usefixtures("own")

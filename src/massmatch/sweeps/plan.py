@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from massmatch.data import Cohort
 from massmatch.errors import UsageError, mistakes, refusals_as_usage
-from massmatch.losses import in_one_spelling
+from massmatch.losses import LossSpec, in_one_spelling
 from massmatch.losses.rivals.adaptive import DensityASP
 from massmatch.runs.experiment import Experiment, check_logits, parts_of, refuse_unused_folds
 from massmatch.runs.network import refuse_model
@@ -158,8 +158,10 @@ def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
         systems = [System(system.loss, model) for model in plan.models for system in systems]
     with refusals_as_usage():
         systems = list(dict.fromkeys(System(*map(in_one_spelling, system)) for system in systems))
-        for model in models_of(systems):
-            refuse_model(model, int(plan.training.get("width", TrainingOptions.width)), "width" in plan.training)
+        models = models_of(systems)
+        asked = "width" in plan.training and all(LossSpec.parse(model).is_own for model in models)  # else one takes it
+        for model in models:
+            refuse_model(model, int(plan.training.get("width", TrainingOptions.width)), asked)
         losses = {system.loss: check_logits(system.loss) for system in systems}
     starved = [name for name, loss in losses.items() if isinstance(loss, DensityASP)]
     lacking = without_density(cohort) if starved else 0
