@@ -4,6 +4,7 @@ import os
 import struct
 import unicodedata
 import zlib
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from massmatch import prepare
 from massmatch.data import READERS, DataError, DataWarning, open_cohort
 from massmatch.data.images import levels, read_grey, read_labels
 from massmatch.data.table import read_facts
@@ -298,6 +300,22 @@ def test_masks_with_labels_are_instances(folder):
     cohort = open_cohort(folder)
     assert cohort.masks == "instances"
     assert np.array_equal(cohort.load("a").instances, labels(1, 1, 0, 2, 2))
+
+
+def test_one_mask_with_labels_leaves_the_masses_of_the_others_apart(folder):
+    """As `prepare` does it; masks that were prepared are labels, also those that hold 1 alone."""
+    put(folder / "masks/b.png", two_masses() // 255)
+    add(folder, "c", mask=labels(1, 1, 0, 2, 2))
+    (folder / "masks/a.png").write_bytes((folder / "masks/b.png").read_bytes())
+    (folder / "facts.csv").write_text("id,patient\na,1\nb,1\nc,2\n")
+    cohort = open_cohort(folder)
+    assert [levels(cohort.load(id).instances).tolist() for id in "abc"] == [[1, 2]] * 3
+    prepared = prepare("folder", folder, folder / "out", size="native", workers=1).cohort
+    assert all(np.array_equal(prepared.load(id).instances, cohort.load(id).instances) for id in "abc")
+    for part in ("images", "masks"):
+        put(folder / f"out/{part}/b.png", np.array(Image.open(folder / f"{part}/b.png")))
+    assert levels(open_cohort(folder / "out").load("b").instances).tolist() == [1]
+    assert cohort.fingerprint != replace(cohort, masks="instances").fingerprint  # what a run learned from has changed
 
 
 def test_labels_with_the_fringe_of_a_blurred_edge_are_told(folder):

@@ -40,7 +40,9 @@ class Cohort:
 
     root: Path
     table: pd.DataFrame
-    masks: str  # "instances": labels; "binary": the 8-connected components are the masses
+    # "instances": labels; "binary": the 8-connected components are the masses; "labels" (of folders that are not
+    # prepared): masks of several values are labels, those of one value are cut into components, as `prepare` does it
+    masks: str
     licence: str
     preprocessing: Preprocessing | None = None  # None: whatever was done to the images, massmatch did not do it
 
@@ -113,9 +115,9 @@ class Cohort:
         return read_labels(self.root, path) if (self.root / path).is_file() else self.load(id).instances
 
     def _instances(self, mask: np.ndarray, path: str) -> np.ndarray:
-        if self.masks == "instances":
+        if self.masks == "instances" or (len(values := levels(mask)) > 1 and self.masks == "labels"):
             return mask
-        if len(values := levels(mask)) > 1:
+        if len(values) > 1:
             raise DataError(
                 f"{path}: the cohort's masks hold 0 and one other value, but this one {[0, *values.tolist()][:6]}: "
                 "threshold it at half range"
@@ -153,6 +155,8 @@ class Cohort:
         network, where it is not the default: changes when what is learned from does.
         """
         digest = hashlib.sha256(b"" if self.normalise == PreprocessingOptions.normalise else self.normalise.encode())
+        if self.masks == "labels":  # an earlier version took a mask of one value for one mass
+            digest.update(b"labels")
         for row in self.table.to_dict("records"):
             digest.update(row["id"].encode())
             for path in (row["image_path"], row["mask_path"]):

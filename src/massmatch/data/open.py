@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
+from scipy import ndimage
 
 from massmatch.data.cohort import COLUMNS, UNFINISHED, Cohort
 from massmatch.data.errors import DataError, DataWarning, named
 from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels, read_size, refuse_long
-from massmatch.data.masks import BLOCKS, BLURRED, are_blurred, in_blocks
+from massmatch.data.masks import BLOCKS, BLURRED, SQUARE, are_blurred, in_blocks
 from massmatch.data.preprocessing.frame import Preprocessing
 from massmatch.data.table import SPACING, other_form, read_facts, refuse_one_gap_as_patient
 from massmatch.errors import UsageError
@@ -79,7 +80,7 @@ def read_folder(root: Path) -> Cohort:
     Columns of the csv: `id` (the files' name, with or without ending), `patient` or `patient_id`, `side` or
     `laterality`, `view`, `density` or `breast_density`, `spacing_row_mm`, `spacing_col_mm`; further ones are kept.
     Without a patient column every image counts as a patient of its own, with a warning. A mask with one non-zero
-    value is binary. Labels that look like a blurred edge are warned of. Hidden files (`.DS_Store`) do not count.
+    value is binary, also beside masks with labels. Labels that look like a blurred edge are warned of. Hidden files (`.DS_Store`) do not count.
 
     Raises DataError for images without mask or row (and the other way round), a mask of another size than its
     image, several csv files, values that cannot be, or masks that are neither binary nor labels; nothing is skipped.
@@ -178,10 +179,12 @@ def _check_sizes(root: Path, table: pd.DataFrame) -> None:
 
 
 def _mask_kind(root: Path, paths: pd.Series) -> str:
-    """ "binary" if every mask has at most one non-zero value, the cohort's own; otherwise "instances"."""
+    """ "binary" if every mask has at most one non-zero value, the cohort's own; otherwise "instances", or "labels" where
+    a mask of one value lies in several pieces, which are masses of their own.
+    """
     smooth: dict[str, list[int]] = {}
     lone: dict[str, list[int]] = {}
-    several = False
+    several, single = False, []
     blurred, blocks = [], []
     for path in paths:
         labels = read_labels(root, path)
@@ -193,6 +196,7 @@ def _mask_kind(root: Path, paths: pd.Series) -> str:
         elif values == [1] and in_blocks(labels):
             blocks.append(path)
         several = several or len(values) > 1
+        single += [path] if len(values) == 1 else []
     if smooth:
         values = smooth[min(smooth)]
         raise DataError(
@@ -207,7 +211,9 @@ def _mask_kind(root: Path, paths: pd.Series) -> str:
     for found, what in ((blurred, BLURRED), (blocks, BLOCKS)):
         if found:
             warnings.warn(f"{named(found)}: {what}", DataWarning, stacklevel=4)  # the caller of open_cohort
-    return "instances" if several else "binary"
+    if not several:
+        return "binary"
+    return "labels" if any(ndimage.label(read_labels(root, path), SQUARE)[1] > 1 for path in single) else "instances"
 
 
 def _are_labels(values: list[int]) -> bool:
