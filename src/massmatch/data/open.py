@@ -80,7 +80,8 @@ def read_folder(root: Path) -> Cohort:
     Columns of the csv: `id` (the files' name, with or without ending), `patient` or `patient_id`, `side` or
     `laterality`, `view`, `density` or `breast_density`, `spacing_row_mm`, `spacing_col_mm`; further ones are kept.
     Without a patient column every image counts as a patient of its own, with a warning. A mask with one non-zero
-    value is binary, also beside masks with labels. Labels that look like a blurred edge are warned of. Hidden files (`.DS_Store`) do not count.
+    value is binary, also beside masks with labels. Labels that look like a blurred edge are warned of. Hidden files
+    (`.DS_Store`) do not count.
 
     Raises DataError for images without mask or row (and the other way round), a mask of another size than its
     image, several csv files, values that cannot be, or masks that are neither binary nor labels; nothing is skipped.
@@ -179,8 +180,8 @@ def _check_sizes(root: Path, table: pd.DataFrame) -> None:
 
 
 def _mask_kind(root: Path, paths: pd.Series) -> str:
-    """ "binary" if every mask has at most one non-zero value, the cohort's own; otherwise "instances", or "labels" where
-    a mask of one value lies in several pieces, which are masses of their own.
+    """ "binary" if every mask has at most one non-zero value, the cohort's own; otherwise "instances", or "labels"
+    where a mask of one value lies in several pieces, which are masses of their own.
     """
     smooth: dict[str, list[int]] = {}
     lone: dict[str, list[int]] = {}
