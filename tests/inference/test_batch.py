@@ -12,10 +12,10 @@ from bright import marked
 from closed import close
 from mammograms import NAME, write_dicom
 from massmatch.cli.predicting import predict_all
-from massmatch.data import DataError
+from massmatch.data import DataError, DataWarning
 from massmatch.errors import UsageError
 from massmatch.inference.batch import predict
-from massmatch.inference.images import image_files
+from massmatch.inference.images import image_files, read_image
 
 
 def grey(path):
@@ -123,6 +123,63 @@ def test_results_of_other_images_stay_out_of_a_folder_whose_index_would_not_name
     (tmp_path / "in/a.png").unlink()  # nothing of it is left, so that it may be left out
     predict(tmp_path / "in", tmp_path / "out", weights=weights)
     assert pd.read_csv(tmp_path / "out/index.csv")["id"].tolist() == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["dcm", "png"])
+def test_images_of_one_name_in_other_folders_are_not_one_image(weights, tmp_path, kind):
+    """A batch for each patient into one folder: the second removed the results of the first, without a word."""
+    for patient in "AB":
+        if kind == "png":
+            grey(tmp_path / patient / "1-1.png")
+        else:
+            (tmp_path / patient).mkdir()
+            write_dicom(tmp_path / patient / "1-1.dcm", marked("left")[0], SOPInstanceUID=f"1.2.{ord(patient)}")
+    predict(tmp_path / "A", tmp_path / "out", weights=weights)
+    with pytest.raises(UsageError, match=rf"^--out: .* are not among these 1 \(1-1\.{kind}\): give another folder"):
+        predict(tmp_path / "B", tmp_path / "out", weights=weights)
+    first = {path.name for path in (tmp_path / "out").glob("*_mask.png")}
+    assert len(first) == 1
+    predict([tmp_path / "A", tmp_path / "B"], tmp_path / "out", weights=weights)  # they are known by their whole paths
+    index = pd.read_csv(tmp_path / "out/index.csv")
+    assert index["source"].tolist() == [f"A/1-1.{kind}", f"B/1-1.{kind}"]
+    masks = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*_mask.png")}
+    assert masks == {f"{id}_mask.png" for id in index["id"]}  # and nothing is left of what the first was called
+
+
+def test_an_index_of_an_earlier_version_is_read(weights, tmp_path):
+    for name in "ab":
+        grey(tmp_path / f"in/{name}.png")
+    predict(tmp_path / "in/a.png", tmp_path / "out", weights=weights)
+    index = tmp_path / "out/index.csv"
+    pd.read_csv(index).drop(columns="path_sha256").to_csv(index, index=False)
+    with pytest.raises(UsageError, match="are not among these 1"):
+        predict(tmp_path / "in/b.png", tmp_path / "out", weights=weights)
+    predict(tmp_path / "in/a.png", tmp_path / "out", weights=weights)
+    assert pd.read_csv(index)["path_sha256"].str.len().tolist() == [12]
+
+
+def test_results_below_the_images_are_left_out_and_told(weights, tmp_path):
+    """The masks and probabilities of an earlier batch got findings of their own."""
+    grey(tmp_path / "in/a.png")
+    predict(tmp_path / "in", tmp_path / "in/first", weights=weights, probabilities=True)
+    with pytest.warns(DataWarning, match=r"^first/: holds results of an earlier batch"):
+        batch = predict(tmp_path / "in", tmp_path / "in/second", weights=weights)
+    assert [row["source"] for row in batch.index] == ["a.png"]
+
+
+def test_no_picture_in_a_folder_is_left_out_in_silence(tmp_path):
+    """A folder of which some images were of another kind: "1 of 1 images segmented" was said of them."""
+    image = (marked("left")[0] >> 8).astype(np.uint8)
+    for name in ("a.png", "b.bmp", "c.pgm"):
+        Image.fromarray(image).save(tmp_path / name)
+    (tmp_path / "d.dcm.gz").write_bytes(b"packed")
+    write_dicom(tmp_path / "DICOMDIR", marked("left")[0])
+    files = image_files([tmp_path])
+    assert [file.source for file in files] == ["a.png", "b.bmp", "c.pgm", "d.dcm.gz"]
+    *read, packed = files
+    assert all((read_image(file)[1].pixels == image).all() for file in read)
+    with pytest.raises(DataError, match=r"^d\.dcm\.gz: is compressed: unpack it"):
+        read_image(packed)
 
 
 def test_the_tables_of_a_batch_that_was_stopped_say_so(weights, tmp_path):

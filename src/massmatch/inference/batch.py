@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 FAST = 1  # zlib's level: a picture of 3328 x 2560 is written in a fifth of the time, for a tenth more bytes
 ENDINGS = ("_mask.png", "_contour.png", "_probability.png", "_findings.json", ".seg.nrrd", "_sr.dcm", "_seg.dcm")
-INDEX = ("source", "id", "series", "side", "view", "findings", "outside_breast", "left_out", "area_px", "error")
+INDEX = (
+    *("source", "id", "series", "side", "view", "findings", "outside_breast", "left_out", "area_px", "error"),
+    "path_sha256",  # 12 digits of it, by which a later batch knows the file, whatever folder it was given with
+)
 FINDING = (
     *("id", "side", "view", "finding", "area_px", "area_mm2", "box_row", "box_col", "box_rows", "box_cols"),
     *("centroid_row", "centroid_col", "longest_axis_px", "longest_axis_mm"),
@@ -178,19 +181,23 @@ def _refuse_foreign(files: Sequence[ImageFile], out: Path) -> None:
 
 
 def _earlier_ids(files: Sequence[ImageFile], out: Path) -> dict[str, str]:
-    """What an earlier batch called its results, by the source of each; of one that was stopped, too.
+    """What an earlier batch, one that was stopped too, called its results, by file (in tables of 0.1 by source).
 
     Raises UsageError where it holds results of images that are not among the files: no index would name them any more.
     """
     ids: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for path in (out / "index.csv", _partial(out / "index.csv")):
         if path.is_file():
             with path.open(encoding="utf-8", errors="replace", newline="") as table:
-                ids |= {row["source"]: row["id"] for row in csv.DictReader(table) if row["id"]}
-    if others := sorted(ids.keys() - {spelt(file.source) for file in files}):
+                for row in csv.DictReader(table):
+                    if row["id"]:
+                        key = row.get("path_sha256") or row["source"]
+                        ids[key], sources[key] = row["id"], row["source"]
+    if others := ids.keys() - {key for file in files for key in (file.key, spelt(file.source))}:
         raise UsageError(
-            f"--out: {out} holds results of images that are not among these {len(files)} ({named(others)}): give "
-            "another folder, or these images too"
+            f"--out: {out} holds results of images that are not among these {len(files)} "
+            f"({named([sources[key] for key in others])}): give another folder, or these images too"
         )
     return ids
 
@@ -227,7 +234,7 @@ def _predict_all(
 ) -> Batch:
     """Rows are written as soon as they are known, so that a batch that is stopped leaves its index.
 
-    `earlier`: what an earlier batch called the results of each source, which go now.
+    `earlier`: what an earlier batch called the results of each file, which go now.
     """
     batch = Batch(facts["threshold"])
     ids: dict[str, str] = {}
@@ -237,7 +244,7 @@ def _predict_all(
     ):
         write_index, write_finding = _table(index, INDEX), _table(findings, FINDING)
         for file in files:
-            row: Row = {**dict.fromkeys(INDEX), "source": spelt(file.source)}
+            row: Row = {**dict.fromkeys(INDEX), "source": spelt(file.source), "path_sha256": file.key}
             id = file.id
             try:
                 found = predict_file(model, facts, file, options)
@@ -247,7 +254,7 @@ def _predict_all(
                 made = objects(found, file) if options.dicom else {}
             except DataError as error:
                 row["error"] = str(error)
-            for old in {id, earlier.get(row["source"], id)}:
+            for old in {id, earlier.get(file.key, earlier.get(row["source"], id))}:
                 if ids.get(old, file.source) == file.source and has_room(old):
                     remove_results(out / old)
             if not row["error"]:

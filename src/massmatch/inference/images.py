@@ -2,19 +2,22 @@
 
 import hashlib
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from massmatch.data.dicom import Mammogram, is_dicom, read_dicom
-from massmatch.data.errors import DataError
+from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS, read_grey
 from massmatch.data.readers.folder import BESIDE
 from massmatch.data.readers.listing import is_data, relative
 from massmatch.errors import UsageError
 
 DIGITS = 12  # of a SHA-256 in hex, which stand for a UID: among a million images two agree with a chance of 0.2 %
+MORE_ENDINGS = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".pgm", ".dcm.gz")  # tried, or told that they are not read
+INDEXES = ("index.csv", "index.partial.csv")  # by which the folder of a batch is known
 MASKS = {"masks", "masks_native", "labels", "labelstr", "labelsts"}  # folders of cohorts, datalists and nnU-Net
 LONGEST_NAME, ROOM = 255, len("_probability.png")  # bytes of a file's name, and of the longest ending of a result
 
@@ -31,6 +34,11 @@ class ImageFile:
     def path(self) -> Path:
         """The path at which the file can be opened."""
         return self.root / self.source
+
+    @property
+    def key(self) -> str:
+        """12 hex digits that stand for the whole path, by which a later batch knows the file."""
+        return hashlib.sha256(os.fsencode(self.path)).hexdigest()[:DIGITS]
 
 
 def image_files(given: Sequence[Path], *, out: Path | None = None) -> list[ImageFile]:
@@ -65,11 +73,22 @@ def _below(path: Path, out: Path | None) -> list[Path]:
     if results in (path, *path.parents):
         raise UsageError(f"--out: must not hold the images, but {out} holds {path}: give another folder for results")
     files = [file for file in _all_below(path) if (file.is_file() or file.is_symlink()) and is_data(file)]
-    found = [file for file in files if (results is None or results not in file.parents) and _is_image(file)]
+    earlier = {file.parent for file in files if file.name in INDEXES and _is_index(file)}
+    for folder in sorted(earlier - {results}):
+        text = f"{relative(path, folder)}/: holds results of an earlier batch, which are no mammograms and left out"
+        warnings.warn(text, DataWarning, stacklevel=3)
+    earlier |= {results} if results is not None else set()
+    found = [file for file in files if earlier.isdisjoint(file.parents) and _is_image(file)]
     if not found:
         raise DataError(f"{path.name}: must hold images, but has none: give another folder")
     _refuse_masks(path, found)
     return found
+
+
+def _is_index(file: Path) -> bool:
+    """Whether a file is the index of a batch."""
+    with file.open("rb") as table:
+        return table.readline().startswith(b"source,id,series,")
 
 
 def _refuse_masks(folder: Path, files: Sequence[Path]) -> None:
@@ -96,10 +115,15 @@ def _all_below(folder: Path) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a file is to be read, or a link that leads to none, which is told when its turn comes."""
+    """Whether a file is to be read, or is told when its turn comes: a link that leads to none, an image of a kind that
+    is not read.
+    """
+    name = path.name.lower()
     if not path.is_file():
-        return path.is_dir() or path.suffix.lower() in (*IMAGE_ENDINGS, *DICOM_ENDINGS)
-    return path.suffix.lower() in IMAGE_ENDINGS or is_dicom(path)
+        return path.is_dir() or name.endswith((*IMAGE_ENDINGS, *DICOM_ENDINGS))
+    if name == "dicomdir":  # a table of contents, as archives write it beside their images
+        return False
+    return name.endswith((*IMAGE_ENDINGS, *MORE_ENDINGS)) or is_dicom(path)
 
 
 def _stem(source: str) -> str:
@@ -138,6 +162,8 @@ def read_image(
     if not file.path.is_file():
         what = "is a link to nothing" if file.path.is_symlink() else "is no longer there"
         raise DataError(f"{file.source}: {what}: restore it, or leave it out")
+    if name.lower().endswith(".gz"):
+        raise DataError(f"{name}: is compressed: unpack it")
     if not has_room(file.id) and (keep_name or not is_dicom(file.path)):
         raise DataError(f"{name}: its name is so long that results cannot be called after it: rename the file")
     if not is_dicom(file.path):
