@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from mammograms import glaring, mammogram
 from massmatch.cli import app
 from massmatch.data import Sample, open_cohort, phantoms, write_cohort
-from massmatch.data.checks.appearance import look
+from massmatch.data.checks.appearance import is_scattered, look
 from massmatch.data.checks.report import alike, check
 from massmatch.data.preprocessing.frame import Preprocessing, preprocess
 
@@ -53,6 +53,7 @@ def test_a_clean_cohort_has_neither_errors_nor_warnings(clean, tmp_path):
         ("large", "warning", lambda s: {"instances": np.ones_like(s.instances)}),
         ("frame", "warning", lambda s: {"instances": np.pad(_one(s)[1:-1, 1:-1], 1, constant_values=2)}),
         ("sizes", "warning", lambda s: {"image": s.image[:120], "instances": s.instances[:120]}),
+        ("scattered", "note", lambda s: {"instances": _one(s) | np.roll(_one(s), (25, 25), (0, 1))}),
         ("csv-mask-px", "warning", lambda s: {"facts": {"mask_px": 12345}}),
         ("split-masses", "note", lambda s: {"facts": {"n_abnormalities": 0}, "instances": _one(s)}),
         ("merged-masses", "note", lambda s: {"facts": {"n_abnormalities": 9}}),
@@ -79,6 +80,25 @@ def _one(sample):
     mask = np.zeros_like(sample.instances)
     mask[40:50, 20:30] = 1
     return mask
+
+
+@pytest.mark.parametrize(
+    ("second", "is_so"),
+    [
+        ((40, 30, 10, 10), False),
+        ((40, 50, 10, 10), False),
+        ((40, 51, 10, 10), True),
+        ((60, 45, 3, 3), False),
+        ((75, 20, 4, 4), True),
+    ],
+)
+def test_a_label_is_scattered_where_its_pieces_lie_farther_apart_than_the_largest_is_long(second, is_so):
+    row, col, height, width = second
+    mass = np.zeros((128, 128), bool)
+    mass[40:50, 10:30] = True
+    mass[row : row + height, col : col + width] = True
+    mass[100, 100] = True  # a speck
+    assert is_scattered(mass, least=10) is is_so
 
 
 def test_a_mask_on_air(clean, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from massmatch.data.masks import frames
+from massmatch.data.masks import SQUARE, frames, speck_limit
 from massmatch.data.preprocessing.breast import breast, chest_side, looks_inverted, share_of_greys
 from massmatch.data.preprocessing.resize import resized
 from massmatch.data.sample import Sample
@@ -37,6 +37,7 @@ class Look:
     areas: list[int]  # of each mass
     pieces: list[int]  # areas of the 8-connected pieces of all masses
     sides: list[int]  # smaller side of each mass's bounding box
+    scattered: bool  # pieces of one mass lie far apart (`is_scattered`)
     framed: bool  # a mass looks like a frame around the mask (`frames`)
     off_breast: list[float]  # share of each mass on air
 
@@ -66,8 +67,28 @@ def look(sample: Sample) -> Look:
         areas=[int(mass.sum()) for mass in masses],
         pieces=np.bincount(components.ravel(), minlength=count + 1)[1:].tolist(),
         sides=[min(mass.shape) for mass in masses],
+        scattered=any(is_scattered(mass, speck_limit(image.shape)) for mass in masses),
         framed=bool(frames(labels)),
         off_breast=[float(air[box][mass].mean()) for (_, box), mass in zip(boxes, masses, strict=True)],
+    )
+
+
+def is_scattered(mass: NDArray[np.bool_], least: int) -> bool:
+    """Whether a piece of an (H, W) mass lies farther from its largest piece than that one is long.
+
+    Pieces are 8-connected; those of fewer than `least` pixels do not count.
+    """
+    pieces, _ = ndimage.label(mass, SQUARE)
+    areas = np.bincount(pieces.ravel())[1:]
+    boxes = [box for area, box in zip(areas, ndimage.find_objects(pieces), strict=True) if area >= least]
+    if len(boxes) < 2:
+        return False
+    large = boxes[int(areas[areas >= least].argmax())]
+    length = max(side.stop - side.start for side in large)
+    return any(
+        max(one.start - other.stop, other.start - one.stop) > length
+        for box in boxes
+        for one, other in zip(box, large, strict=True)
     )
 
 

@@ -118,6 +118,10 @@ def _masks(looks: list[Look], table: pd.DataFrame) -> Iterator[Finding]:
     yield _if("off-breast", "warning", text, looks, lambda x: any(share > OFF for share in x.off_breast))
     text = f"masses cover more than a quarter of the image: {INVERTED}"
     yield _if("large", "warning", text, looks, lambda x: sum(x.areas) > LARGE * x.shape[0] * x.shape[1])
+    text = (
+        "a label lies in pieces far apart, which count as one mass: classes instead of masses? Then give each its own"
+    )
+    yield _if("scattered", "note", text, looks, lambda x: x.scattered)
     yield _if("frame", "warning", f"a mass {FRAMED}", looks, lambda x: x.framed)
 
 
