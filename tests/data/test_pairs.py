@@ -322,6 +322,52 @@ def test_a_csv_that_contradicts_the_header_counts_and_is_told(root):
         assert item.read().side == "L"
 
 
+@pytest.mark.parametrize(("row", "col", "is_told"), [(0.07, 0.07, True), (0.1, 0.2, True), (0.1004, 0.0997, False)])
+def test_a_spacing_of_the_csv_that_is_not_the_headers_counts_and_is_told(root, recwarn, row, col, is_told):
+    write_dicom(root / "images/c.dcm", mammogram(60, 50), PixelSpacing=[0.1, 0.1])
+    save(root / "masks/c.png", mask())
+    (root / "facts.csv").write_text(f"id,patient,spacing_row_mm,spacing_col_mm\na,1,,\nb,2,,\nc.dcm,3,{row},{col}\n")
+    (item,) = (item for item in folder(root).items if item.id == "c")
+    assert item.read().spacing_mm == (row, col)
+    told = f"images/c.dcm: the header's spacing is 0.1 x 0.1 mm, that of the csv {row} x {col} mm; the csv counts"
+    assert [str(one.message) for one in recwarn] == [told] * is_told
+
+
+@pytest.mark.parametrize(
+    ("given", "ids", "files"),
+    [
+        ("112", "777", "a.dcm, b.dcm, c.dcm"),
+        ("123", ("7", "07", "8"), "a.dcm, b.dcm"),
+        ("111", "777", None),
+        ("112", ("7", "7", "8"), None),
+        ("112", ("UNKNOWN", "", "UNKNOWN"), None),
+    ],
+)
+def test_one_patient_of_the_headers_that_is_given_several_is_told(tmp_path, given, ids, files):
+    """She stood in training and test at once without a word; the table may be right, so that it counts."""
+    for name, id in zip("abc", ids, strict=True):
+        write_dicom(tmp_path / f"{name}.dcm", mammogram(60, 50), PatientID=id)
+        save(tmp_path / f"{name}_mask.png", mask())
+    rows = list(zip("abc", given, strict=True))
+    (tmp_path / "list.csv").write_text("id,patient\n" + "".join(f"{name},{patient}\n" for name, patient in rows))
+    entries = [{"image": f"{name}.dcm", "label": f"{name}_mask.png", "patient": patient} for name, patient in rows]
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
+    for listing in (folder(tmp_path), monai(tmp_path / "list.json")):
+        assert [item.patient for item in listing.items] == list(given)
+        told = [remark for remark in listing.remarks if "are given several patients, and these count" in remark]
+        assert [remark.endswith(f"({files})") for remark in told] == [True] * (files is not None)
+
+
+def test_an_entry_without_a_patient_beside_one_of_the_same_header_is_told(tmp_path):
+    for name in "ab":
+        write_dicom(tmp_path / f"{name}.dcm", mammogram(60, 50))
+        save(tmp_path / f"{name}_mask.png", mask())
+    entries = [{"image": f"{name}.dcm", "label": f"{name}_mask.png"} for name in "ab"]
+    (tmp_path / "list.json").write_text(json.dumps({"training": [entries[0] | {"patient": "7"}, entries[1]]}))
+    (remark,) = monai(tmp_path / "list.json").remarks
+    assert remark.endswith("training and test at once (a.dcm, b.dcm)")
+
+
 def test_dicom_without_its_ending_is_named(root):
     write_dicom(root / "images/IM0001", mammogram(60, 50))
     save(root / "masks/IM0001.png", mask())

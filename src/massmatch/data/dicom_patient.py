@@ -4,6 +4,7 @@ import hashlib
 import unicodedata
 from typing import TYPE_CHECKING
 
+from massmatch.data.errors import named
 from massmatch.data.table import NOBODY, in_one_way
 
 if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG files do not need
@@ -12,6 +13,10 @@ if TYPE_CHECKING:  # pydicom comes with the extra "dicom", which cohorts of PNG 
 NAMELESS = (
     "{} DICOM files have no PatientID that tells patients apart: the study counts as one, or the image where there is "
     "no study, so that images of one woman may stand in training and test at once: give a patient to each"
+)
+PARTED = (
+    "images of one PatientID in their DICOM headers are given several patients, and these count: if the headers are "
+    "right, images of one woman may stand in training and test at once ({})"
 )
 
 
@@ -23,6 +28,32 @@ def patient_key(header: "Dataset") -> str | None:
     """
     who = str(header.get("StudyInstanceUID", "") or "").strip() if is_nameless(header) else _patient_id(header)
     return hashlib.sha256(in_one_way(who).encode()).hexdigest()[:12] if who else None
+
+
+class Patients:
+    """Who the patients of DICOM files are, by what is given or else by their headers, and what is to be said of it."""
+
+    def __init__(self) -> None:
+        self._nameless: list[str] = []
+        self._given: dict[str, dict[str, str]] = {}  # by the header's patient: whom each file counts as
+
+    def of(self, header: "Dataset", file: str, given: str | None) -> str | None:
+        """The patient of a file: the one that is given, or else the header's. None where nothing names one."""
+        key = patient_key(header)
+        if not is_nameless(header):
+            self._given.setdefault(str(key), {})[file] = given or str(key)
+        elif given is None:
+            self._nameless.append(file)
+        return given or key
+
+    def remarks(self) -> list[str]:
+        """Remarks on files without a patient, and on IDs whose files were given several patients."""
+        found = [NAMELESS.format(len(self._nameless))] if self._nameless else []
+        parted = [files for files in self._given.values() if len(set(files.values())) > 1]
+        if parted:
+            more = f", and of {len(parted) - 1} further IDs" if len(parted) > 1 else ""
+            found.append(PARTED.format(f"{named([*parted[0]])}{more}"))
+        return found
 
 
 def is_nameless(header: "Dataset") -> bool:

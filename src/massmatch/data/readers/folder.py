@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from massmatch.data.dicom import is_dicom, read_header, refuse_modality_without_dicom
-from massmatch.data.dicom_patient import NAMELESS, id_without_name, is_nameless, names_patient, patient_key
+from massmatch.data.dicom_patient import Patients, id_without_name, names_patient
 from massmatch.data.errors import DataError
 from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS
 from massmatch.data.open import licence_of
@@ -74,7 +74,7 @@ def folder(
         )
     refuse_modality_without_dicom(modality, map(str, images.values()))
     table = _table(source, images)
-    items, nameless = [], list[str]()
+    items, patients = [], Patients()
     for id, path in sorted(images.items()):
         file = relative(source, path)
         try:
@@ -84,7 +84,7 @@ def folder(
                     f"{file}: no mask of this name (one without mass is all black): add it{other_form([id], masks)}"
                 )
             _refuse_other_hands(source, masks[id])
-            items.append(_item(source, id, path, masks[id], table.get(id), how, keep_names, nameless))
+            items.append(_item(source, id, path, masks[id], table.get(id), how, keep_names, patients))
         except DataError as error:
             faults[file] = str(error)
     for id in masks.keys() - images.keys():
@@ -99,7 +99,7 @@ def folder(
         faults=faults,
         skipped={file: f"{file}: {why}" for file, why in left_out.items() if why not in (NO_IMAGE, NO_ENDING)},
         left_out={file: why for file, why in left_out.items() if why == NO_IMAGE},
-        remarks=[*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])],
+        remarks=[*([NO_PATIENTS] if pictures else []), *patients.remarks()],
         summary=f"{len(items)} images with {sum(len(masks[id]) for id in images if id in masks)} mask files",
     )
 
@@ -255,17 +255,15 @@ def _item(
     row: dict[str, Any] | None,
     how: dict[str, Any],
     keep_names: bool,
-    nameless: list[str],
+    patients: Patients,
 ) -> Item:
-    """The item of an image; one whose patient nothing names is put on the list."""
+    """The item of an image; its patient is noted."""
     file = relative(source, image)
     known = dict(row or {})
     patient = known.pop("patient", None)
     header = read_header(source, file, pixels=False) if image.suffix.lower() in DICOM_ENDINGS else None
     if header is not None:
-        if patient is None and is_nameless(header):
-            nameless.append(file)
-        patient = patient or patient_key(header)
+        patient = patients.of(header, file, patient)
         id = id if keep_names else id_without_name(header, id)
     known.pop("id", None)
     of_patient = header is not None and not keep_names and names_patient(header, relative(source, image.parent))

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from massmatch.data.dicom import read_header, refuse_modality_without_dicom
-from massmatch.data.dicom_patient import NAMELESS, id_without_name, is_nameless, patient_key
+from massmatch.data.dicom_patient import Patients, id_without_name
 from massmatch.data.errors import DataError, named
 from massmatch.data.images import DICOM_ENDINGS
 from massmatch.data.masks import to_instances
@@ -57,7 +57,7 @@ def monai(
     listed = [(part, entry) for part in PARTS for entry in content.get(part, [])]
     has_test = any(part == "test" and isinstance(entry, dict) and entry.get("label") for part, entry in listed)
     how = {"allow_for_processing": allow_for_processing, "modality": modality}
-    items, faults, left_out, nameless = [], dict[str, str](), dict[str, str](), list[str]()
+    items, faults, left_out, patients = [], dict[str, str](), dict[str, str](), Patients()
     for number, (part, entry) in enumerate(listed):
         name = entry if isinstance(entry, str) else entry.get("image") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name:
@@ -69,7 +69,7 @@ def monai(
             continue
         known = {"split": PARTS[part]} if has_test else {}
         try:
-            item = _item(root, entry, known, allow_outside_root, how, take, keep_names, nameless)
+            item = _item(root, entry, known, allow_outside_root, how, take, keep_names, patients)
             items.append(replace(item, files=(*item.files, path.name)))
         except DataError as error:
             faults[name] = str(error)
@@ -82,7 +82,7 @@ def monai(
     remarks = [f"{path.name}: entries hold what is not read: {named(unread)}"] if unread else []
     if others := [key for key, value in content.items() if isinstance(value, list) and value and key not in PARTS]:
         remarks.append(f"{path.name}: lists that are not read: {named(others)} (read are {', '.join(PARTS)})")
-    remarks += [*([NO_PATIENTS] if pictures else []), *([NAMELESS.format(len(nameless))] if nameless else [])]
+    remarks += [*([NO_PATIENTS] if pictures else []), *patients.remarks()]
     summary = f"{len(items)} images with labels, {len(left_out)} without"
     licence = str(content.get("licence") or content.get("license") or licence_of(root))
     return Listing(root, items, licence, faults=faults, left_out=left_out, remarks=remarks, summary=summary)
@@ -146,9 +146,9 @@ def _item(
     how: dict[str, Any],
     take: Take,
     keep_names: bool,
-    nameless: list[str],
+    patients: Patients,
 ) -> Item:
-    """The item of an entry; one whose patient nothing names is put on the list."""
+    """The item of an entry; its patient is noted."""
     if not isinstance(entry["label"], str) or not entry["label"]:
         raise DataError(f"{entry['image']}: label must be the path of a mask, but is {entry['label']!r}: mend it")
     image, mask = (
@@ -168,9 +168,7 @@ def _item(
     patient = said.pop() if said else None
     if image.lower().endswith(DICOM_ENDINGS):
         header = read_header(root, image, pixels=False)
-        if patient is None and is_nameless(header):
-            nameless.append(image)
-        patient = patient or patient_key(header)
+        patient = patients.of(header, image, patient)
         id = id if keep_names else id_without_name(header, id)
     read = partial(read_pair, root, id, patient or id, image, [mask], known, how, take)
     return Item(id, patient or id, (image, mask), read)

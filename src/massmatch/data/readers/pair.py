@@ -39,9 +39,10 @@ def read_pair(
     source = "csv" if spacing else "none"
     if image.lower().endswith(DICOM_ENDINGS):
         found = read_dicom(root, image, **how)
-        for what, ours, header in (("side", side, found.side), ("view", view, found.view)):
-            if None not in (ours, header) and ours != header:
-                text = f"{image}: the header's {what} is {header}, that of the csv {ours}; the csv counts"
+        said = (("side", side, found.side), ("view", view, found.view), ("spacing", spacing, found.spacing_mm))
+        for what, ours, header in said:
+            if ours is not None and header is not None and not _are_alike(ours, header):
+                text = f"{image}: the header's {what} is {_text(header)}, that of the csv {_text(ours)}; the csv counts"
                 warnings.warn(text, DataWarning, stacklevel=2)
         pixels, side, view = found.pixels, side or found.side, view or found.view
         if spacing is None:
@@ -61,6 +62,15 @@ def read_pair(
         spacing_mm=spacing,
         facts={"spacing_source": source, **{k: v for k, v in facts.items() if k not in COLUMNS}},
     )
+
+
+def _are_alike(ours: Any, header: Any) -> bool:
+    """Whether csv and header say the same: of a spacing, up to a rounding of 1 %."""
+    return ours == header or (isinstance(ours, tuple) and np.allclose(ours, header, rtol=0.01, atol=0))
+
+
+def _text(value: Any) -> str:
+    return f"{value[0]:g} x {value[1]:g} mm" if isinstance(value, tuple) else str(value)
 
 
 def _warn_of_one_mass_twice(parts: dict[str, np.ndarray]) -> None:
