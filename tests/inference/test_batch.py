@@ -11,6 +11,7 @@ from PIL import Image
 from bright import marked
 from closed import close
 from mammograms import NAME, write_dicom
+from massmatch import prepare
 from massmatch.cli.predicting import predict_all
 from massmatch.data import DataError, DataWarning
 from massmatch.errors import UsageError
@@ -165,6 +166,19 @@ def test_results_below_the_images_are_left_out_and_told(weights, tmp_path):
     with pytest.warns(DataWarning, match=r"^first/: holds results of an earlier batch"):
         batch = predict(tmp_path / "in", tmp_path / "in/second", weights=weights)
     assert [row["source"] for row in batch.index] == ["a.png"]
+
+
+def test_images_of_a_cohort_that_are_prepared_twice_are_told(weights, trained, tmp_path):
+    """A network whose images are cropped found something else in a cohort's images than `evaluate` measured."""
+    for folder in ("images", "masks"):
+        grey(tmp_path / "in" / folder / "a.png")
+    Image.fromarray(np.zeros((160, 120), np.uint8)).save(tmp_path / "in/masks/a.png")
+    prepare("folder", tmp_path / "in", tmp_path / "cohort", size="native")
+    image = tmp_path / "cohort/images/a.png"
+    with pytest.warns(DataWarning, match=r"cohort: its images are prepared already, and prepared once more"):
+        predict(image, tmp_path / "out", weights=weights)
+    predict(tmp_path / "in/images/a.png", tmp_path / "source", weights=weights)
+    predict(image, tmp_path / "plain", weights=trained)  # whose images were never prepared
 
 
 def test_no_picture_in_a_folder_is_left_out_in_silence(tmp_path):

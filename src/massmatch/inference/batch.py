@@ -20,7 +20,7 @@ from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
 from massmatch.inference.ensemble import load_ensemble, mirrored
 from massmatch.inference.findings import Prediction, described
-from massmatch.inference.images import ImageFile, digest, has_room, image_files, read_image, spelt
+from massmatch.inference.images import ImageFile, digest, has_room, image_files, read_image, spelt, tell_of_cohorts
 from massmatch.inference.least_area import LeastArea
 from massmatch.inference.network import segment, settle_orientation
 from massmatch.inference.nrrd import seg_nrrd
@@ -151,16 +151,16 @@ def predict(
         if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) < 1:
             raise UsageError(f"--threshold: must be a probability from 0 to below 1, but is {threshold!r}")
         facts["threshold"] = float(threshold)
-    given = [images] if isinstance(images, (str, Path)) else list(images)
-    out = Path(out)
+    given, out = [images] if isinstance(images, (str, Path)) else images, Path(out)
     files = image_files([Path(one) for one in given], out=out)
     _refuse_without_dicom(files, {"--modality": modality != "MG", "--keep-names": keep_names, "--dicom": dicom})
+    if facts["preprocessing"] is not None:
+        tell_of_cohorts(files)
     options = Options(keep_names, allow_for_processing, modality, probabilities, dicom, nrrd, least)
     out.mkdir(parents=True, exist_ok=True)
     with held(out, out / ".lock"):
         _refuse_foreign(files, out)
-        earlier = _earlier_ids(files, out)
-        batch = _predict_all(model, facts, files, out, options, earlier, watch)
+        batch = _predict_all(model, facts, files, out, options, _earlier_ids(files, out), watch)
         for name in TABLES:
             _partial(out / name).replace(out / name)
         return batch

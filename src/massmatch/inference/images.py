@@ -11,6 +11,7 @@ from pathlib import Path
 from massmatch.data.dicom import Mammogram, is_dicom, read_dicom
 from massmatch.data.errors import DataError, DataWarning
 from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS, read_grey
+from massmatch.data.open import read_json
 from massmatch.data.readers.folder import BESIDE
 from massmatch.data.readers.listing import is_data, relative
 from massmatch.errors import UsageError
@@ -133,6 +134,18 @@ def _stem(source: str) -> str:
 def spelt(name: str) -> str:
     r"""A file's name as text that can be written; bytes that are no UTF-8 are spelt out, as in `caf\udce9.png`."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def tell_of_cohorts(files: Sequence[ImageFile]) -> None:
+    """Warn of images of cohorts, which are prepared, for a network whose images are prepared before they reach it."""
+    for cohort in sorted({file.path.parent.parent for file in files if file.path.parent.name == "images"}):
+        if not (cohort / "cohort.json").is_file() or "preprocessing" not in read_json(cohort):
+            continue
+        text = (
+            f"{cohort}: its images are prepared already, and prepared once more here, as the network's were: give the "
+            "images that it was made from; what the network finds in a cohort, `massmatch evaluate` measures"
+        )
+        warnings.warn(text, DataWarning, stacklevel=3)
 
 
 def has_room(id: str) -> bool:
