@@ -191,13 +191,36 @@ def test_a_case_that_is_held_out_in_two_folds_is_refused(cohort, tmp_path):
         nnunet(out)
 
 
-def test_test_images_go_apart(cohort, tmp_path):
-    part = cohort.table["patient"].isin(sorted(set(cohort.table["patient"]))[:3]).map({True: "test", False: "train"})
-    with_parts = type(cohort)(cohort.root, cohort.table.assign(split=part), cohort.masks, cohort.licence)
-    out = export_nnunet(with_parts, tmp_path / "Dataset001_X", folds=3)
-    assert len(list((out / "imagesTs").iterdir())) == len(list((out / "labelsTs").iterdir())) == (part == "test").sum()
+def with_parts(cohort, column, part):
+    return type(cohort)(cohort.root, cohort.table.assign(**{column: part}), cohort.masks, cohort.licence)
+
+
+@pytest.mark.parametrize(
+    ("column", "test"), [("split", "test"), ("split", " Test"), ("official_split", "test"), ("official_split", "TEST")]
+)
+def test_test_images_go_apart(cohort, tmp_path, column, test):
+    """As the scheme "official" reads the column; those of `official_split` were among the images for training."""
+    is_test = cohort.table["patient"].isin(sorted(set(cohort.table["patient"]))[:3])
+    out = export_nnunet(
+        with_parts(cohort, column, is_test.map({True: test, False: "train"})), tmp_path / "Dataset001_X", folds=3
+    )
+    assert len(list((out / "imagesTs").iterdir())) == len(list((out / "labelsTs").iterdir())) == is_test.sum()
     samples = read(nnunet(out))
+    part = is_test.map({True: "test", False: "train"})
     assert {id: s.facts["split"] for id, s in samples.items()} == dict(zip(cohort.ids, part, strict=True))
+
+
+def test_parts_that_the_scheme_official_refuses_are_not_exported(cohort, tmp_path):
+    """`Testing` went to the images for training without a word, and so did a patient of both parts."""
+    part = pd.Series("train", cohort.table.index)
+    part[cohort.table["patient"] == cohort.table["patient"][0]] = "Testing"
+    with pytest.raises(UsageError, match=r"column `split` must be train, validation, test, but is testing for"):
+        export_nnunet(with_parts(cohort, "split", part), tmp_path / "Dataset001_X")
+    assert cohort.table["patient"][0] == cohort.table["patient"][1]
+    part = ["test", *["train"] * (len(cohort) - 1)]
+    with pytest.raises(UsageError, match=r"column `split` puts 1 patients into train and test"):
+        export_nnunet(with_parts(cohort, "split", part), tmp_path / "Dataset001_X")
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_that_nnunet_cannot_have(cohort, tmp_path):

@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from massmatch.data.cohort import Cohort
-from massmatch.data.folds import require_folds, split
+from massmatch.data.folds import official_parts, require_folds, split
 from massmatch.data.readers.nnunet import KNOWN, PATIENTS
 from massmatch.errors import UsageError
 from massmatch.hold import held
@@ -24,14 +24,16 @@ CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def export_nnunet(cohort: Cohort, out: Path, *, folds: int = 5, seed: int = 0) -> Path:
-    """Write a cohort as a raw dataset; images of the part "test" of a column `split` go to imagesTs and labelsTs.
+    """Write a cohort as a raw dataset; images of the part "test" (`official_parts`) go to imagesTs and labelsTs.
 
     Masks hold 0 and 1. `patients.csv` keeps ids, patients and facts; `splits_final.json` has `folds` folds by patient,
     to be copied into nnUNet_preprocessed/DatasetXXX_Name after planning.
 
-    Raises UsageError for a folder that nnU-Net would not find, or that is not empty, and for fewer than two folds.
+    Raises UsageError for a folder that nnU-Net would not find, or that is not empty, for fewer than two folds, and for
+    parts that the scheme "official" refuses.
     """
     require_folds(folds, seed)
+    parts = official_parts(cohort.table)
     if not NAME.fullmatch(out.name):
         raise UsageError(f"{out.name}: nnU-Net wants a folder named like Dataset101_Mass: choose such a name")
     if out.exists() and any(out.iterdir()):
@@ -41,17 +43,17 @@ def export_nnunet(cohort: Cohort, out: Path, *, folds: int = 5, seed: int = 0) -
     with held(part, out.with_name(f".{out.name}.lock")):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        _write_dataset(cohort, part, folds, seed)
+        _write_dataset(cohort, part, parts, folds, seed)
         if out.exists():
             out.rmdir()
         part.rename(out)
     return out
 
 
-def _write_dataset(cohort: Cohort, part: Path, folds: int, seed: int) -> None:
+def _write_dataset(cohort: Cohort, part: Path, parts: pd.Series | None, folds: int, seed: int) -> None:
     """Write all files of an nnU-Net dataset into the folder `part`: cases, splits and the key to the ids."""
     table = cohort.table.assign(case=_case_names(cohort.ids))
-    test = table.get("split", pd.Series("", table.index)).astype(str).str.lower() == "test"
+    test = pd.Series(False, table.index) if parts is None else parts == "test"
     for suffix, rows in (("Tr", table[~test]), ("Ts", table[test])):
         if len(rows):
             _write_cases(cohort, part, suffix, rows)

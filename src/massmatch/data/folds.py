@@ -122,20 +122,31 @@ def _folded(
 
 def _official(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The cohort's own parts; a tenth of the training patients where it names no validation part."""
-    column = next((name for name in ("split", "official_split") if name in table), None)
-    if column is None:
+    part = official_parts(table)
+    if part is None:
         raise UsageError("scheme 'official' needs a column `split` in the cohort's table, but there is none")
-    part = table[column].astype("string").str.strip().str.lower().fillna("nothing")
-    if (odd := ~part.isin(Split._fields)).any():
-        raise UsageError(
-            f"column `{column}` must be {', '.join(Split._fields)}, but is {', '.join(sorted(set(part[odd]))[:5])} "
-            f"for {_few(table['id'][odd])}"
-        )
-    _no_patient_twice(table["patient"], part, column)
     train, validation, test = (table[part == name] for name in Split._fields)
     if validation.empty and not train.empty:
         validation, train = _validation(train, 10, seed)
     return train, validation, test
+
+
+def official_parts(table: pd.DataFrame) -> pd.Series | None:
+    """The part of each row as the column `split`, or else `official_split`, names it; None where neither is there.
+
+    Raises UsageError for other names than train, validation and test, and for a patient in two parts.
+    """
+    column = next((name for name in ("split", "official_split") if name in table), None)
+    if column is None:
+        return None
+    part = table[column].astype("string").str.strip().str.lower().fillna("nothing")
+    if (odd := ~part.isin(Split._fields)).any():
+        raise UsageError(
+            f"column `{column}` must be {', '.join(Split._fields)}, but is {', '.join(sorted(set(part[odd]))[:5])} "
+            f"for {_few(table['id'][odd])}: mend these rows"
+        )
+    _no_patient_twice(table["patient"], part, column)
+    return part
 
 
 def _no_patient_twice(patient: pd.Series, part: pd.Series, column: str) -> None:
