@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from massmatch.cli import app
 from massmatch.data.images import read_grey
+from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import RunError, UsageError
 from massmatch.inference.export import file as export_file
 from massmatch.inference.export import onnx
@@ -99,6 +100,38 @@ def test_levels_are_scaled_as_in_training(how):
     expected = torch.stack([torch.sigmoid(normalised(image, how)) for image in images])
     batch = torch.from_numpy(np.stack(images).astype(np.float32))[:, None]
     torch.testing.assert_close(FromGrey(torch.nn.Identity(), how)(batch), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("how", ["min-max", "z-score"])
+@pytest.mark.parametrize("scale", [1 / 65535, 1 / 255, 1000])
+def test_the_unit_of_the_greys_changes_nothing(how, scale):
+    image = np.random.default_rng(0).integers(0, 200, (2, 1, 8, 9)).astype(np.float32)
+    grey = FromGrey(torch.nn.Identity(), how)
+    torch.testing.assert_close(grey(torch.from_numpy(image * scale)), grey(torch.from_numpy(image)), atol=1e-5, rtol=0)
+
+
+def test_the_rounding_of_an_even_image_is_no_contrast():
+    even = resized(np.full((300, 257), 65535, np.uint16), (256, 256))
+    assert np.ptp(even) > 0
+    for level in (
+        normalised(even),
+        FromGrey(torch.nn.Identity(), "min-max")(torch.from_numpy(even)[None, None]).logit(),
+    ):
+        assert float(level.abs().max()) < 0.02
+    assert not normalised(np.zeros((8, 9), np.uint8)).any()
+
+
+@pytest.mark.long  # exporting takes seconds
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+def test_a_file_answers_alike_for_greys_from_0_to_1(trained, cohort, tmp_path, to):
+    out = export(trained, to, out=tmp_path / "network", images=[cohort.root / "images"]).path
+    image = cohort.load(cohort.ids[0]).image[None, None].astype(np.float32)
+    if to == "onnx":
+        whole, scaled = (onnxruntime.InferenceSession(out).run(None, {"image": x})[0] for x in (image, image / 65535))
+    else:
+        program = torch.export.load(out).module()
+        whole, scaled = (program(torch.from_numpy(x)).detach().numpy() for x in (image, image / np.float32(65535)))
+    np.testing.assert_allclose(scaled, whole, atol=1e-5)
 
 
 def test_a_file_that_differs_from_the_network_is_not_written(trained, tmp_path, monkeypatch):

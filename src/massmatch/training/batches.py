@@ -44,7 +44,15 @@ def normalised(image: np.ndarray, how: str = "min-max") -> Tensor:
     if how == "z-score":
         return (pixels - pixels.mean()) / pixels.std(correction=0).clamp(min=1e-6)
     low, high = pixels.aminmax()
-    return (pixels - low) / (high - low).clamp(min=1)
+    return (pixels - low) / (high - low).clamp(min=least_range(high))
+
+
+def least_range(high: Tensor) -> Tensor:
+    """What counts as the range of an even image whose highest grey is `high`: less than 1 for greys of 8 and 16 bits.
+
+    It is far above the rounding of an even image that was resized, and far below the range of any other.
+    """
+    return (1e-5 * high.abs()).clamp(min=1e-12)
 
 
 class Samples(Dataset[Item]):

@@ -26,6 +26,7 @@ from massmatch.inference.findings import USE
 from massmatch.inference.images import image_files
 from massmatch.runs.atomic import write_atomic
 from massmatch.runs.folder import WEIGHTS, RunFolder
+from massmatch.training.batches import least_range
 from massmatch.training.evaluate import probabilities
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
@@ -51,7 +52,7 @@ class FromGrey(nn.Module):
             level = (image - mean) / deviation.clamp(min=1e-6)
         else:
             low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
-            level = (image - low) / (high - low).clamp(min=1)
+            level = (image - low) / (high - low).clamp(min=least_range(high))
         return torch.sigmoid(self.network(level))
 
 
