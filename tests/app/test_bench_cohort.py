@@ -1,6 +1,7 @@
 """Images of a cohort on the loss bench: the true masses, what the network finds, and the page that shows them."""
 
 import base64
+import warnings
 
 import numpy as np
 import pytest
@@ -8,10 +9,13 @@ from PIL import Image
 
 from bright import marked
 from browser import needs_browser, opened, until
+from massmatch import prepare
+from massmatch.app.reading import Reading
 from massmatch.app.runs import from_runs
 from massmatch.app.server import build
 from massmatch.data import open_cohort
 from massmatch.explanations.placements import SIDE
+from massmatch.inference.evaluation import evaluate_weights
 from massmatch.inference.network import load_network, segment, settle_orientation
 from serving import client, served
 
@@ -49,6 +53,21 @@ def test_an_image_comes_with_its_masses_and_what_the_network_finds(small, weight
     share = from_runs(told["prediction"], SHAPE)[:, :96].mean()
     assert share == pytest.approx(found.mean(), abs=0.02)
     assert told["title"].startswith("b at 128 x 128: 1 true mass, and")
+
+
+@pytest.mark.parametrize("how", [{"crop": "breast", "size": (64, 64), "normalise": "z-score"}, {"size": (64, 64)}])
+def test_images_that_were_prepared_are_given_to_the_network_as_evaluate_does(small, weights, tmp_path, how):
+    prepared = prepare("folder", small.root, tmp_path / "prepared", workers=1, **how).cohort
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        evaluate_weights(weights, prepared.root, tmp_path / "measured")
+    measured = tmp_path / "measured/predictions"
+    for id in prepared.ids:
+        found, threshold, said = Reading([weights]).probability(prepared, prepared.load(id))
+        stored = np.asarray(Image.open(measured / f"{id}.png")) / 65535
+        np.testing.assert_allclose(found, stored, atol=1e-4)
+        assert threshold == 0.5
+        assert {str(each.message) for each in told} <= {*said}
 
 
 def test_without_a_cohort_there_is_no_image_and_no_other_number_either(small, weights):

@@ -29,7 +29,7 @@ def shown(cohort: Cohort | None, reading: Reading, number: int) -> dict[str, Any
     if cohort is None or not 0 <= number < len(cohort):
         raise UsageError("there is no such image")
     sample = cohort.load(cohort.ids[number])
-    probability, threshold, said = reading.probability(sample.image, sample.view, sample.id)
+    probability, threshold, said = reading.probability(cohort, sample)
     truth, vanished = resized_labels(_square(sample.instances), (SIDE, SIDE))
     grey = resized(_square(sample.image), (SIDE, SIDE))
     found = resized(_square(probability), (SIDE, SIDE)) > threshold

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from massmatch.data import Cohort, Sample
 from massmatch.data.dicom import is_dicom
 from massmatch.data.preprocessing.breast import breast_range
 from massmatch.data.preprocessing.resize import resized
@@ -28,6 +29,7 @@ from massmatch.inference.batch import FINDING, finding_rows
 from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
 from massmatch.inference.ensemble import load_ensemble
+from massmatch.inference.evaluation import warn_of_other_preparation
 from massmatch.inference.findings import Finding, Prediction
 from massmatch.inference.images import ImageFile, read_image
 from massmatch.inference.network import segment, settle_orientation
@@ -85,12 +87,20 @@ class Reading:
             notes.append(f"Segmented with {ABOUT}")
         return {"id": id, "name": file.source, **_about(held), "said": notes}
 
-    def probability(self, image: np.ndarray, view: str | None, name: str) -> tuple[np.ndarray, float, list[str]]:
-        """(H, W) probabilities of mass on an image, the threshold of the network, and what is to be known of both."""
+    def probability(self, cohort: Cohort, sample: Sample) -> tuple[np.ndarray, float, list[str]]:
+        """(H, W) probabilities of mass on an image of a cohort, the threshold of the network, and what is to be known.
+
+        An image that `prepare` wrote is not cropped and stretched again: it is given to the network as `evaluate` does.
+        """
+        image = sample.image
         with self.lock, warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             model, facts = self._loaded()
-            found = segment(model, facts, image, view, name)
+            if cohort.preprocessing is not None:
+                warn_of_other_preparation(facts, cohort)
+                any_size = (facts["preprocessing"] or {}).get("size") == "native"
+                facts = {**facts, "preprocessing": None, "size": image.shape if any_size else facts["size"]}
+            found = segment(model, facts, image, sample.view, sample.id)
         return found, facts["threshold"], [str(each.message) for each in said]
 
     def _loaded(self) -> tuple[nn.Module, dict[str, Any]]:
