@@ -159,7 +159,7 @@ def test_an_empty_folder_is_filled_and_missing_ones_are_made(tmp_path):
 # --- what cannot be written --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("id", ["", " a", "a/b", "../a", ".a", "a\\b", "a\nb", "a.png"])
+@pytest.mark.parametrize("id", ["", " a", "a/b", "../a", ".a", "a\\b", "a\nb"])
 def test_an_id_must_be_a_file_name(tmp_path, id):
     with pytest.raises(DataError, match=r"an image's name without its ending must be of .*: rename its file"):
         write([named(id)], tmp_path / "c")

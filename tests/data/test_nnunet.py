@@ -102,6 +102,13 @@ def test_a_table_without_patients_is_told(root):
     assert {id: sample.side for id, sample in read(listing).items()} == {"a": "L", "b": "R"}
 
 
+def test_a_case_that_ends_as_a_file_does_has_its_row(root):
+    for file in ("imagesTr/a{}_0000.png", "labelsTr/a{}.png"):
+        (root / file.format("")).rename(root / file.format(".dcm"))
+    (root / "patients.csv").write_text("case,patient\na.dcm,1\nb.png,2\n")
+    assert {item.id: item.patient for item in nnunet(root).items} == {"a.dcm": "1", "b": "2"}
+
+
 def test_rows_of_the_table_without_a_case_are_told(root):
     """Such as names of images, which end in _0000: their patients and sides would be lost in silence."""
     (root / "patients.csv").write_text("case,patient\na,1\nb_0000.png,1\n")

@@ -14,8 +14,10 @@ from PIL import Image
 from mammograms import mammogram, write_dicom
 from massmatch import prepare
 from massmatch.data import DataError, DataWarning, open_cohort
+from massmatch.data.export import export_nnunet
 from massmatch.data.readers.folder import folder
 from massmatch.data.readers.monai import monai
+from massmatch.data.readers.nnunet import nnunet
 from massmatch.errors import UsageError
 
 
@@ -454,6 +456,24 @@ def test_a_table_may_name_images_by_their_paths(tmp_path):
     for ids in (("p1/lcc.png", "p2/lcc.png"), ("p1\\lcc.png", "p2\\lcc"), ("p1/lcc", "p2/lcc"), ("p1-lcc", "p2-lcc")):
         (tmp_path / "list.csv").write_text(f"id,patient\n{ids[0]},ann\n{ids[1]},bea\n")
         assert {item.id: item.patient for item in folder(tmp_path).items} == {"p1-lcc": "ann", "p2-lcc": "bea"}
+
+
+@pytest.mark.parametrize("layout", ["apart", "beside", "below"])
+def test_a_name_with_two_endings_is_a_name(tmp_path, layout):
+    """IM0.dcm.png, as converters call it, went through the whole preparation and failed at its end."""
+    names = ["IM0.dcm", "IM1.dcm", "a.png", "b.1"]
+    for name in names:
+        where = {"apart": "images", "beside": ".", "below": "all"}[layout]
+        save(tmp_path / f"d/{where}/{name}.png", image())
+        save(tmp_path / "d" / (f"masks/{name}.png" if layout == "apart" else f"{where}/{name}_mask.png"), mask())
+    for ids in (names, [f"{name}.png" for name in names]):
+        rows = "".join(f"{id},{patient}\n" for id, patient in zip(ids, "pqrs", strict=True))
+        (tmp_path / "d/facts.csv").write_text(f"id,patient\n{rows}")
+        cohort = prepare("folder", tmp_path / "d", tmp_path / f"out{len(ids[0])}", workers=1, size=(32, 24)).cohort
+        assert (cohort.ids, cohort.table["patient"].tolist()) == (names, [*"pqrs"])
+        assert cohort.load("IM0.dcm").image.shape == (32, 24)
+    out = export_nnunet(cohort, tmp_path / "Dataset001_X", folds=2)
+    assert sorted(item.id for item in nnunet(out).items) == names
 
 
 def test_row_50_links_out(root, tmp_path):

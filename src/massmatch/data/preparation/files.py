@@ -13,7 +13,7 @@ from PIL import Image
 
 from massmatch.data.cohort import COLUMNS, PATHS, UNFINISHED, Cohort
 from massmatch.data.errors import DataError
-from massmatch.data.images import IMAGE_ENDINGS, levels, refuse_long
+from massmatch.data.images import levels, refuse_long
 from massmatch.data.open import open_cohort, read_json, read_table
 from massmatch.data.preprocessing.breast import chest_side
 from massmatch.data.preprocessing.frame import Frame, Preprocessing
@@ -107,7 +107,7 @@ def check_sample(sample: Sample, others: Iterable[str]) -> None:
     """DataError for what would not come back from the files as it went in, and for a spacing that no image has."""
     id = sample.id
     plain = id == id.strip() and id.isprintable() and not id.startswith(".") and not {*id} & {*"/\\"}
-    if not id or not plain or id.lower().endswith(IMAGE_ENDINGS):
+    if not id or not plain:
         raise DataError(
             f"{id!r}: an image's name without its ending must be of letters that are seen, without a slash, a dot in "
             "front or a blank around: rename its file"

@@ -234,9 +234,8 @@ def _table(source: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
     if len(files) > 1:
         raise DataError(f"{named([p.name for p in files])}: there must be at most one csv: move the others away")
     paths = {relative(source, path): id for id, path in images.items()}
-    table = read_facts(
-        files[0], files=paths | {str(PurePosixPath(path).with_suffix("")): id for path, id in paths.items()}
-    )
+    stems = {str(PurePosixPath(path).with_suffix("")): id for path, id in paths.items()}
+    table = read_facts(files[0], files={**paths, **stems, **{id: id for id in images}})
     refuse_one_gap_as_patient(files[0], table)
     if alone := set(table["id"]) ^ images.keys():
         like = other_form(images, set(table["id"]))

@@ -43,11 +43,13 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
     facts = _facts(source)
     value = mass_value(facts["labels"], label, "dataset.json")
     declared = [int(number) for number in facts["labels"].values()]
-    known = _known(source)
+    cases_of = _cases(source, facts)
+    listed = {case for cases in cases_of.values() for case in cases}
+    known = _known(source, listed)
     folds = _folds(source)
     facts_from = [name for name in ("dataset.json", PATIENTS, "splits_final.json") if (source / name).is_file()]
     items, faults, named = [], dict[str, str](), 0
-    for part, cases in _cases(source, facts).items():
+    for part, cases in cases_of.items():
         for case, (image, mask) in sorted(cases.items()):
             try:
                 for file in (image, mask):
@@ -69,7 +71,6 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
     remarks = [NO_PATIENTS] if named < len(items) else []
     if len(items) + len(faults) != facts.get("numTraining") and len(_parts(source)) == 1:
         remarks.append(f"dataset.json: numTraining is {facts.get('numTraining')}, but there are {len(items)} cases")
-    listed = {case for cases in _cases(source, facts).values() for case in cases}
     if strangers := sorted(set(folds) - listed):
         remarks.append(f"splits_final.json: names cases that are not there: {', '.join(strangers[:5])}")
     if strangers := sorted(set(known) - listed):
@@ -196,11 +197,11 @@ def _left_out(source: Path, facts: dict[str, Any]) -> dict[str, str]:
     return odd if "test" in _parts(source) else {**odd, **alone}
 
 
-def _known(source: Path) -> dict[str, dict[str, Any]]:
+def _known(source: Path, cases: Collection[str]) -> dict[str, dict[str, Any]]:
     """What our own export wrote about each case."""
     if not (source / PATIENTS).is_file():
         return {}
-    table = read_facts(source / PATIENTS, key="case")
+    table = read_facts(source / PATIENTS, key="case", files={case: case for case in cases})
     refuse_one_gap_as_patient(source / PATIENTS, table)
     table = table.rename(columns={"id": "case", "case": "id"})
     rows = table.astype(object).where(table.notna() & (table != ""), None).to_dict("records")
