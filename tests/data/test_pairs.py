@@ -532,6 +532,31 @@ def test_a_name_that_holds_the_name_of_a_folder_is_refused(tmp_path):
     assert {id: areas(sample) for id, sample in read(listing).items()} == {"x-a": [96], "y-a": [96]}
 
 
+@pytest.mark.parametrize(
+    ("where", "of_masks"),
+    [
+        ("image", "mask/{}"),
+        ("images", "labels/{}"),
+        ("train/images", "train/masks/{}"),
+        ("train/images", "train/masks/{}_mask"),
+        ("imgs", "masks/{}_mask"),
+        ("images", "masks/mask_{}"),
+        (".", "{}_label"),
+    ],
+)
+def test_masks_that_nothing_tells_from_images_are_told_once(tmp_path, where, of_masks):
+    """Each file was told to lack a mask, "all black for one without mass: add it", and who did so had black masks."""
+    for name in ("a", "b"):
+        save(tmp_path / f"{where}/{name}.png", image())
+        save(tmp_path / f"{of_masks.format(name)}.png", mask())
+    with pytest.raises(
+        DataError, match=r"no image has a mask: .*masks/ and images/ directly .*_mask behind the name"
+    ) as told:
+        folder(tmp_path)
+    files = {f"{where}/a.png", of_masks.format("a") + ".png"} if where != "." else {"a.png"}
+    assert all(file in str(told.value) for file in files)
+
+
 def test_folders_that_differ_in_capitals_are_refused(root):
     for name in ("Images", "Masks"):
         save(root / f"{name}/c.png", image())

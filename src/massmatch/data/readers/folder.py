@@ -72,6 +72,13 @@ def folder(
             f"{source.name}: must hold images and masks ({', '.join((*IMAGE_ENDINGS, *DICOM_ENDINGS))}), but holds none"
             f"{_endings(left_out)}: see docs/data.md"
         )
+    if not images.keys() & masks.keys():
+        raise DataError(
+            f"{source.name}: no image has a mask: masks must have the names of their images, in masks/ and images/ "
+            "directly in this folder, or lie beside them with _mask behind the name, but there are "
+            f"{named(_one_of_each_folder(source))}: rename files or folders, or give the folder that holds images/ "
+            f"and masks/{other_form(images, masks)}"
+        )
     refuse_modality_without_dicom(modality, map(str, images.values()))
     table = _table(source, images)
     items, patients = [], Patients()
@@ -193,6 +200,15 @@ def _is_image(path: Path, source: Path, left_out: dict[str, str]) -> bool:
     ending = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
     left_out[relative(source, path)] = f"{ending} is not read: convert it to PNG" if ending in NOT_READ else NO_IMAGE
     return False
+
+
+def _one_of_each_folder(source: Path) -> list[str]:
+    """The first image or mask of each folder below the source."""
+    first: dict[Path, str] = {}
+    for path in _walk(source):
+        if path.suffix.lower() in (*IMAGE_ENDINGS, *DICOM_ENDINGS):
+            first.setdefault(path.parent, relative(source, path))
+    return [*first.values()]
 
 
 def _endings(left_out: dict[str, str]) -> str:
