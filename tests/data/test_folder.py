@@ -16,6 +16,7 @@ from massmatch import prepare
 from massmatch.data import READERS, DataError, DataWarning, open_cohort
 from massmatch.data.images import levels, read_grey, read_labels
 from massmatch.data.table import read_facts
+from massmatch.errors import UsageError
 
 REAL = Path(os.environ.get("MASSMATCH_REAL_COHORT", Path(__file__).parents[2] / "../shared/data/cbis_ddsm_mass_256"))
 
@@ -414,7 +415,10 @@ def test_masks_of_another_size_are_named_with_both_sizes(folder):
     ("name", "message"),
     [
         ("images/notes.txt", r"images/notes.txt: must end in .png, .tif, .tiff, .jpg, .jpeg: convert it"),
-        ("masks/a.jpg", r"masks/a.jpg: must end in .png, .tif, .tiff: save it without loss as PNG"),
+        (
+            "masks/a.jpg",
+            r"masks/a.jpg: must end in .png, .tif, .tiff: save it as PNG, .* .`massmatch prepare` takes JPEG",
+        ),
         ("images/a.jpg", r"images/a.png: images/a.jpg has the same id, 'a': rename one"),
         ("other.csv", r"facts.csv, other.csv: there must be at most one csv, but there are 2"),
     ],
@@ -423,6 +427,42 @@ def test_a_file_that_should_not_be_there_is_named(folder, name, message):
     (folder / name).write_bytes(b"")
     with pytest.raises(DataError, match=message):
         open_cohort(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "content"),
+    [("images", "c.dcm", b""), ("masks", "c.DICOM", b""), ("images", "IM0001", bytes(128) + b"DICM")],
+)
+def test_dicom_is_not_to_be_converted_which_loses_spacing_and_side(folder, part, name, content):
+    (folder / part / name).write_bytes(content)
+    said = f"^{part}/{name}: must end in .*: `massmatch prepare folder` reads DICOM, with its spacing and side"
+    with pytest.raises(DataError, match=said):
+        open_cohort(folder)
+
+
+def test_a_folder_in_the_folder_of_images_is_called_one(folder):
+    (folder / "images/48575a27").mkdir()
+    with pytest.raises(DataError, match=r"^images/48575a27/: is a folder, in which .*: move them up into images/"):
+        open_cohort(folder)
+
+
+@pytest.mark.parametrize("there", [(), ("images",)])
+def test_what_was_downloaded_is_to_be_prepared(tmp_path, there):
+    """As CBIS-DDSM, with its tables, and VinDr-Mammo, with its folders of DICOM."""
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("id\n")
+    for name in there:
+        (tmp_path / name / "48575a27").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"^(images|masks)/: no such folder in .* becomes one by `massmatch prepare`"):
+        open_cohort(tmp_path)
+
+
+def test_a_datalist_is_no_folder(tmp_path):
+    (tmp_path / "datalist.json").write_text("{}")
+    with pytest.raises(
+        UsageError, match=r"datalist\.json is a file, but a cohort is a folder: `massmatch prepare monai`"
+    ):
+        open_cohort(tmp_path / "datalist.json")
 
 
 def test_a_missing_or_empty_folder_is_named(folder):

@@ -1,6 +1,7 @@
 """Opening cohorts: a prepared one, or any pair of folders `images/` and `masks/` with one optional csv of facts."""
 
 import json
+import os
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from massmatch.data.cohort import COLUMNS, UNFINISHED, Cohort
+from massmatch.data.dicom import is_dicom
 from massmatch.data.errors import DataError, DataWarning, named
 from massmatch.data.images import IMAGE_ENDINGS, levels, misfit, read_labels, read_size, refuse_long
 from massmatch.data.masks import BLOCKS, BLURRED, SQUARE, are_blurred, in_blocks
@@ -32,12 +34,21 @@ def open_cohort(path: Cohort | Path | str) -> Cohort:
     if isinstance(path, Cohort):
         return path
     root = Path(path)
+    if root.is_file():
+        raise UsageError(
+            f"{root} is a file, but a cohort is a folder: `massmatch prepare monai` makes one of a datalist"
+        )
     if not root.is_dir():
         raise UsageError(f"no such folder: {root}")
     if (root / UNFINISHED).exists():
         raise DataError(
             f"{UNFINISHED}: the writing of {root} was interrupted (or is still going on); if no writer is at work, "
             "remove the folder and prepare it again"
+        )
+    if missing := [folder for folder in ("images", "masks") if not (root / folder).is_dir()]:
+        raise DataError(
+            f"{missing[0]}/: no such folder in {root}; a cohort has images/ and masks/: what a release or an archive "
+            "holds becomes one by `massmatch prepare` (docs/data.md says of which datasets)"
         )
     if not (root / "cohort.json").is_file():
         return read_folder(root)
@@ -97,7 +108,9 @@ def read_folder(root: Path) -> Cohort:
 def read_table(root: Path, csv: Path | None) -> pd.DataFrame:
     """A row per image with all COLUMNS, `image_path` and `mask_path`, in the order of the csv."""
     images = _files(root, "images", IMAGE_ENDINGS, "convert it, or move it away")
-    masks = _files(root, "masks", MASK_ENDINGS, "save it without loss as PNG, or move it away")
+    masks = _files(
+        root, "masks", MASK_ENDINGS, "save it as PNG, from its source (`massmatch prepare` takes JPEG), or move it away"
+    )
     _match(images, masks, "no mask of this name in masks/ (one without mass is all black)")
     _match(masks, images, "no image of this name in images/")
     table = _facts(csv, images)
@@ -107,11 +120,14 @@ def read_table(root: Path, csv: Path | None) -> pd.DataFrame:
 
 def _files(root: Path, folder: str, endings: tuple[str, ...], remedy: str) -> dict[str, str]:
     """Path by stem, relative to root."""
-    if not (root / folder).is_dir():
-        raise DataError(f"{folder}/: no such folder in {root}; a cohort has images/ and masks/")
     paths = sorted(p for p in (root / folder).iterdir() if not p.name.startswith("."))
-    if odd := [f"{folder}/{p.name}" for p in paths if p.suffix.lower() not in endings]:
-        raise DataError(f"{named(odd)}: must end in {', '.join(endings)}: {remedy}")
+    if within := [f"{folder}/{p.name}/" for p in paths if p.is_dir()]:
+        raise DataError(f"{named(within)}: is a folder, in which no files are looked for: move them up into {folder}/")
+    odd = [p for p in paths if p.suffix.lower() not in endings]
+    if any(os.access(p, os.R_OK) and is_dicom(p) for p in odd):
+        remedy = "`massmatch prepare folder` reads DICOM, with its spacing and side, and writes a cohort"
+    if odd:
+        raise DataError(f"{named([f'{folder}/{p.name}' for p in odd])}: must end in {', '.join(endings)}: {remedy}")
     found: dict[str, str] = {}
     for path in paths:
         if path.stem in found:
