@@ -157,9 +157,10 @@ settle that. Its patients:
 ## What it finds and misses
 
 All on the test part; every image there holds a mass. Intervals: whole patients drawn anew, 10 000 times (1000 for the
-table of candidates). The first table is at the threshold of the weights; the second one lowers it from 1 on, piece by
-piece. Intervals hold for these weights, and say nothing of another training or of another hospital:
-how the same training did on other folds stands in `docs/results.md`, and a single fold may flatter.
+table of candidates). The first table is at the threshold of the weights, which plays no part in the second: candidates
+are the pieces that are left of the regions of the probability map above 0.1 when each is cut at half of its own
+maximum, and count from the highest down. Intervals hold for these weights, and say nothing of another training or of
+another hospital: how the same training did on other folds stands in `docs/results.md`, and a single fold may flatter.
 
 {metrics}
 

@@ -307,6 +307,23 @@ def test_missing_candidates_are_said(cohort, tmp_path):
     assert "No FROC curve: the runs hold no candidates.csv" in words(report(tmp_path / "runs", tmp_path))
 
 
+def test_a_froc_that_shows_less_than_was_found_is_said_to_understate(cohort, tmp_path):
+    """Of a network below 0.1 everywhere, which finds masses at its threshold, and has no candidate."""
+    write_drawn_run(tmp_path / "runs", cohort, "hybrid", by=1)
+    faint = write_drawn_run(tmp_path / "runs", cohort, "bce", by=1)
+    for name, change in {"rows": lambda of: of.assign(threshold=0.05), "candidates": lambda of: of.iloc[:0]}.items():
+        change(pd.read_csv(faint / f"{name}.csv")).to_csv(faint / f"{name}.csv", index=False)
+    found = collect(tmp_path / "runs").rows.query("system == 'bce'")
+    share = 100 * found["masses_found"].sum() / found["masses"].sum()
+    page = report(tmp_path / "runs", tmp_path)
+    for part in (section(page, "summary"), section(page, "masses")):
+        assert "The FROC understates bce" in words(part)
+        assert f"it found {share:.1f} % of the masses" in words(part)
+        assert "but its curve has 0.0 % at" in words(part)
+        assert "The FROC understates hybrid" not in words(part)
+    assert "The threshold of the run plays no part." in words(section(page, "masses"))
+
+
 def test_a_missing_prediction_is_no_crash(cohort, tmp_path):
     folder = write_drawn_run(tmp_path / "runs", cohort, "hybrid")
     shutil.rmtree(folder / "predictions")

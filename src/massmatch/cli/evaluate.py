@@ -50,7 +50,9 @@ def evaluate(
     """Measure a run's weights again on its test part, or, with --out, on every image of another cohort.
 
     On another cohort images are turned as the network has learnt them, and predictions turned back, as in `predict`.
-    rows.csv gets a row of metrics per image, candidates.csv a row per predicted piece with its score, for FROC curves.
+    rows.csv gets a row of metrics per image; candidates.csv, for FROC curves, a row per piece that is left of the
+    regions of the probability map above 0.1 when each is cut at half of its own maximum, with its highest probability
+    as its score: the run's threshold plays no part in it.
     """
     with told():
         from massmatch.inference.evaluation import evaluate_weights

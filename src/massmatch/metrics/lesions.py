@@ -113,13 +113,14 @@ CANDIDATE = {  # the columns of `lesion_candidates`
 
 
 def lesion_candidates(probability: np.ndarray, instances: np.ndarray, *, floor: float = FLOOR) -> pd.DataFrame:
-    """What a map of probabilities proposes as masses, for the FROC.
+    """What a map of probabilities proposes as masses, for the FROC; the threshold of a run plays no part.
 
     Each connected region above `floor` is cut at half of its own maximum; every piece that is left is a candidate,
     and its score is its maximum. So two peaks joined by a faint bridge are two candidates, a faint peak has a shape
     of its own size and not that of its halo, and where the network is certain (maximum 1) the candidates are the
     pieces of the mask at threshold 0.5. A peak less than half as high as another one in the same region is lost in it,
-    and no threshold below `floor` can be drawn.
+    and no threshold below `floor` can be drawn. Where plain tissue gets more than `floor`, the breast is one region,
+    and one candidate if no peak stands out by twice as much; a network that stays below `floor` has no candidate.
 
     Args:
         probability: (H, W), 0 to 1.

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from massmatch.metrics import RATES, cpm, froc
-from massmatch.reports.blocks import Block, Chart, Heading, Words, table
+from massmatch.metrics import FLOOR, RATES, cpm, froc, sensitivity_at
+from massmatch.reports.blocks import Block, Chart, Heading, Lines, Words, table
 from massmatch.reports.charts import axis, panel, percent
 from massmatch.reports.subject import Subject, listed
 from massmatch.reports.tables import other_runs
@@ -40,16 +40,37 @@ def froc_curves(of: Subject) -> list[Block]:
     return [
         Heading("FROC: masses found against false candidates"),
         *words,
+        *([Lines(above, kind="warning")] if (above := understated(of)) else []),
         Chart(
             "FROC curves.",
-            "A candidate is a predicted piece with its highest probability as its score; it finds a mass if their "
-            "IoU is at least 0.2. The curve of each loss is strong in its own panel and faint in the others. A curve "
-            "that begins with a step: so many candidates share the highest score that no threshold tells them apart. "
-            "Images of all folds and seeds together.",
+            f"Each connected region of the probability map above {FLOOR:g} is cut at half of its own maximum; a "
+            "candidate is a piece that is left, its score its highest probability. The threshold of the run plays no "
+            f"part. Where plain tissue gets more than {FLOOR:g}, the breast is one region, and one candidate if no "
+            f"peak stands out by twice as much; a network that stays below {FLOOR:g} has no candidate. A candidate "
+            "finds a mass if their IoU is at least 0.2. The curve of each loss is strong in its own panel and faint in "
+            "the others. A curve that begins with a step: so many candidates share the highest score that none tells "
+            "them apart. Images of all folds and seeds together.",
             panels=panels,
         ),
         *(_sensitivities(curves, per) for per in PER if all(of.curve[per].notna().all() for of in curves.values())),
     ]
+
+
+def understated(of: Subject) -> list[str]:
+    """A sentence for each system that found more masses at its threshold than its FROC shows at as many false ones."""
+    told = []
+    for system, (curve, _, rows) in _curves(of).items():
+        if "pieces_false_iou20" not in rows or not rows["masses"].sum():
+            continue
+        share, false = rows["masses_found"].sum() / rows["masses"].sum(), rows["pieces_false_iou20"].sum() / len(rows)
+        on_curve = sensitivity_at(curve, false)
+        if round(share, 3) > round(on_curve, 3):  # as they are shown
+            told.append(
+                f"The FROC understates {system}: with its threshold it found {percent(share)} % of the masses of all "
+                f"its runs together, with {false:.1f} false pieces per image, but its curve has {percent(on_curve)} % "
+                "at as many false candidates, since these do not follow the threshold."
+            )
+    return told
 
 
 class Froc(NamedTuple):

@@ -46,7 +46,7 @@ class Subject:
 
     @cached_property
     def candidates(self) -> pd.DataFrame:
-        """The predicted pieces of the group's runs, one row for each; empty where no run wrote them."""
+        """The candidates of the group's runs (see `lesion_candidates`), a row each; empty where no run wrote them."""
         return tidy(self.runs, "candidates")
 
     @cached_property

@@ -7,6 +7,7 @@ import yaml
 
 from massmatch.metrics.registry import METRICS as METRIC
 from massmatch.reports.blocks import Block, Code, Heading, Lines, Pairs, Table, Words, table
+from massmatch.reports.masses import understated
 from massmatch.reports.subject import Subject, carried, listed, relative, threshold
 from massmatch.reports.tables import overview
 from massmatch.runs.collection import Run, changed_code, differing, systems, tidy
@@ -81,7 +82,7 @@ def _warnings(of: Subject) -> list[str]:
         )
     if of.rows["truth_empty"].astype(bool).all():
         found.append("No test image holds a mass: a pooled DSC of 100 % says that nothing was predicted, and no more.")
-    found += [*_code_changed(of), *computed_apart(of.runs), *searches_apart(of.runs)]
+    found += [*_code_changed(of), *computed_apart(of.runs), *searches_apart(of.runs), *understated(of)]
     if len(of.collection.groups) > 1:
         more = count(len(of.collection.groups) - 1, "group")
         found.append(

@@ -29,7 +29,7 @@ class Run:
     fold: int
     rows: pd.DataFrame  # a row per test image
     history: pd.DataFrame  # a row per epoch
-    candidates: pd.DataFrame | None = None  # a row per predicted piece, where the run wrote them
+    candidates: pd.DataFrame | None = None  # a row per candidate of the FROC, where the run wrote them
 
     @property
     def loss(self) -> str:

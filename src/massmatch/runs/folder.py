@@ -26,7 +26,7 @@ WEIGHTS = "best.safetensors"  # of the epoch that is best on the validation part
 PREDICTIONS = "predictions"  # a folder: <id>.png, the probabilities of each test image
 ROWS = "rows.csv"  # a row of metrics per test image
 NATIVE_ROWS = "rows_native.csv"  # the same, measured in the native frame
-CANDIDATES = "candidates.csv"  # a row per predicted piece
+CANDIDATES = "candidates.csv"  # a row per candidate of the FROC (`lesion_candidates`)
 DONE = "DONE"  # an empty file: the run is finished
 FAILED = "FAILED.json"  # why the run failed; gone once it is started again
 LOG = "log.txt"  # what a run of a sweep has printed
@@ -155,7 +155,7 @@ class RunFolder:
         return read_table(self / HISTORY, ("epoch",))
 
     def candidates(self) -> "pd.DataFrame | None":
-        """A row per predicted piece; None where the run wrote none. Raises RunError for a damaged file."""
+        """A row per candidate of the FROC; None where the run wrote none. Raises RunError for a damaged file."""
         path = self / CANDIDATES
         return read_table(path, NEEDED_CANDIDATES, may_be_empty=True) if path.is_file() else None
 
