@@ -730,3 +730,20 @@ def test_a_mask_in_monochrome1_is_refused(tmp_path):
         read_dicom_mask(tmp_path, "mask.dcm")
     write_dicom(tmp_path / "mask.dcm", (RAMP > 20).astype(np.uint16))
     assert read_dicom_mask(tmp_path, "mask.dcm").tolist() == (RAMP > 20).astype(int).tolist()
+
+
+@pytest.mark.parametrize("modality", ["MG", "any"])
+@pytest.mark.parametrize("bits", [1, 8])
+def test_a_segmentation_object_is_a_mask_if_it_has_one_frame(tmp_path, bits, modality):
+    """It was told to be tomosynthesis, and one of one frame to be no mammogram."""
+    mask = np.zeros((16, 24), np.uint8)
+    mask[4:9, 5:11] = 1
+    stored = np.packbits(mask, bitorder="little") if bits == 1 else mask
+    tags = {"Modality": "SEG", "BitsAllocated": bits, "BitsStored": bits, "Rows": 16, "Columns": 24}
+    write_dicom(tmp_path / "mask.dcm", mask, **tags, NumberOfFrames=1, PixelData=stored.tobytes())
+    assert np.array_equal(read_dicom_mask(tmp_path, "mask.dcm", modality=modality), mask)
+    write_dicom(tmp_path / "mask.dcm", mask, **tags, NumberOfFrames=2, PixelData=2 * stored.tobytes())
+    with pytest.raises(DataError, match=r"^mask\.dcm: a mask must have one frame, but has 2 .*one segment.*as PNG"):
+        read_dicom_mask(tmp_path, "mask.dcm", modality=modality)
+    with pytest.raises(DataError, match=r"^mask\.dcm: is tomosynthesis"):
+        read_dicom(tmp_path, "mask.dcm")

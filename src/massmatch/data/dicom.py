@@ -104,6 +104,7 @@ def read_dicom_mask(root: Path, path: str, *, allow_for_processing: bool = False
 
     Its numbers are those that are stored. Padding and rescale, which stand in a header that was copied from the
     mammogram, are about its greys: with a padding of 0 the lowest number of a mass would become background.
+    A segmentation object (SEG) is a mask, too, if it has one frame.
 
     DataError also for MONOCHROME1, in which 0 is white: whether the mask keeps to it, or only its header was copied
     from the mammogram, cannot be known; and as `refuse_faint` for labels that were compressed with losses.
@@ -115,7 +116,12 @@ def read_dicom_mask(root: Path, path: str, *, allow_for_processing: bool = False
             "save it as PNG, or mend its header"
         )
     with unspoken(path, "damaged"):
-        _refuse(header, path, allow_for_processing, modality)
+        if (frames := int(header.get("NumberOfFrames", 1) or 1)) > 1:
+            raise DataError(
+                f"{path}: a mask must have one frame, but has {frames} (a DICOM SEG has one for each segment): save it "
+                "with one segment for all masses, or as PNG"
+            )
+        _refuse(header, path, allow_for_processing, "SEG" if header.get("Modality") == "SEG" else modality)
         mask = label_pixels(header, path)
     if header.get("LossyImageCompression") == "01" or str(header.file_meta.get("TransferSyntaxUID")) in LOSSY:
         refuse_faint(mask, path)
