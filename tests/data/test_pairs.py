@@ -315,6 +315,21 @@ def test_a_csv_of_facts(root):
         folder(root)
 
 
+@pytest.mark.parametrize("name", ["facts.xlsx", "facts.tsv", "Facts.ODS", "facts.xls"])
+@pytest.mark.parametrize("layout", ["apart", "beside"])
+def test_a_table_that_is_no_csv_is_told(root, name, layout):
+    """Its patients, sides and spacings were left out without a word."""
+    if layout == "beside":
+        for path in (root / "masks").iterdir():
+            path.rename(root / f"images/{path.stem}_mask.png")
+        (root / "masks").rmdir()
+    (root / name).write_bytes(b"x")
+    (root / f"~${name}").write_bytes(b"x")  # as Excel keeps it while the table is open
+    assert folder(root).remarks[0] == f"{name}: is not read: save it as csv (docs/data.md says which columns)"
+    (root / "facts.csv").write_text("id,patient\na,1\nb,2\n")
+    assert folder(root).remarks == []
+
+
 def test_a_csv_that_contradicts_the_header_counts_and_is_told(root):
     write_dicom(root / "images/c.dcm", mammogram(60, 50), ImageLaterality="R", ViewPosition="MLO")
     save(root / "masks/c.png", mask())

@@ -26,6 +26,7 @@ NO_ENDING = "is DICOM, but its name does not end in .dcm, by which it is known h
 FOLDER = "is a folder, in which no images are looked for: move its files up"
 LINK = "is a link to a folder, which is not followed: copy its files into the source"
 NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".pgm", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+TABLES = (".xlsx", ".xls", ".xlsm", ".ods", ".tsv", ".numbers")
 NO_PATIENTS = (
     "no column `patient`: every image counts as a patient of its own, so that images of one woman may stand in "
     "training and test at once"
@@ -106,7 +107,7 @@ def folder(
         faults=faults,
         skipped={file: f"{file}: {why}" for file, why in left_out.items() if why not in (NO_IMAGE, NO_ENDING)},
         left_out={file: why for file, why in left_out.items() if why == NO_IMAGE},
-        remarks=[*([NO_PATIENTS] if pictures else []), *patients.remarks()],
+        remarks=[*_unread(source), *([NO_PATIENTS] if pictures else []), *patients.remarks()],
         summary=f"{len(items)} images with {sum(len(masks[id]) for id in images if id in masks)} mask files",
     )
 
@@ -260,6 +261,14 @@ def _table(source: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
         )
     rows = table.to_dict("records")
     return {row["id"]: {str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows}
+
+
+def _unread(source: Path) -> list[str]:
+    """A remark on tables that are no csv, where there is none."""
+    files = _sorted(source)
+    tables = [path.name for path in files if path.suffix.lower() in TABLES and not path.name.startswith("~")]
+    is_told = tables and not any(path.suffix.lower() == ".csv" for path in files)
+    return [f"{named(tables)}: is not read: save it as csv (docs/data.md says which columns)"] if is_told else []
 
 
 def _item(
