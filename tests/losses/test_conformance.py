@@ -237,6 +237,27 @@ def test_a_loss_of_values_by_image_is_told_so_by_each_probe():
     assert all(re.match(r"gives values of the shape \(\d, .*\), and not one number", text) for text in told), told
 
 
+def test_a_loss_of_ones_own_is_asked_in_evaluation_mode_and_told_an_epoch():
+    """One with dropout was called random, and one that takes its weight from the epoch failed everywhere."""
+
+    class Scheduled(Good):
+        def set_epoch(self, epoch, of):
+            self.weight = 1 + epoch / of
+
+        def values(self, logits, target):
+            values = super().values(logits, target) * self.weight
+            return F.dropout(values, 0.5, self.training)
+
+    assert {result.status for result in check(Scheduled, ["value", "gradient", "determinism", "batch"])} == {"pass"}
+
+    class Other(Good):
+        def set_epoch(self, epoch):
+            pass
+
+    (result,) = check(Other, ["value"])
+    assert "set_epoch must take" in result.detail
+
+
 def test_a_good_loss_passes_them_all():
     assert [r for r in check(Good) if r.status != "pass"] == []
 

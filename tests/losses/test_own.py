@@ -101,6 +101,19 @@ def named(logits, target, probabilities=1, mask=0, facts=0, name=0, options=0):
     """Options called as arguments of ours."""
     return probabilities + mask + facts + name + options + 0 * logits.mean()
 
+def swapped(y, y_hat):
+    """In the order of many who write of the truth as y."""
+    return (y - y_hat).abs().mean()
+
+class Flat(WholeImageLoss):
+    """Gives one value for each image in the place of one for each image and channel."""
+
+    def __init__(self, **options):
+        super().__init__(Dice(), **options)
+
+    def per_image(self, logits, target, **known):
+        return super().per_image(logits, target, **known)[:, 0]
+
 def ported(y_true, y_pred):
     """In the order of Keras."""
     return (y_true - y_pred).abs().mean()
@@ -256,6 +269,7 @@ def test_half_precision_and_bool_targets_are_brought_to_float32():
         ("mine_for_tests:Broken", "cannot be built with these options: RuntimeError: no licence$"),
         ("mine_for_tests:focused", r"called with \(logits, target\), .* as options, .*: missing a required .* 'gamma'"),
         ("mine_for_tests:Masked", r"must be called with \(logits, target\), .*: missing a required argument: 'mask'"),
+        ("mine_for_tests:swapped", r"called with \(logits, target\), but its first argument is y: wrap it in a"),
         ("mine_for_tests:ported", r"called with \(logits, target\), but its first argument is y_true: wrap it in a"),
         ("mine_for_tests:makes", "too many positional arguments; of a function that makes a loss, name the class"),
         ("mine_for_tests:ready:a=1", "ready-made and takes no options"),
@@ -282,6 +296,14 @@ def test_what_one_number_for_a_batch_cannot_do_is_told():
         make_loss("mine_for_tests:Mean")(x, y, mask=torch.ones_like(x))
     with pytest.raises(ValueError, match=r"returned a tensor \(8,\)"):
         AdaptedLoss(lambda p, y: torch.zeros(8))(x, y)
+
+
+def test_values_by_image_of_another_shape_than_asked_for_are_refused():
+    """(B,) met weights and hidden images as (B, 1), and gave a mean over B x B numbers."""
+    x, y = example()
+    for more in ({}, {"sample_weight": torch.ones(len(x))}, {"mask": torch.ones_like(y)}):
+        with pytest.raises(ValueError, match=r"per_image of Flat must give \(B, C\) or \(B, 1\), but gave"):
+            make_loss("mine_for_tests:Flat")(x, y, **more)
 
 
 def test_the_origin_is_the_version_and_the_source(module):

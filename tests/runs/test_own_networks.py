@@ -199,6 +199,27 @@ def test_a_network_whose_weights_hold_all_is_not_refused(kind):
     looked_at(kind)
 
 
+class Sampling(Returning):
+    """Drops out when it predicts, too (Monte Carlo dropout)."""
+
+    def made(self, logits):
+        return nn.functional.dropout(logits, 0.3, training=True)
+
+
+def test_the_first_look_takes_no_random_numbers_from_the_training():
+    """It is taken again by each process that goes on with a training, which then went on with other numbers."""
+    found = []
+    for looks in (True, False):
+        network, images = make_model(f"{__name__}:Sampling", 1), torch.rand(2, 1, 8, 8)
+        if not looks:  # as in the second step of a training
+            torch.manual_seed(1)
+            network(images)
+        torch.manual_seed(0)
+        network(images)
+        found.append(torch.rand(1))
+    assert found[0] == found[1]
+
+
 def test_the_look_takes_no_random_numbers_from_the_training():
     text = f"{__name__}:Dropping"
     network, state = make_model(text, 1).eval(), torch.random.get_rng_state()

@@ -367,3 +367,9 @@ def test_the_command_takes_protocol_and_letter_and_says_how_the_cohort_differs(c
     assert result.exit_code == 0, result.output
     assert "the paper's protocol has 107 images of INbreast" in result.output
     assert "SM-B (BCE, G-NZ), min_cell=1,numerator=all,threshold=0, fold 4" in " ".join(result.output.split())
+
+
+def test_what_lies_in_a_script_or_notebook_itself_is_refused_for_a_sweep(cohort):
+    for losses, models in ((["__main__:mine"], ["aunet"]), (["bce"], ["__main__:Net"])):
+        with pytest.raises(UsageError, match=r"^__main__:\w+: the runs of a sweep are processes of their own"):
+            systems_of(Plan(losses=losses, models=models), cohort)

@@ -287,6 +287,14 @@ def test_a_process_that_ends_is_taken_at_its_done_and_not_at_its_code(cohort, tm
     assert (job.folder / FAILED).exists()
 
 
+@pytest.mark.long
+def test_a_run_of_a_sweep_finds_the_modules_that_are_found_here(cohort, tmp_path, monkeypatch):
+    """A script that calls `sweep` may lie in another folder than the current one, with its losses beside it."""
+    (tmp_path / "beside_a_script.py").write_text("def absolute(p, t):\n    return (p.sigmoid() - t).abs().mean()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert carried_out(job_of(cohort, tmp_path / "runs", loss="beside_a_script:absolute")) == Outcome("done")
+
+
 def test_a_cohort_that_has_changed_fails_its_runs(cohort, tmp_path):
     job = job_of(cohort, tmp_path, fingerprint="0" * 16)
     assert worker.work(job) == worker.FAILURE

@@ -18,7 +18,7 @@ from massmatch.cli.screen import BUG, DEBUG, told
 from massmatch.errors import RunError, UsageError
 from massmatch.inference.network import load_network
 from massmatch.losses import make_loss, own
-from massmatch.losses.own import AdaptedLoss, OwnLossError, blamed, plain_state
+from massmatch.losses.own import AdaptedLoss, OwnLossError, blamed
 from massmatch.runs.collection import collect
 from massmatch.runs.experiment import Experiment, check_logits, own_code
 from massmatch.runs.failure import failures_written
@@ -26,7 +26,7 @@ from massmatch.runs.folder import RunFolder
 from massmatch.runs.network import make_model
 from massmatch.runs.weights import save_weights
 from massmatch.training.batches import Batch
-from massmatch.training.loop import warn_of_plain_state
+from massmatch.training.own_state import Kept
 from massmatch.training.step import Step
 
 MODULE = """
@@ -282,18 +282,31 @@ def test_a_loss_of_probabilities_that_is_given_logits_is_told(place, text):
         check_logits(text)
 
 
-@pytest.mark.parametrize("name", ["DiceLoss", "DiceCELoss", "DiceFocalLoss", "TverskyLoss", "GeneralizedDiceLoss"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("DiceLoss", "DiceCELoss", "DiceFocalLoss", "TverskyLoss", "GeneralizedDiceLoss", "SoftDiceclDiceLoss"),
+        "AsymmetricUnifiedFocalLoss",
+    ],
+)
 def test_a_loss_of_monai_without_its_sigmoid_is_told(name):
-    """The cross-entropy of a DiceCELoss learns, so that no value shows what its Dice is given."""
-    part = name.replace("CE", "").replace("Focal", "")
-    with pytest.warns(RuntimeWarning, match=rf"its {part} takes logits for probabilities.*sigmoid=true$") as said:
+    """The cross-entropy of a DiceCELoss learns, so that it likes right logits better than unsure ones."""
+    with pytest.warns(RuntimeWarning, match=r"it teaches no masses, or not with all of its parts.*sigmoid=true"):
         check_logits(f"monai.losses:{name}")
-    assert sum("logits" in str(each.message) for each in said) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("DiceLoss", "DiceCELoss", "DiceFocalLoss", "TverskyLoss", "GeneralizedDiceLoss"),
+        *("DiceLoss:probabilities", "TverskyLoss:probabilities", "AsymmetricUnifiedFocalLoss:probabilities"),
+    ],
+)
+def test_a_loss_of_monai_that_is_spelt_right_is_taken_without_a_word(text):
+    name, _, option = text.partition(":")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_logits(f"monai.losses:{name}:sigmoid=true")
-        if name in ("DiceLoss", "TverskyLoss"):
-            check_logits(f"monai.losses:{name}:probabilities=true")
+        warnings.filterwarnings("error", message=".*teaches no masses")
+        check_logits(f"monai.losses:{name}:{option or 'sigmoid'}=true")
 
 
 def test_what_a_network_changes_and_no_checkpoint_holds_is_told(cohort, place):
@@ -396,6 +409,22 @@ class Stepping(nn.Module):
         self.steps += self.training
         return self.layer(images) * (2 - 1 / (1 + self.steps) if self.training else 1)
 
+class Bank(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("bank", torch.zeros(0))
+
+    def forward(self, logits, target):
+        value = (logits - target).abs().mean()
+        self.bank = torch.cat([self.bank, value.detach()[None]])[-50:]
+        return value
+
+class Late(nn.Module):
+    def forward(self, logits, target):
+        if not hasattr(self, "mean"):
+            self.register_buffer("mean", logits.detach().mean())
+        return (logits - target).abs().mean()
+
 class Keeping(Plain):
     def __call__(self, logits, target):
         self.last = self.weight = self.weight + 1
@@ -421,8 +450,20 @@ def test_what_a_loss_changes_and_no_checkpoint_holds_is_told(place, text, change
     (place / "own_for_training.py").write_text(UNSEEN)
     name = f"own_for_training:{text}"
     loss, images = make_loss(name), torch.rand(2, 1, 8, 8)
-    before = plain_state(loss)
-    warn_of_plain_state(name, before, loss)
+    kept = Kept(name, loss)
+    kept.compare()
     loss(images, images)
     with pytest.warns(UserWarning, match=f"{text} changes {changed} while it learns, which no checkpoint holds"):
-        warn_of_plain_state(name, before, loss)
+        kept.compare()
+
+
+@pytest.mark.parametrize(("name", "buffer"), [("Bank", "function.bank"), ("Late", "function.mean")])
+def test_what_a_loss_makes_while_it_learns_could_not_be_resumed(place, name, buffer):
+    """A memory bank, a mean that is registered in the first step: the same command ended in a traceback."""
+    (place / "own_for_training.py").write_text(UNSEEN)
+    text = f"own_for_training:{name}"
+    loss, images = make_loss(text), torch.rand(2, 1, 8, 8)
+    kept = Kept(text, loss)
+    loss(images, images)
+    with pytest.raises(RunError, match=f"^{text} makes {buffer}, or changes its size, while it learns, so that no"):
+        kept.compare()

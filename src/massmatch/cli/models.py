@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from massmatch.cli.screen import screen, told
+from massmatch.errors import UsageError
 
 models = typer.Typer(invoke_without_command=True, help="List the networks, or show one.")
 
@@ -58,6 +59,8 @@ def show(name: Annotated[str, typer.Argument(help="A name of the list.")]) -> No
         from massmatch.models.cost import cost
         from massmatch.runs.network import network_of
 
+        if ":" in name:
+            raise UsageError(f"{name}: give a name of `massmatch models`; one of your own, module:Class, is not listed")
         network = network_of(name)
         lines = [f"{name}: {network.line}", f"source     {network.source}", f"fidelity   {network.fidelity}"]
         small = -(-8 // network.width_step) * network.width_step

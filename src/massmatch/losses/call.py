@@ -105,8 +105,7 @@ class CheckedLoss(_Loss, ABC):
                 over the truth.
 
         `torch.func.grad`, `jvp` and `hessian` work; `vmap` runs over logits, except with `hausdorff-dt` and `instance`.
-        Checks that look at values are skipped while a graph is being compiled, and on a GPU with facts, which were
-        checked in the loader: so that a step with facts and without a mask never waits for the GPU.
+        Values are not checked while a graph is compiled, nor on a GPU with facts, so that such a step never waits.
         """
         known = facts is not None and any(facts)  # most losses need none, and then have nothing to compare
         given, waits = target, not known or mask is not None or logits.device.type == "cpu"
@@ -122,6 +121,8 @@ class CheckedLoss(_Loss, ABC):
             instances = torch.where(valid > 0, instances, 0)
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.per_image(logits, target, valid=valid, instances=instances, facts=found)
+            if loss.shape not in ((), (len(target), 1), target.shape[:2]):  # (B,) would meet (B, 1) as (B, B)
+                raise ValueError(f"per_image of {self._get_name()} must give (B, C) or (B, 1), but gave {loss.shape}")
             if valid is not None:
                 loss = torch.where(valid.flatten(2).any(-1), loss, 0)
             return reduced(loss, sample_weight, self.reduction, looks)

@@ -12,11 +12,10 @@ are looked for where Python looks, and in the current directory, as with `python
 import copy
 import importlib
 import inspect
-import pickle
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ from .call import Facts
 from .checks import article
 from .entry import UnknownOptionError, nearest
 
-_PYTORCHS = vars(nn.Module())  # the attributes that every module has
 _TRUTHS = {"y_true", "true", "target", "targets", "label", "labels", "gt", "truth", "ground_truth", "mask"}
+_PREDICTIONS = re.compile(r"(y_)?(pred|hat|prob|logit|output|score)")  # how such a name begins
 _NAMED: dict[str, list[str]] = {}  # each file of what was asked for by module:attribute, and the names asked for
 
 
@@ -227,7 +226,7 @@ def check_call(name: str, loss: Callable[..., Any]) -> None:
         made = "; of a function that makes a loss, name the class instead" if "too many" in str(error) else ""
         raise ValueError(
             f"{name} must be called with (logits, target), with its other arguments as options, as in "
-            f"{name}:option=value: {error}{made}"
+            f"{name}:option=value (the images are not handed over): {error}{made}"
         ) from None
     refuse_truth_first(name, loss)
 
@@ -242,8 +241,8 @@ def signature_of(loss: Callable[..., Any]) -> inspect.Signature:
 
 def refuse_truth_first(name: str, loss: Callable[..., Any]) -> None:
     """Raise ValueError for a loss whose first argument is the truth by its name, as in Keras: both would be swapped."""
-    first = next(iter(signature_of(loss).parameters), "")
-    if first.lower() in _TRUTHS:
+    first, second, *_ = [*map(str.lower, signature_of(loss).parameters), "", ""]
+    if first in _TRUTHS or (_PREDICTIONS.match(second) and not _PREDICTIONS.match(first)):
         raise ValueError(
             f"{name} is called with (logits, target), but its first argument is {first}: wrap it in a function of "
             "(logits, target)"
@@ -270,21 +269,6 @@ def refuse_unseen_weights(name: str, loss: Any) -> None:
                 "derive it from torch.nn.Module, with lists as nn.ParameterList or nn.ModuleList, or freeze them "
                 "(requires_grad_(False))"
             )
-
-
-def plain_state(own: nn.Module) -> dict[str, bytes]:
-    """What a loss or network of one's own keeps outside of parameters and buffers, by attribute, to compare it.
-
-    Those of its class count, too. No checkpoint holds them. What cannot be pickled is left out.
-    """
-    parts = [*own.modules(), *(each.function for each in own.modules() if isinstance(each, Called))]
-    found = {}
-    for part in (each for each in parts if not isinstance(each, (AdaptedLoss, Called))):
-        for name, value in {**vars(type(part)), **getattr(part, "__dict__", {})}.items():
-            if name not in _PYTORCHS and not name.startswith("__"):
-                with suppress(Exception):  # whatever code of one's own answers
-                    found[f"{type(part).__name__}.{name}"] = pickle.dumps(value)
-    return found
 
 
 def own_loss(name: str, options: dict[str, Any], *, reduction: str = "mean", from_logits: bool = True) -> ImageLoss:

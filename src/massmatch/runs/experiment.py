@@ -125,7 +125,7 @@ def check_logits(text: str) -> nn.Module:
     """The loss of this text, which must be one of logits, by which networks are trained, measured and used.
 
     Raises UsageError for a loss with `from_logits=False`. Warns of one of one's own that likes right logits less
-    than unsure ones, as one does that wants probabilities, and of one of MONAI's that says so.
+    than unsure ones, or no better than the truth itself in their place, as one does that wants probabilities.
     """
     loss = make_loss(text)
     if not getattr(loss, "from_logits", True):
@@ -133,42 +133,29 @@ def check_logits(text: str) -> nn.Module:
             "loss: from_logits must be true here, since networks return logits, of which validation and prediction "
             "take the sigmoid: leave from_logits out, and the last activation of a network of your own, too"
         )
-    if (part := _part_without_sigmoid(loss)) is not None:
+    right, unsure, truth = (_of_known_logits(loss) if LossSpec.parse(text).is_own else None) or (0.0, 0.0, 0.0)
+    if right > unsure or unsure > truth <= right:  # a loss that says nothing yet is 0 for all of them
+        other, which = (unsure, "of 0") if right > unsure else (truth, "of 1 in masses and 0 around them")
         warnings.warn(
-            f"{text}: its {part} takes logits for probabilities, as MONAI's losses do by default: give it sigmoid=true",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    elif LossSpec.parse(text).is_own and (values := _right_and_unsure(loss)) is not None and values[0] > values[1]:
-        warnings.warn(
-            f"{text} is {values[0]:.3g} for logits of 4 in masses and -4 around them, and {values[1]:.3g} for logits "
-            "of 0, so that it teaches no masses: if it wants probabilities, give it probabilities=true (losses of "
-            "MONAI: sigmoid=true); if it is a score, minus its value is a loss",
+            f"{text} is {right:.3g} for logits of 4 in masses and -4 around them, and {other:.3g} for logits {which}, "
+            "so that it teaches no masses, or not with all of its parts: if it wants probabilities, give it "
+            "probabilities=true (losses of MONAI: sigmoid=true); if it is a score, minus its value is a loss",
             RuntimeWarning,
             stacklevel=2,
         )
     return loss
 
 
-def _part_without_sigmoid(loss: nn.Module) -> str | None:
-    """The part of one of MONAI's losses that takes its input for probabilities, such as the Dice of a DiceCELoss.
+def _of_known_logits(loss: nn.Module) -> tuple[float, float, float] | None:
+    """What a loss says of right logits, of logits of 0, and of the truth in their place, which is right as probability.
 
-    Its cross-entropy takes logits and learns from them, so that nobody sees that the Dice does not.
+    In two images with a disc each; None if it says nothing.
     """
-    own = getattr(loss, "function", None)  # of an `AdaptedLoss`
-    if not isinstance(own, nn.Module) or not type(own).__module__.startswith("monai."):
-        return None
-    plain = (p for p in own.modules() if getattr(p, "sigmoid", None) is False and not (p.softmax or p.other_act))
-    return next((type(part).__name__ for part in plain), None)
-
-
-def _right_and_unsure(loss: nn.Module) -> tuple[float, float] | None:
-    """What a loss says of right logits and of logits of 0, in two images with a disc each; None if it says nothing."""
     rows, cols = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
     discs = [(rows - 12) ** 2 + (cols - 12) ** 2 < 25, (rows - 20) ** 2 + (cols - 18) ** 2 < 49]
     target = torch.stack(discs)[:, None].float()
     with torch.no_grad(), torch.random.fork_rng(devices=[]), suppress(Exception):  # its first step will say more
-        return float(loss(8 * target - 4, target)), float(loss(0 * target, target))
+        return float(loss(8 * target - 4, target)), float(loss(0 * target, target)), float(loss(target.clone(), target))
     return None
 
 

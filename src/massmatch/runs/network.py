@@ -137,7 +137,8 @@ def _look_outside_of_training(network: nn.Module) -> None:
         if network.training and torch.is_grad_enabled():
             handle.remove()
             network.eval()
-            found = network.forward(inputs[0][:1])
+            with torch.random.fork_rng():  # one that draws numbers here, too, shall not shift those of the training
+                found = network.forward(inputs[0][:1])
             _refuse_activations(network, found)
             network.train()
             if isinstance(found, (list, tuple)) and len(found) > 1:

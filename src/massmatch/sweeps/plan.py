@@ -156,6 +156,11 @@ def systems_of(plan: Plan, cohort: Cohort) -> tuple[list[System], list[str]]:
         systems = [System(to_the_letter(system.loss), system.model) for system in systems]
     if plan.models:
         systems = [System(system.loss, model) for model in plan.models for system in systems]
+    if here := [text for system in systems for text in system if text.startswith("__main__:")]:
+        raise UsageError(
+            f"{here[0]}: the runs of a sweep are processes of their own, which have another __main__: put it into a "
+            "file, and name it file:attribute"
+        )
     with refusals_as_usage():
         systems = list(dict.fromkeys(System(*map(in_one_spelling, system)) for system in systems))
         models = models_of(systems)

@@ -18,7 +18,6 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from massmatch.data import Cohort, DataError
 from massmatch.errors import RunError
 from massmatch.losses import ImageLoss, LossSpec, make_loss
-from massmatch.losses.own import plain_state
 from massmatch.runs.checkpoint import first_unfinite
 from massmatch.runs.experiment import Experiment, parts_of
 from massmatch.runs.folder import CHECKPOINT, WEIGHTS
@@ -34,6 +33,7 @@ from massmatch.training.distributed.collectives import share_statistics, summed
 from massmatch.training.distributed.share import Share
 from massmatch.training.distributed.signals import Stop, StoppedError
 from massmatch.training.evaluate import probabilities
+from massmatch.training.own_state import Kept
 from massmatch.training.progress import Progress, Watch
 from massmatch.training.start import started
 from massmatch.training.state import Progressed
@@ -170,8 +170,8 @@ def one_epoch(
     start, per_epoch, epochs = time.perf_counter(), len(loader.order), job.experiment.epochs
     step.network.train()
     step.loss.set_epoch(epoch, epochs)
-    learners = {job.experiment.loss: step.loss, job.experiment.model: step.network.module} if epoch == 0 else {}
-    before = {text: plain_state(each) for text, each in learners.items() if LossSpec.parse(text).is_own}
+    learners = {job.experiment.loss: step.loss, job.experiment.model: step.network.module}
+    kept = [Kept(text, each) for text, each in learners.items() if LossSpec.parse(text).is_own]
     step.skipped = 0
     total, seen = 0.0, 0.0
     best = best_so_far(history)
@@ -189,22 +189,11 @@ def one_epoch(
             f"every gradient by the network's weights was 0 in all of epoch {epoch + 1}, so nothing is learned: "
             f"{job.experiment.loss} may be the same whatever the network says, as a softmax over one channel is"
         )
-    for text, state in before.items():
-        warn_of_plain_state(text, state, learners[text])
+    for each in kept:
+        each.compare()
     if (name := first_unfinite(step.network.module.state_dict())) is not None:
         raise RunError(f"{name} is no longer finite after the last step in epoch {epoch + 1} on the images {batch.ids}")
     return {"epoch": epoch + 1, "loss": total / seen, "start": start}
-
-
-def warn_of_plain_state(name: str, before: dict[str, bytes], learner: nn.Module) -> None:
-    """Warn of attributes of a loss or network of one's own that an epoch has changed, and that no checkpoint holds."""
-    now = plain_state(learner)
-    if changed := [attribute for attribute in before if now.get(attribute) != before[attribute]]:
-        warnings.warn(
-            f"{name} changes {', '.join(changed)} while it learns, which no checkpoint holds: if its value depends on "
-            "it, a run that is interrupted ends otherwise than one that is not; keep it as a buffer (register_buffer)",
-            stacklevel=3,
-        )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import NamedTuple
 class Progress(NamedTuple):
     """What a run tells whoever watches it, after every batch."""
 
-    phase: str  # "train", "validate" or "test"
+    phase: str  # "train" or "test"
     done: int  # batches of the whole training, or images
     of: int
     epoch: int

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from ..base import ImageLoss
-from ..own import Called, in_one_line
+from ..own import Called, in_one_line, tell_epoch
 from .probes import PROBES
 from .trial import Failed, Make, images
 
@@ -80,7 +80,7 @@ def _result(name: str, make: Make) -> Result:
 
 
 def fitted(make: Make) -> Make:
-    """The factory, with losses that learn from a training part fitted to a small one, in evaluation mode.
+    """The factory, with losses that learn from a training part fitted to a small one, in evaluation mode and epoch 1.
 
     What a loss draws at random in training (a grid's phase) would make no two values equal.
     """
@@ -91,9 +91,8 @@ def fitted(make: Make) -> Make:
         if isinstance(loss, ImageLoss):
             _, targets = images(8, seed=1)
             loss.fit(targets, [1, 2, 3, 4] * 2)
-            loss.set_epoch(1, 4)
-            loss.eval()
-        return loss
+        tell_epoch(loss, 1, 4)
+        return loss.eval()
 
     ready.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
     return ready

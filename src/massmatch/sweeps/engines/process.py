@@ -23,7 +23,8 @@ OUT_OF_MEMORY = (
 def start(job: Job, environment: Mapping[str, str] = {}) -> "subprocess.Popen[str]":
     """A process that does the job; it writes log.txt, and stops when its stdin is closed or this process dies.
 
-    It is in a session of its own: Ctrl-C reaches the sweep alone, which then stops its runs.
+    It is in a session of its own: Ctrl-C reaches the sweep alone, which then stops its runs. It finds the modules that
+    are found here, those beside a script that calls `sweep`, too.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / LOG).open("ab") as log:
@@ -34,7 +35,7 @@ def start(job: Job, environment: Mapping[str, str] = {}) -> "subprocess.Popen[st
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died already; its exit code tells
