@@ -121,6 +121,18 @@ def test_bold_is_the_best_mean_and_the_note_says_that_it_is_no_more():
     assert "Bold: best mean of its column, which need not be a supported difference." in table.note
 
 
+def test_misses_and_empty_predictions_are_shares_of_the_images_with_mass():
+    """As many as INbreast has: 410 images, 107 of them with mass, 28 of these without a prediction."""
+    rows = image_rows([0.0] * 28 + [0.5] * 79 + [1.0] * 303).assign(system="a", seed=0, fold=0)
+    rows["truth_empty"] = rows.index >= 107
+    careful, nervous = rows.assign(prediction_empty=rows["missed"] | rows["truth_empty"]), rows.assign(system="b")
+    table = overview(pd.concat([careful, nervous.assign(prediction_empty=rows["missed"])]), draws=DRAWS)
+    for heading in ("missed", "predicted nothing"):
+        assert [cell(table, name, heading) for name in "ab"] == ["26.2", "26.2"]
+        assert all(table.headings.index(heading) - 1 in line.strong for line in table.lines)
+    assert "Missed, predicted nothing: shares over the images with mass." in table.note
+
+
 def test_millimetres_are_shown_where_they_are_known():
     rows = system_rows("a")
     assert "HAU mm" not in overview(rows, draws=DRAWS).headings

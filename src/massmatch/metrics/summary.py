@@ -38,9 +38,9 @@ def summary(rows: pd.DataFrame) -> dict[str, float]:
     `dsc_pooled`, `sen_pooled`, `acc_pooled`, `delta_a_pooled` = |sum P - sum G| / sum G from counts added up.
     HAU and HAU95 have two means each: the plain one counts the diagonal of the image where nothing was predicted;
     `hau_px_hits` and its like are over the `hits_n` images where mass is and was found (`hits_mm_n` of them with a
-    known spacing). Counts of images: n, truth_empty, prediction_empty, both_empty, missed, false_positive. Of masses
-    and pieces: the sums of `lesion_counts`; `pieces_false_per_image` and `pieces_false_per_normal` (per image without
-    mass; NaN if there is none).
+    known spacing). Counts of images, those without mass too: n, truth_empty, prediction_empty, both_empty, missed,
+    false_positive. Of masses and pieces: the sums of `lesion_counts`; `pieces_false_per_image` and
+    `pieces_false_per_normal` (per image without mass; NaN if there is none).
     """
     line: dict[str, float] = {"n": len(rows)}
     with_mass = rows[~rows["truth_empty"].astype(bool)]

@@ -208,6 +208,7 @@ METRICS = (
         "diagonal of the image, so that a miss is never left out. 'Hits': over the images where mass was found.",
     ),
     ("missed", METRIC["missed"].definition),
+    ("predicted nothing", METRIC["prediction_empty"].definition),
     (
         "masses found, pieces",
         "Pieces are 8-connected parts of the prediction, masses the instances of the truth, matched one to one; a "

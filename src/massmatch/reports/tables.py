@@ -64,7 +64,7 @@ NOTE = (
 )
 COUNTED = "Images, without mass, missed, predicted nothing: how many images."  # of `comparison`, whose COUNTS these are
 MM = (column_of("hau_mm"), column_of("hau95_mm"))
-RATES = (column_of("missed"), column_of("prediction_empty"))  # shares of the images
+RATES = (column_of("missed"), column_of("prediction_empty"))
 STRATA: dict[str, Callable[[pd.DataFrame], pd.Series]] = {"size": by_size, "density": by_density, "view": by_view}
 
 
@@ -123,7 +123,7 @@ def overview(rows: pd.DataFrame, *, columns: Sequence[Column] | None = None, dra
     cells = {name: {c.key: estimate(of, c.key, draws=draws) for c in columns} for name, of in own.items()}
     lines = [_overview_line(name, of, cells, columns) for name, of in own.items()]
     headings = [h for c in columns for h in ([c.heading, "95 % interval"] if c.key in INTERVALS else [c.heading])]
-    note = f"{NOTE} Missed, predicted nothing: shares of the images. {AVERAGED} {HIGHEST}{other_runs(own)}"
+    note = f"{NOTE} Missed, predicted nothing: shares over the images with mass. {AVERAGED} {HIGHEST}{other_runs(own)}"
     return Table("Losses side by side", ("loss", "runs", *headings), tuple(lines), note, _values(own, cells))
 
 
