@@ -38,7 +38,7 @@ def rows_of(run: Run) -> pd.DataFrame:
     `settings` and `computed` are JSON: what must agree between runs that are compared, and what the run was computed
     with. Where the cohort lay is left out: it holds for one machine alone.
     """
-    best = run.history.loc[run.history["val_dsc_pooled"].idxmax()]
+    best = run.history.loc[run.history["val_dsc_pooled"][::-1].idxmax()]  # the last of equally good ones, as trained
     resolved = run.experiment.get("resolved", {})
     computed = {name: value for name, value in resolved.items() if name != "cohort_path"}
     known = {

@@ -217,10 +217,12 @@ def runs_line(rows: pd.DataFrame) -> str:
     images = rows.drop_duplicates(KEY)
     folds = runs.groupby("seed")["fold"].unique().map(lambda of: ", ".join(map(str, sorted(of))))
     told = "; ".join(f"seed {seed}: fold {text}" for seed, text in folds.items())
+    made = runs["computed"].map(lambda text: json.loads(text)["versions"]["massmatch"]).value_counts().sort_index()
     return (
         f"{len(runs)} runs of {runs['loss'].nunique()} losses ({told}); each loss is tested on {len(images)} images "
         f"with {images['masses'].sum()} masses of {images['patient'].nunique()} patients. {known['epochs']} epochs, "
-        f"{known['optimizer']}, peak rate {known['learning_rate']}, {known['precision']}."
+        f"{known['optimizer']}, peak rate {known['learning_rate']}, {known['precision']}; "
+        f"{' and '.join(f'{number} by version {name}' for name, number in made.items())}."
     )
 
 
