@@ -38,6 +38,17 @@ def test_lines_show_where_the_picture_is_shown_small(rows, cols):
     assert not across.any()  # the mass itself is not painted over
 
 
+def test_the_number_of_a_finding_at_the_lower_edge_does_not_lie_under_the_legend():
+    image = mammogram(160, 120)
+    found = []
+    for row in (100, 156):
+        picture = drawn(image, [(slice(row, row + 4), slice(20, 24))])
+        scale = picture.width // 120
+        beside = share(picture, BLUE)[: 160 * scale, 26 * scale :]  # the number alone, not the line
+        found.append(beside.sum())
+    assert found[0] == found[1] > 0
+
+
 def test_thresholds_near_0_and_1_are_told_apart_in_the_legend():
     image = mammogram(600, 500)
     for one, other in ((7.6e-6, 0.001), (0.9999, 0.9999924)):

@@ -58,7 +58,8 @@ def _draw_findings(draw: ImageDraw.ImageDraw, of: Prediction, scale: int) -> Non
             draw.line(points, _colour(finding), width, "curve")
         top, left, _, cols = finding.box
         on_left = 2 * left + cols > of_cols  # the number stands towards the middle, where it is not cut off
-        place = (left * scale - 2 * width if on_left else (left + cols) * scale + 2 * width, top * scale)
+        column = left * scale - 2 * width if on_left else (left + cols) * scale + 2 * width
+        place = (column, min(top * scale, of.mask.shape[0] * scale - 1.5 * longer / LETTERS))  # above the legend
         anchor = "ra" if on_left else "la"
         draw.text(place, str(finding.number), _colour(finding), font, anchor, stroke_width=1, stroke_fill=BLACK)
 
