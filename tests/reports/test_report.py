@@ -399,6 +399,27 @@ def test_runs_of_one_fold_that_tested_other_images_are_said_and_pictured_where_t
 
 
 @pytest.mark.usefixtures("summary_only")
+@pytest.mark.parametrize(
+    ("runs", "settings", "said"),
+    [
+        ([(0, 0), (0, 2)], {"folds": 3}, "2 of 3 folds: the others and their test images are missing."),
+        ([(0, 1)], {"folds": 3, "scheme": "paper"}, "1 of 3 folds: the others"),
+        ([(0, 0), (0, 1), (1, 0)], {"folds": 2}, "3 of 4 folds, 2 of each seed: the others"),
+        ([(0, 0), (0, 1)], {"folds": 2}, None),
+        ([(0, 0)], {"folds": 5, "scheme": "split"}, None),
+        ([(0, 0), (1, 0)], {"folds": 5, "scheme": "official"}, None),
+    ],
+)
+def test_folds_that_a_cross_validation_lacks_are_said_once(runs, settings, said, tmp_path):
+    for seed, fold in runs:
+        rows = image_rows([0.2, 0.6], ids=[f"{fold}a", f"{fold}b"])
+        write_run(tmp_path / "runs", seed=seed, fold=fold, rows=rows, **settings)
+    page = words(report(tmp_path / "runs", tmp_path))
+    assert page.count("test images are missing") == (said is not None)
+    assert said is None or said in page
+
+
+@pytest.mark.usefixtures("summary_only")
 def test_images_that_are_tested_in_two_folds_are_said(tmp_path):
     for fold in (0, 1):
         write_run(tmp_path / "runs", fold=fold)

@@ -96,10 +96,9 @@ def test_what_is_missing_is_said():
     )
 
 
-def test_few_patients_and_one_fold_are_said():
+def test_few_patients_are_said():
     found = said(system_rows("base", folds=1, patients=8), system_rows("new", folds=1, patients=8, seed=1))
     assert "With 8 patients with mass, the intervals are too narrow." in notes(found)
-    assert "There is one fold" in notes(found)
 
 
 def test_patients_without_mass_do_not_count_as_patients_of_the_intervals():

@@ -75,6 +75,11 @@ def _warnings(of: Subject) -> list[str]:
             "Runs of the same seed and fold tested other images, or other masses or patients of them: means are over "
             "other images; differences are over the images in common."
         )
+    if of.facts["scheme"] in ("kfold", "paper"):
+        there, seeds = len(of.rows[["seed", "fold"]].drop_duplicates()), of.rows["seed"].nunique()
+        if there < (wanted := seeds * of.facts["folds"]):
+            each = f", {of.facts['folds']} of each seed" if seeds > 1 else ""
+            found.append(f"{there} of {wanted} folds{each}: the others and their test images are missing.")
     if (of.facts["scheme"], of.rows.duplicated(["system", "seed", "id"]).any()) == ("kfold", True):
         found.append(
             "Images were tested in several folds of one seed, which a cross-validation never does: samples.csv, which "

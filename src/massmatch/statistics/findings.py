@@ -120,7 +120,7 @@ def _open(line: pd.Series) -> str:
 
 
 def limits(rows: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
-    """What all sentences share: how many seeds, folds and patients with mass; what is missing."""
+    """What all sentences share: how many seeds and patients with mass; which images are left out."""
     seeds, folds = (rows[name].nunique() for name in ("seed", "fold"))
     patients = rows.loc[~rows["truth_empty"].astype(bool), "patient"].nunique()  # DSC is of images with mass alone
     notes = []
@@ -130,8 +130,6 @@ def limits(rows: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
             "There is one seed: first weights were drawn once, so how much of a difference is chance in the training "
             f"is unknown; intervals over patients leave it out{known}."
         )
-    if folds == 1 and (rows["scheme"] if "scheme" in rows else pd.Series("")).iloc[0] == "kfold":
-        notes.append("There is one fold: the other folds of the cross-validation, and their test images, are missing.")
     if patients < FEW_PATIENTS:
         notes.append(f"With {count(patients, 'patient')} with mass, the intervals are too narrow.")
     if len(table) and table["unpaired"].any():
