@@ -68,7 +68,7 @@ def test_parts_with_labels(root):
         "b": "validation",
         "c": "test",
     }
-    assert any("no column `patient`" in remark for remark in listing.remarks)
+    assert any(remark.startswith("entries without `patient`: each image counts") for remark in listing.remarks)
 
 
 def test_lists_that_are_not_read_are_told(root):

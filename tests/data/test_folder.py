@@ -480,7 +480,7 @@ def test_a_missing_or_empty_folder_is_named(folder):
         ("name,patient\na,1\n", r"must have a column `id` .* but has the columns \['name', 'patient'\]"),
         ("id;patient\na;1\nb;1\n", r"must have a column `id` .* commas .* but has the columns \['id;patient'\]"),
         ("id,patient\na,1\nb,\n", r"patient must be filled in, but is '' for b"),
-        ("id,patient\na,1\n,2\n", r"rows must have an id, but 1 have none"),
+        ("id,patient\na,1\n,2\n", r"rows must have an id, but 1 have none: fill or delete them"),
         ("id,patient\na,1\nb,1\nb.png,2\n", r"ids must have one row, but have several: b: keep one of each"),
         ("id,patient,side\na,1,X\nb,1,L\n", r"side must be L, R, LEFT or RIGHT, or empty, but is 'X' for a"),
         ("id,patient,density\na,1,0\nb,1,2\n", r"density must be 1, 2, 3 or 4, or empty, but is '0' for a"),

@@ -98,8 +98,18 @@ def test_the_table_of_patients_is_read_as_other_tables_are(root, patients, told)
 def test_a_table_without_patients_is_told(root):
     (root / "patients.csv").write_text("\ufeffcase,side\na,left\nb,R\n", encoding="utf-8")
     listing = nnunet(root)
-    assert any("no column `patient`" in remark for remark in listing.remarks)
+    assert any("cases without a `patient` in a patients.csv beside dataset.json" in told for told in listing.remarks)
     assert {id: sample.side for id, sample in read(listing).items()} == {"a": "L", "b": "R"}
+
+
+def test_columns_that_prepare_writes_are_told(root):
+    """`image_path` ended in "facts must not use the names of a sample's own fields", which names no table."""
+    (root / "patients.csv").write_text("case,patient,image_path,spacing_source,age\na,1,x,y,50\nb,2,x,y,60\n")
+    listing = nnunet(root)
+    told = "patients.csv: `prepare` writes image_path, spacing_source itself: rename these columns to keep them"
+    assert told in listing.remarks
+    sample = read(listing)["a"]
+    assert sample.facts == {"spacing_source": "none", "age": 50}
 
 
 def test_a_case_that_ends_as_a_file_does_has_its_row(root):

@@ -315,6 +315,18 @@ def test_a_csv_of_facts(root):
         folder(root)
 
 
+def test_columns_that_prepare_writes_are_told(root, tmp_path):
+    """`flipped` was overwritten without a word, `image_path` refused by a message that named no csv."""
+    (root / "facts.csv").write_text("id,patient,image_path,flipped,native_rows,age\na,1,x,3,7,50\nb,2,y,3,7,60\n")
+    prepared = prepare("folder", root, tmp_path / "out", workers=1, size=(30, 25))
+    told = "facts.csv: `prepare` writes flipped, image_path, native_rows itself: rename these columns to keep them"
+    assert prepared.warnings == [told]
+    table = prepared.cohort.table
+    assert (table["age"].tolist(), table["native_rows"].tolist(), table["flipped"].any()) == ([50, 60], [60, 60], False)
+    again = prepare("folder", tmp_path / "out", tmp_path / "again", workers=1, size=(20, 20))  # its own samples.csv
+    assert "samples.csv: `prepare` writes chest_side, crop_col, crop_cols," in again.warnings[0]
+
+
 @pytest.mark.parametrize("name", ["facts.xlsx", "facts.tsv", "Facts.ODS", "facts.xls"])
 @pytest.mark.parametrize("layout", ["apart", "beside"])
 def test_a_table_that_is_no_csv_is_told(root, name, layout):

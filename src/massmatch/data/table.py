@@ -170,7 +170,7 @@ def _typed(name: str, cells: pd.Series) -> pd.Series:
 
 def _check_ids(path: Path, ids: pd.Series) -> None:
     if empty := int((ids == "").sum()):
-        raise DataError(f"{path.name}: rows must have an id, but {empty} have none: fill them")
+        raise DataError(f"{path.name}: rows must have an id, but {empty} have none: fill or delete them")
     if twice := set(ids[ids.duplicated()]):
         raise DataError(f"{path.name}: ids must have one row, but have several: {named(twice)}: keep one of each")
 

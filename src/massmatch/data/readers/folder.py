@@ -9,11 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from massmatch.data.cohort import PATHS
 from massmatch.data.dicom import is_dicom, read_header, refuse_modality_without_dicom
 from massmatch.data.dicom_patient import Patients, id_without_name, names_patient
 from massmatch.data.errors import DataError
 from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS
 from massmatch.data.open import licence_of
+from massmatch.data.preprocessing.frame import Frame
 from massmatch.data.readers.listing import Item, Listing, inside, is_data, named, relative
 from massmatch.data.readers.pair import read_pair
 from massmatch.data.table import other_form, read_facts, refuse_one_gap_as_patient
@@ -28,9 +30,10 @@ LINK = "is a link to a folder, which is not followed: copy its files into the so
 NOT_READ = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".pgm", ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 TABLES = (".xlsx", ".xls", ".xlsm", ".ods", ".tsv", ".numbers")
 NO_PATIENTS = (
-    "no column `patient`: every image counts as a patient of its own, so that images of one woman may stand in "
-    "training and test at once"
+    "{}: each image counts as a patient of its own, so that images of one woman may stand in training and test at once"
 )
+# Columns that `prepare` writes itself.
+WRITTEN = {"spacing_source", "chest_side", *PATHS, *Frame.__annotations__.keys() - {"rows", "cols"}}
 
 
 def folder(
@@ -81,7 +84,8 @@ def folder(
             f"and masks/{other_form(images, masks)}"
         )
     refuse_modality_without_dicom(modality, map(str, images.values()))
-    table = _table(source, images)
+    remarks = _unread(source)
+    table = _table(source, images, remarks)
     items, patients = [], Patients()
     for id, path in sorted(images.items()):
         file = relative(source, path)
@@ -107,7 +111,7 @@ def folder(
         faults=faults,
         skipped={file: f"{file}: {why}" for file, why in left_out.items() if why not in (NO_IMAGE, NO_ENDING)},
         left_out={file: why for file, why in left_out.items() if why == NO_IMAGE},
-        remarks=[*_unread(source), *([NO_PATIENTS] if pictures else []), *patients.remarks()],
+        remarks=[*remarks, *([NO_PATIENTS.format("no column `patient`")] if pictures else []), *patients.remarks()],
         summary=f"{len(items)} images with {sum(len(masks[id]) for id in images if id in masks)} mask files",
     )
 
@@ -243,7 +247,7 @@ def _refuse_other_hands(source: Path, masks: list[Path]) -> None:
 # --- facts -----------------------------------------------------------------------------------------------------------
 
 
-def _table(source: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
+def _table(source: Path, images: dict[str, Path], remarks: list[str]) -> dict[str, dict[str, Any]]:
     """What the csv knows of each image. DataError where its rows and the images differ."""
     files = [path for path in _sorted(source) if path.suffix.lower() == ".csv"]
     if not files:
@@ -259,8 +263,15 @@ def _table(source: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
         raise DataError(
             f"{files[0].name}: must have one row per image, but rows and images differ in {named(alone)}{like}"
         )
-    rows = table.to_dict("records")
+    rows = without_written(files[0], table, remarks).to_dict("records")
     return {row["id"]: {str(k): None if pd.isna(v) else v for k, v in row.items()} for row in rows}
+
+
+def without_written(path: Path, table: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
+    """The table without columns that `prepare` writes itself, which are remarked on."""
+    if written := sorted(WRITTEN & set(table)):
+        remarks.append(f"{path.name}: `prepare` writes {', '.join(written)} itself: rename these columns to keep them")
+    return table.drop(columns=written)
 
 
 def _unread(source: Path) -> list[str]:

@@ -82,7 +82,7 @@ def monai(
     remarks = [f"{path.name}: entries hold what is not read: {named(unread)}"] if unread else []
     if others := [key for key, value in content.items() if isinstance(value, list) and value and key not in PARTS]:
         remarks.append(f"{path.name}: lists that are not read: {named(others)} (read are {', '.join(PARTS)})")
-    remarks += [*([NO_PATIENTS] if pictures else []), *patients.remarks()]
+    remarks += [*([NO_PATIENTS.format("entries without `patient`")] if pictures else []), *patients.remarks()]
     summary = f"{len(items)} images with labels, {len(left_out)} without"
     licence = str(content.get("licence") or content.get("license") or licence_of(root))
     return Listing(root, items, licence, faults=faults, left_out=left_out, remarks=remarks, summary=summary)

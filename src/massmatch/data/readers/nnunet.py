@@ -16,7 +16,7 @@ from massmatch.data.errors import DataError
 from massmatch.data.images import levels, misfit, read_grey, read_labels
 from massmatch.data.masks import to_instances
 from massmatch.data.open import licence_of
-from massmatch.data.readers.folder import NO_PATIENTS
+from massmatch.data.readers.folder import NO_PATIENTS, without_written
 from massmatch.data.readers.listing import Item, Listing, forward, inside, is_data
 from massmatch.data.sample import Sample
 from massmatch.data.table import read_facts, refuse_one_gap_as_patient
@@ -45,7 +45,8 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
     declared = [int(number) for number in facts["labels"].values()]
     cases_of = _cases(source, facts)
     listed = {case for cases in cases_of.values() for case in cases}
-    known = _known(source, listed)
+    remarks = list[str]()
+    known = _known(source, listed, remarks)
     folds = _folds(source)
     facts_from = [name for name in ("dataset.json", PATIENTS, "splits_final.json") if (source / name).is_file()]
     items, faults, named = [], dict[str, str](), 0
@@ -68,7 +69,8 @@ def nnunet(source: Path, *, label: str | None = None, allow_outside_root: bool =
             beside = [file] if (source / (file := sidecar_of(image))).is_file() else []
             items.append(Item(id, patient, (image, mask, *beside, *facts_from), read))
     skipped = {file: f"{file}: {why}" for file, why in _left_out(source, facts).items()}
-    remarks = [NO_PATIENTS] if named < len(items) else []
+    if named < len(items):
+        remarks.append(NO_PATIENTS.format(f"cases without a `patient` in a {PATIENTS} beside dataset.json"))
     if len(items) + len(faults) != facts.get("numTraining") and len(_parts(source)) == 1:
         remarks.append(f"dataset.json: numTraining is {facts.get('numTraining')}, but there are {len(items)} cases")
     if strangers := sorted(set(folds) - listed):
@@ -197,13 +199,13 @@ def _left_out(source: Path, facts: dict[str, Any]) -> dict[str, str]:
     return odd if "test" in _parts(source) else {**odd, **alone}
 
 
-def _known(source: Path, cases: Collection[str]) -> dict[str, dict[str, Any]]:
+def _known(source: Path, cases: Collection[str], remarks: list[str]) -> dict[str, dict[str, Any]]:
     """What our own export wrote about each case."""
     if not (source / PATIENTS).is_file():
         return {}
     table = read_facts(source / PATIENTS, key="case", files={case: case for case in cases})
     refuse_one_gap_as_patient(source / PATIENTS, table)
-    table = table.rename(columns={"id": "case", "case": "id"})
+    table = without_written(source / PATIENTS, table, remarks).rename(columns={"id": "case", "case": "id"})
     rows = table.astype(object).where(table.notna() & (table != ""), None).to_dict("records")
     return {row["case"]: {str(k): v for k, v in row.items() if k != "case" and v is not None} for row in rows}
 
