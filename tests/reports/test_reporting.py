@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from mammograms import glaring, mammogram
+from massmatch.cli.screen import tested_images as images_of
+from massmatch.errors import UsageError
 from massmatch.metrics import image_metrics
 from massmatch.pictures import BLUE, GREEN, overlay
 from massmatch.reports.tables import comparison, markdown
@@ -32,6 +34,12 @@ def test_the_comparison_shows_percent_pixels_and_misses():
     assert table.loc["half", "DSC, 95 % interval"] == "0.0 to 100.0"
     assert table.loc["half", "without mass"] == "0"
     assert markdown(table).splitlines()[2].startswith("| good | 100.00 |")
+
+
+def test_runs_that_tested_other_images_are_refused_with_what_to_compare_and_what_averages():
+    one = rows(square(5), square(5))
+    with pytest.raises(UsageError, match="same scheme, fold and seed, take `massmatch report` for several folds"):
+        images_of({"kfold": one, "official": one.iloc[1:]}, unpaired=False)
 
 
 def test_a_contour_is_as_wide_as_a_picture_of_that_size_needs_and_a_hot_pixel_leaves_the_tissue_visible():

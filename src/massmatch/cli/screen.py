@@ -92,7 +92,8 @@ def tested_images(rows: Mapping[str, "pd.DataFrame"], *, unpaired: bool) -> str:
         other, shared = differing[0], len(ids[first] & ids[differing[0]])
         raise UsageError(
             f"{other} tested other images than {first} ({len(ids[other])} and {len(ids[first])}, {shared} in common): "
-            "compare runs of the same fold and seed, or give --unpaired to see them side by side all the same"
+            "compare runs of the same scheme, fold and seed, take `massmatch report` for several folds and seeds, or "
+            "give --unpaired to see them side by side all the same"
         )
     counts = ", ".join(f"{name} {len(of)}" for name, of in rows.items())
     return f"Not the same test images, so no comparison of losses: {counts}"
