@@ -75,6 +75,22 @@ class Lazy(nn.Module):
         return self.body(x)
 
 
+class Weightless(nn.Module):
+    def forward(self, x):
+        return x
+
+
+class Extra(Grouped):
+    def __init__(self):
+        super().__init__(1, 1, 8)
+
+    def get_extra_state(self):
+        return {"steps": 3}
+
+    def set_extra_state(self, state):
+        pass
+
+
 class Conditioned(Grouped):
     def forward(self, x, time):
         return super().forward(x) + time
@@ -90,7 +106,7 @@ class Scripted(torch.jit.ScriptModule):
         return self.layer(x)
 
 
-NETWORKS = (Grouped, Named, Handing, Placed, Alone, Other, Dropping, Lazy, Conditioned, Scripted)
+NETWORKS = (Grouped, Named, Handing, Placed, Alone, Other, Dropping, Lazy, Weightless, Extra, Conditioned, Scripted)
 
 
 @pytest.fixture
@@ -166,6 +182,8 @@ def test_a_network_in_torchscript_is_built_though_it_does_not_tell_what_it_is_ca
     ("name", "said"),
     [
         ("Lazy", r"has weights without a size until it sees an image \(body.weight\), .* nn.Conv2d in place of"),
+        ("Weightless", "has no weights that can be learned"),
+        ("Extra", "keeps _extra_state, which is no tensor, so that no file of weights can hold it"),
         ("Conditioned", r"called with the images alone: .* a default \(missing a required argument: 'time'\)"),
     ],
 )

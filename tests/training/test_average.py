@@ -7,6 +7,7 @@ from torch import nn
 
 from conftest import tiny
 from interruption import CutOffError
+from massmatch.errors import UsageError
 from massmatch.runs.checkpoint import load_checkpoint
 from massmatch.runs.weights import read_weights
 from massmatch.training import loop as epochs
@@ -88,3 +89,22 @@ def test_a_gradient_longer_than_the_limit_is_shortened(cohort, tmp_path, monkeyp
     moved = sum((last[name] - first[name]).pow(2).sum() for name in learned).sqrt()
     steps = last[next(name for name in last if "tracked" in name)]
     assert bool(moved <= steps * 1e-3 + 1e-4) is (clip > 0)
+
+
+def test_complex_weights_are_averaged_too():
+    """They were copied from the network as counters are."""
+    model = nn.ParameterList([nn.Parameter(torch.zeros(1, dtype=torch.complex64))])
+    average = averaging(model, 0.5)
+    model[0].data += 1j
+    average.update_parameters(model)  # the first one is the start
+    model[0].data += 1j
+    average.update_parameters(model)
+    assert 1 < average.module[0].imag.item() < 2
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
+def test_a_network_that_cannot_be_copied_is_told():
+    layer = nn.utils.weight_norm(nn.Linear(2, 1))
+    layer(torch.zeros(1, 2))  # its weight is a result of others now
+    with pytest.raises(UsageError, match=r"--ema: the network Linear cannot be copied .*parametrizations"):
+        averaging(layer, 0.9)

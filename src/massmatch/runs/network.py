@@ -71,11 +71,20 @@ def make_model(text: str, width: int) -> nn.Module:
 
 
 def _refuse_other_calls(name: str, network: nn.Module) -> None:
-    """Raise UsageError for a network that needs more than images, or an image before it knows its weights."""
+    """Raise UsageError for a network that needs more than images, or an image before it knows its weights; for one
+    without weights, and one with a state that is no tensor.
+    """
     if lazy := next((part for part, value in network.state_dict(keep_vars=True).items() if is_lazy(value)), None):
         raise UsageError(
             f"{name} has weights without a size until it sees an image ({lazy}), which no optimiser can take: give its "
             "layers the number of channels that they read, as in nn.Conv2d in place of nn.LazyConv2d"
+        )
+    if not any(each.requires_grad for each in network.parameters()):
+        raise UsageError(f"{name} has no weights that can be learned: give it layers, or let one learn (requires_grad)")
+    if strange := [part for part, value in network.state_dict().items() if not isinstance(value, Tensor)]:
+        raise UsageError(
+            f"{name} keeps {strange[0]}, which is no tensor, so that no file of weights can hold it: keep it as a "
+            "buffer (register_buffer), in the place of get_extra_state"
         )
     if isinstance(network, torch.jit.ScriptModule):  # its forward does not tell what it takes
         return

@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from massmatch.errors import UsageError
+from massmatch.losses.own import in_one_line
+
 
 def averaging(model: nn.Module, decay: float) -> AveragedModel | None:
     """An average that follows a network: `update_parameters(model)` after each step. None where the decay is 0.
@@ -12,6 +15,8 @@ def averaging(model: nn.Module, decay: float) -> AveragedModel | None:
     soon forgotten (the warm-up of TensorFlow's moving average). The statistics of batch normalisation are averaged as
     the weights are; counters are those of the network.
 
+    Raises UsageError for a network that cannot be copied.
+
     >>> averaging(nn.Linear(1, 1), 0) is None
     True
     """
@@ -19,9 +24,15 @@ def averaging(model: nn.Module, decay: float) -> AveragedModel | None:
         return None
 
     def mixed(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-        if not current.is_floating_point():
+        if not (current.is_floating_point() or current.is_complex()):
             return current
         kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
         return torch.lerp(averaged, current.to(averaged), 1 - kept)
 
-    return AveragedModel(model, avg_fn=mixed, use_buffers=True)
+    try:
+        return AveragedModel(model, avg_fn=mixed, use_buffers=True)
+    except RuntimeError as error:
+        raise UsageError(
+            f"--ema: the network {type(model).__name__} cannot be copied ({in_one_line(error)}): leave --ema out, or "
+            "take torch.nn.utils.parametrizations, not torch.nn.utils.weight_norm"
+        ) from None
