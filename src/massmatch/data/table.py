@@ -50,8 +50,9 @@ def read_facts(path: Path, key: str = "id", files: Mapping[str, str] | None = No
             f"{path.name}: must have a column `{key}` with the files' names and commas between columns, "
             f"but has the columns {list(table)[:8]}"
         )
-    ids = {file.stem: file.stem for file in (path.parent / "images").glob("*")}  # IM0.dcm is that of IM0.dcm.png
-    table["id"] = [_called(name, {**ids, **(files or {})}) for name in table["id"]]
+    known = {file.stem: file.stem for file in (path.parent / "images").glob("*")}  # IM0.dcm is that of IM0.dcm.png
+    known.update(files or {})
+    table["id"] = [_called(name, known) for name in table["id"]]
     _check_ids(path, table["id"])
     if "patient" in table:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")
