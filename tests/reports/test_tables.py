@@ -2,12 +2,14 @@
 
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from made_up_runs import image_rows, system_rows
+from massmatch.reports.masses import normal_images
 from massmatch.reports.paper.tables import paper_table
 from massmatch.reports.rendering import Line, Table, tex
 from massmatch.reports.tables import differences, lesions, overview, stratified
@@ -196,6 +198,18 @@ def test_masses_found_and_false_pieces_by_hand():
     assert cell(table, "a", "false per image").startswith("2.0 (")
     assert cell(table, "a", "false per image without mass") == "4.0"
     assert "Of 3 masses" in table.note
+
+
+def test_alarms_on_normal_images_are_the_same_number_in_every_table():
+    """One fold has two normal images, one of them with 8 pieces, the other fold has one without: 25 % and 2 pieces."""
+    folds = [image_rows([0.5, *[0.0] * len(false)]).assign(fold=fold, pieces_false=[0, *false], fp=[9, *false])
+             for fold, false in enumerate(([0, 8], [0]))]  # fmt: skip
+    rows = pd.concat(folds, ignore_index=True).assign(system="a", seed=0)
+    rows["truth_empty"], rows["prediction_empty"] = rows["dsc"] == 0, rows["fp"] == 0
+    normal = normal_images(SimpleNamespace(rows=rows, order=["a"]))[1].table.values.iloc[0]
+    assert normal["alarmed"] == overview(rows, draws=DRAWS).values["false_alarms"].item() == 0.25
+    assert normal["pieces"] == lesions(rows, draws=DRAWS).values["pieces_false_normal"].item() == 2
+    assert (normal["images"], normal["area_px"]) == (3, 2)
 
 
 def test_false_pieces_on_normal_images_are_shown_where_one_run_holds_such_images():

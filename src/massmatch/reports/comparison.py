@@ -28,8 +28,8 @@ def side_by_side(of: Subject, draws: int) -> list[Block]:
         Table("overview", tables.overview(of.rows, draws=draws)),
         Chart(
             "DSC of the images with mass.",
-            "Box: quartiles; upright stroke: median; diamond: mean; line: 5th to 95th percentile; percent. An image "
-            "counts once per run.",
+            "Box: quartiles; upright stroke: median; diamond: mean of the images (the table has that of the runs); "
+            "line: 5th to 95th percentile; percent. An image counts once per run.",
             chart=boxes({system: _with_mass(of.of(system))["dsc"].tolist() for system in of.order}),
         ),
     ]

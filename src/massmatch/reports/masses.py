@@ -12,6 +12,7 @@ from massmatch.reports.subject import Subject, listed
 from massmatch.reports.tables import other_runs
 from massmatch.runs.collection import systems
 from massmatch.statistics.froc import DRAWS, with_limits
+from massmatch.statistics.intervals import by_run
 
 PER = ("fp_per_image", "fp_per_normal")  # the second where there are images without mass
 MOST_FALSE = 8.0  # per image: the highest rate of the CPM, and the end of the curves' axis
@@ -159,17 +160,13 @@ def normal_images(of: Subject) -> list[Block]:
         "area_px": ("mean false area, px", "f1"),
         "area_mm2": ("mean false area, mm²", "f1"),
     }
-    note = "An alarm: any predicted pixel. Images are counted once per run."
+    note = "An alarm: any predicted pixel. Mean over runs; images are counted once per run."
     known = numbers.dropna(axis="columns", how="all")
     return [heading, table("normal_images", "Images without mass", known, columns, note=note)]
 
 
 def _alarms(rows: pd.DataFrame) -> dict[str, float]:
-    nan = float("nan")
-    return {
-        "images": len(rows),
-        "alarmed": float((~rows["prediction_empty"].astype(bool)).mean()) if len(rows) else nan,
-        "pieces": rows["pieces_false"].mean() if "pieces_false" in rows else nan,
-        "area_px": rows["fp"].mean(),
-        "area_mm2": rows["fp_area_mm2"].mean() if "fp_area_mm2" in rows else nan,
-    }
+    """Means over runs, as in all tables: runs have different numbers of images without mass."""
+    shown = {"alarmed": "false_alarms", "pieces": "pieces_false", "area_px": "fp", "area_mm2": "fp_area_mm2"}
+    known = {name: key for name, key in shown.items() if key == "false_alarms" or key in rows}
+    return {"images": len(rows), **{name: float(by_run(rows, key).mean()) for name, key in known.items()}}
