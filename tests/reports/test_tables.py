@@ -120,7 +120,16 @@ def test_bold_is_the_best_mean_and_the_note_says_that_it_is_no_more():
     assert [line.name for line in table.lines] == ["hybrid", "bce"]
     best = {table.headings[i + 1] for i in table.lines[0].strong}
     assert {"DSC", "SEN", "HAU px"} <= best
-    assert "Bold: best mean of its column, which need not be a supported difference." in table.note
+    assert "Bold: best mean of its column, which need not be a supported difference" in table.note
+
+
+def test_a_network_that_finds_one_easy_mass_is_not_best_over_its_hits():
+    one = as_loss(image_rows([1.0, 0.0, 0.0]), "a", seed=0, fold=0)
+    table = overview(pd.concat([one, as_loss(image_rows([0.9, 0.8, 0.7]), "b", seed=0, fold=0)]), draws=DRAWS)
+    best = {line.name: {table.headings[i + 1] for i in line.strong} for line in table.lines}
+    assert (cell(table, "a", "HAU px, hits"), cell(table, "b", "HAU px, hits")) == ("0.0", "20.0")
+    assert "HAU px" in best["b"]
+    assert "HAU px, hits" not in best["a"] | best["b"]
 
 
 def test_misses_and_empty_predictions_are_shares_of_the_images_with_mass():

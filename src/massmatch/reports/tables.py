@@ -146,7 +146,10 @@ AVERAGED = (
     "Mean over runs (seeds and folds) ± their standard deviation; intervals by bootstrap over patients, for the "
     "networks as trained."
 )
-HIGHEST = "Bold: best mean of its column, which need not be a supported difference."
+HIGHEST = (
+    "Bold: best mean of its column, which need not be a supported difference; none over the hits, which are other "
+    "images for each loss."
+)
 
 
 def ordered(rows: pd.DataFrame) -> list[str]:
@@ -176,7 +179,7 @@ def spread_text(cell: Estimate, column: Column) -> str:
 
 
 def _is_best(cells: Mapping[str, Mapping[str, Estimate]], name: str, column: Column) -> bool:
-    if len(cells) < 2:
+    if len(cells) < 2 or column.key.endswith("_hits"):  # each system has hits of its own
         return False
     values = [sense(column.key) * of[column.key].value for of in cells.values()]
     own = sense(column.key) * cells[name][column.key].value
