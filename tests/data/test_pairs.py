@@ -503,6 +503,12 @@ def test_a_name_with_two_endings_is_a_name(tmp_path, layout):
     assert sorted(item.id for item in nnunet(out).items) == names
 
 
+def test_notes_beside_an_image_change_no_name(root):
+    (root / "images/a.png.txt").write_text("calibrated")
+    (root / "facts.csv").write_text("id,patient\na.png,1\nb.png,2\n")
+    assert [item.patient for item in folder(root).items] == ["1", "2"]
+
+
 def test_row_50_links_out(root, tmp_path):
     shutil.move(root / "masks/a.png", tmp_path / "out.png")
     (root / "masks/a.png").symlink_to(tmp_path / "out.png")
