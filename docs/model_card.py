@@ -132,7 +132,8 @@ On {with_interval(rows, "missed")} of the images it finds no pixel of the mass.
 - **What it is**: `{path.name}`, {path.stat().st_size / 1e6:.1f} MB, SHA-256 `{digest(path)}`. {facts["model"]} of width
   {facts["width"]} ({count:,} weights in float16, computed with in float32), for grey mammograms at
   {facts["size"][0]} x {facts["size"][1]} pixels with the chest wall on the {facts["orientation"]} (`massmatch predict`
-  turns and resizes images by itself). A pixel above a probability of {facts["threshold"]:.4f} is predicted mass.
+  turns images, fills them up to these proportions and resizes them by itself).
+  A pixel above a probability of {facts["threshold"]:.4f} is predicted mass.
 - **What it was trained on**: fold {fold} of {experiment["folds"]} of {len(cohort)} film mammograms with masses of
   {cohort.table["patient"].nunique()} women, the official training part of CBIS-DDSM at {facts["size"][0]} x
   {facts["size"][1]} (fingerprint {experiment["fingerprint"]}). {facts["data_licence"]}{first_weights(experiment)}

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from mammograms import mammogram
 from massmatch.cli import app
 from massmatch.data.images import read_grey
 from massmatch.data.preprocessing.resize import resized
@@ -20,6 +21,7 @@ from massmatch.errors import RunError, UsageError
 from massmatch.inference.export import file as export_file
 from massmatch.inference.export import onnx
 from massmatch.inference.export.file import FromGrey, export
+from massmatch.inference.network import segment
 from massmatch.inference.packaged import PACKAGED
 from massmatch.runs.weights import load_weights
 from massmatch.training.batches import normalised
@@ -63,6 +65,8 @@ def test_the_metadata_say_how_the_file_is_used(exported, trained):
         assert said[name] == facts[name]
     assert said["size"] == list(facts["size"])
     assert "not for diagnosis" in said["use"]
+    assert said["preprocessing"] is None
+    assert "filled up on the right and below with its darkest grey to the proportions of `size`" in said["input"]
 
 
 @pytest.mark.long  # exporting takes seconds
@@ -76,6 +80,34 @@ def test_the_example_runs_without_massmatch_and_without_pytorch(exported, traine
     mask = np.asarray(Image.open(tmp_path / "mask.png"))
     np.testing.assert_array_equal(mask > 0, expected > facts["threshold"])
     assert 10 <= len(EXAMPLE.read_text().splitlines()) <= 30
+
+
+class BrightBelow(torch.nn.Module):
+    """A "network" that finds bright pixels, the further to the right and below the rather, and so stretched images."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, images):
+        down, right = (torch.linspace(0, 1, side) for side in images.shape[-2:])
+        return self.gain * (images + down[:, None] + right - 1.2)
+
+
+@pytest.mark.long  # exporting takes seconds
+@pytest.mark.parametrize("shape", [(180, 100), (70, 160)])
+def test_the_example_finds_what_predict_finds_on_an_image_that_is_not_square(tmp_path, shape):
+    facts = {"size": (64, 64), "threshold": 0.5, "normalise": "min-max", "preprocessing": None, "orientation": "mixed"}
+    model, image = BrightBelow(), mammogram(*shape)
+    metadata = json.dumps(export_file._metadata(facts))
+    data, _ = export_file._written(FromGrey(model, "min-max").eval(), "onnx", facts["size"], metadata)
+    (tmp_path / "network.onnx").write_bytes(data)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    command = [sys.executable, EXAMPLE, tmp_path / "network.onnx", tmp_path / "image.png", tmp_path / "mask.png"]
+    subprocess.run([str(part) for part in command], check=True)
+    found = np.asarray(Image.open(tmp_path / "mask.png")) > 0
+    expected = segment(model, facts, image, None, "image") > 0.5
+    assert 2 * (found & expected).sum() / (found.sum() + expected.sum()) > 0.99
 
 
 @pytest.mark.long  # exporting takes seconds

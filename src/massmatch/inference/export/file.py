@@ -33,6 +33,10 @@ ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 METADATA = "massmatch"  # the key of the metadata, JSON; in a .pt2 the extra file massmatch.json
 TOLERANCE = 1e-4  # of a probability: far above the rounding of float32 (2e-5 of a logit was seen), far below any use
 MADE = 4  # made-up patients on whose images the file is checked where no images are given
+# What a network sees of images that massmatch did not prepare (`inference.network`):
+WHOLE = (
+    "the whole image, filled up on the right and below with its darkest grey to the proportions of `size` and resized"
+)
 
 Run = Callable[[np.ndarray], np.ndarray]  # (B, 1, H, W) float32 grey levels to probabilities of the same shape
 
@@ -120,11 +124,12 @@ def _images(given: Sequence[Path], size: tuple[int, int]) -> Iterable[np.ndarray
 
 def _metadata(facts: dict[str, Any]) -> dict[str, Any]:
     """What the weights say of themselves, and how the file is to be used."""
+    shown = WHOLE if facts["preprocessing"] is None else "the prepared image"
     kept = ("model", "width", "size", "normalise", "preprocessing", "orientation", "threshold", "data_licence")
     return {
         **{name: facts.get(name) for name in kept},
         "massmatch_version": __version__,
-        "input": "image: (batch, 1, rows, columns) float32, grey levels of the prepared image, of any range",
+        "input": f"image: (batch, 1, rows, columns) float32, grey levels of {shown}, of any range",
         "output": "probability: the same shape; mass is where it is above the threshold",
         "use": USE,
     }
