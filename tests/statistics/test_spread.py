@@ -35,6 +35,17 @@ def test_too_few_runs_have_no_component():
     assert components(values([[0, 1]])) == pytest.approx((0.5, np.nan), nan_ok=True)
 
 
+@pytest.mark.parametrize("scheme", ["split", "official"])
+def test_without_folds_the_spread_between_seeds_is_that_of_the_runs(scheme):
+    rows = system_rows("a", seeds=3, folds=1)
+    (line,) = spread(rows.assign(scheme=scheme)).to_dict("records")
+    assert line["sd_seeds"] == pytest.approx(rows.groupby("seed")["dsc"].mean().std())
+    assert line["sd_seeds"] == pytest.approx(line["sd"])
+    assert np.isnan(line["sd_folds"])
+    assert np.isnan(spread(rows)["sd_seeds"].item())  # of a cross-validation, one fold of each seed tells nothing
+    assert np.isnan(spread(rows[rows["seed"] == 0].assign(scheme=scheme))["sd_seeds"].item())
+
+
 def test_spread_tells_chance_of_patients_from_that_of_training():
     """The folds of one system differ by their patients alone, those of the other by their training too."""
     calm = system_rows("calm", seeds=3, folds=4, patients=200)

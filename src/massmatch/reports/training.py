@@ -143,9 +143,10 @@ def _spread(of: Subject) -> list[Block]:
         "sd_patients": ("SD from patients", "%"),
     }
     note = (
-        "Percent. SD over folds: within a seed. SD between seeds: what folds do not explain. SD from patients: what "
-        "the choice of the test patients alone would give with a fixed network; what the SD over folds has beyond "
-        "it comes from the training. A dash: too few runs to say."
+        "Percent. SD over folds: within a seed. SD between seeds: what folds do not explain; without folds (official, "
+        "or split, which draws other test patients for each seed) the SD over runs. SD from patients: what the "
+        "choice of the test patients alone would give with a fixed network; what the SD over folds has beyond it "
+        "comes from the training. A dash: too few runs to say."
     )
     return [
         Chart(

@@ -15,9 +15,9 @@ def spread(rows: pd.DataFrame, metric: str = "dsc") -> pd.DataFrame:
 
     Columns: system, runs, seeds, folds; mean, lowest, highest of the runs; sd (over runs); sd_folds (over the folds
     of a seed) and sd_seeds (between seeds, without what the folds explain), the components of folds nested in seeds
-    by analysis of variance, since another seed draws other folds; sd_patients: what the choice of the test patients
-    alone would give with a fixed network, the root mean square over runs of the bootstrap's standard deviation. What
-    sd_folds has beyond sd_patients comes from training. NaN: too few runs to say.
+    by analysis of variance, since another seed draws other folds (without folds, sd_seeds is sd); sd_patients: what
+    the choice of the test patients alone would give with a fixed network, the root mean square over runs of the
+    bootstrap's standard deviation. What sd_folds has beyond sd_patients comes from training. NaN: too few runs to say.
     """
     names = list(dict.fromkeys(rows["system"]))
     return pd.DataFrame([{"system": name, **_spread(rows[rows["system"] == name], metric)} for name in names])
@@ -25,7 +25,8 @@ def spread(rows: pd.DataFrame, metric: str = "dsc") -> pd.DataFrame:
 
 def _spread(rows: pd.DataFrame, metric: str) -> dict[str, float]:
     values = by_run(rows, metric)
-    within, between = components(values)
+    alone = "scheme" in rows and rows["scheme"].iloc[0] in ("split", "official")  # one run of each seed, and no folds
+    within, between = (math.nan, float(values.var())) if alone else components(values)
     return {
         "runs": len(values),
         "seeds": rows["seed"].nunique(),
