@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bright import marked
+from bright import Bright, facts, marked
 from browser import needs_browser, opened, until
 from massmatch import prepare
 from massmatch.app.reading import Reading
@@ -17,6 +17,7 @@ from massmatch.data import open_cohort
 from massmatch.explanations.placements import SIDE
 from massmatch.inference.evaluation import evaluate_weights
 from massmatch.inference.network import load_network, segment, settle_orientation
+from massmatch.training.evaluate import predicted_as_learned
 from serving import client, served
 
 SHAPE = (SIDE, SIDE)
@@ -48,8 +49,8 @@ def test_an_image_comes_with_its_masses_and_what_the_network_finds(small, weight
     grey = np.frombuffer(base64.b64decode(told["grey"]), np.uint8).reshape(SHAPE)
     assert grey[:, 96:].max() == 0  # 120 of 160 columns; what fills up the square is black
     assert grey.max() == 255
-    model, facts = load_network(weights)
-    found = segment(model, settle_orientation(facts), sample.image, None, "b") > facts["threshold"]
+    model, known = load_network(weights)
+    found = segment(model, settle_orientation(known), sample.image, None, "b") > known["threshold"]
     share = from_runs(told["prediction"], SHAPE)[:, :96].mean()
     assert share == pytest.approx(found.mean(), abs=0.02)
     assert told["title"].startswith("b at 128 x 128: 1 true mass, and")
@@ -68,6 +69,18 @@ def test_images_that_were_prepared_are_given_to_the_network_as_evaluate_does(sma
         np.testing.assert_allclose(found, stored, atol=1e-4)
         assert threshold == 0.5
         assert {str(each.message) for each in told} <= {*said}
+
+
+def test_an_image_of_a_cropped_cohort_is_found_where_evaluate_finds_it(small, tmp_path):
+    prepared = prepare("folder", small.root, tmp_path / "prepared", workers=1, crop="breast", size=(128, 96)).cohort
+    reading, model = Reading([]), Bright()
+    model.gain.data.fill_(5)  # each grey has a probability of its own
+    reading.network = (model, {**facts("left", crop="breast", size=(128, 96)), "size": (128, 96)})
+    for id in prepared.ids:  # one of them shows its chest wall on the right
+        sample = prepared.load(id)
+        expected = predicted_as_learned(model, sample, "min-max", "left")
+        assert np.ptp(expected) > 0.5
+        np.testing.assert_allclose(reading.probability(prepared, sample)[0], expected, atol=1e-6)
 
 
 def test_without_a_cohort_there_is_no_image_and_no_other_number_either(small, weights):
