@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from made_up_runs import write_run
 from mammograms import glaring, mammogram
+from massmatch.cli.screen import show
 from massmatch.cli.screen import tested_images as images_of
 from massmatch.errors import UsageError
 from massmatch.metrics import image_metrics
@@ -40,6 +42,11 @@ def test_runs_that_tested_other_images_are_refused_with_what_to_compare_and_what
     one = rows(square(5), square(5))
     with pytest.raises(UsageError, match="same scheme, fold and seed, take `massmatch report` for several folds"):
         images_of({"kfold": one, "official": one.iloc[1:]}, unpaired=False)
+
+
+def test_runs_of_one_loss_are_all_told_by_their_folders(tmp_path):
+    one, other, bce = (write_run(tmp_path, **of) for of in ({"seed": 0}, {"seed": 1}, {"loss": "bce"}))
+    assert show([one, other, bce]) == {f"hybrid ({one})": one, f"hybrid ({other})": other, "bce": bce}
 
 
 def test_a_contour_is_as_wide_as_a_picture_of_that_size_needs_and_a_hot_pixel_leaves_the_tissue_visible():

@@ -166,6 +166,12 @@ def test_differences_are_those_of_the_statistics():
     assert table.values["p"].tolist() == [found["p"]]
 
 
+@pytest.mark.parametrize(("others", "said"), [(1, "1 comparison of"), (2, "2 comparisons of")])
+def test_the_comparisons_that_holm_corrects_are_counted(others, said):
+    rows = pd.concat([two_systems(), *(system_rows(f"loss {n}") for n in range(1, others))])
+    assert f"Holm over the {said} this table" in differences(rows, "hybrid", draws=DRAWS).note
+
+
 def test_a_difference_of_pixels_added_up_shows_no_test():
     table = differences(two_systems(), "hybrid", "dsc_pooled", draws=DRAWS)
     assert cell(table, "bce", "p") == "–"

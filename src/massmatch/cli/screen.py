@@ -57,10 +57,11 @@ def show(runs: Sequence[Path], names: Sequence[str] = (), *, unpaired: bool = Fa
     from massmatch.reports.tables import comparison, on_screen
     from massmatch.runs.folder import EXPERIMENT, RunFolder
 
-    named: dict[str, Path] = {}
-    for run, given in zip_longest(map(RunFolder, runs), names):
-        name = given or (run.experiment()["loss"] if (run / EXPERIMENT).is_file() else run.path.name)
-        named[name if name not in named else f"{name} ({run.path})"] = run.path
+    losses = [
+        given or (run.experiment()["loss"] if (run / EXPERIMENT).is_file() else run.path.name)
+        for run, given in zip_longest(map(RunFolder, runs), names)
+    ]
+    named = {n if losses.count(n) == 1 else f"{n} ({run})": run for n, run in zip(losses, runs, strict=True)}
     rows = {name: RunFolder(folder).rows() for name, folder in named.items()}
     table, heading = comparison(rows), tested_images(rows, unpaired=unpaired)
     beside = max(1, (screen.width - HEADINGS) // COLUMN)

@@ -226,7 +226,7 @@ def difference_table(table: pd.DataFrame, title: str, what: str) -> Table:
     headings = (*head, "better / worse / equal", "patients", "runs")
     test = (
         "p: Wilcoxon's signed-rank test of patients' means; Holm over the "
-        f"{int(table['p'].count())} comparisons of this table. Better, worse, equal: patients."
+        f"{count(int(table['p'].count()), 'comparison')} of this table. Better, worse, equal: patients."
     )
     note = (
         f"{what}, in {IN_WORDS[metric(key).unit]}, on the same images. "
