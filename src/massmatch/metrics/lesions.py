@@ -120,7 +120,7 @@ def lesion_candidates(probability: np.ndarray, instances: np.ndarray, *, floor: 
     of its own size and not that of its halo, and where the network is certain (maximum 1) the candidates are the
     pieces of the mask at threshold 0.5. A peak less than half as high as another one in the same region is lost in it,
     and no threshold below `floor` can be drawn. Where plain tissue gets more than `floor`, the breast is one region,
-    and one candidate if no peak stands out by twice as much; a network that stays below `floor` has no candidate.
+    and one candidate if no peak is twice as high; a network that stays below `floor` has no candidate.
 
     Args:
         probability: (H, W), 0 to 1.

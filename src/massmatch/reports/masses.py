@@ -47,7 +47,7 @@ def froc_curves(of: Subject) -> list[Block]:
             f"Each connected region of the probability map above {FLOOR:g} is cut at half of its own maximum; a "
             "candidate is a piece that is left, its score its highest probability. The threshold of the run plays no "
             f"part. Where plain tissue gets more than {FLOOR:g}, the breast is one region, and one candidate if no "
-            f"peak stands out by twice as much; a network that stays below {FLOOR:g} has no candidate. A candidate "
+            f"peak is twice as high; a network that stays below {FLOOR:g} has no candidate. A candidate "
             "finds a mass if their IoU is at least 0.2. The curve of each loss is strong in its own panel and faint in "
             "the others. A curve that begins with a step: so many candidates share the highest score that none tells "
             "them apart. Images of all folds and seeds together.",
