@@ -49,6 +49,11 @@ def on_common_folds(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.merge(shared, on=["seed", "fold"])
 
 
+def on_fold(rows: pd.DataFrame, fold: int, system: str) -> pd.DataFrame:
+    """The rows of one fold, of the baseline and of one other loss."""
+    return rows[(rows["fold"] == fold) & rows["system"].isin((BASELINE, system))]
+
+
 def lead(rows: pd.DataFrame) -> pd.DataFrame:
     """A line for each network, training and loss: the means of both on its runs, the difference, its interval.
 

@@ -17,7 +17,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from result_beside import beside, beside_lines, in_points
 from result_grid import grid_lines, ideas_lines
-from result_lead import BASELINE, draw_lead, lead, lead_lines, shared_runs, size_lines, with_budget, with_quarters
+from result_lead import (
+    BASELINE,
+    draw_lead,
+    lead,
+    lead_lines,
+    on_fold,
+    shared_runs,
+    size_lines,
+    with_budget,
+    with_quarters,
+)
 from result_nuclei import nuclei_lines
 
 from massmatch.statistics.comparison import against
@@ -289,6 +299,8 @@ def blocks() -> dict[str, Callable[[], str]]:
         "nested": lambda: nested_choice(common),
         "lead": lambda: markdown(*lead_lines(lead(lead_rows()))),
         "lead by size": lambda: markdown(*size_lines(lead_rows(), RECOMMENDED)),
+        "lead fold 1": lambda: markdown(*lead_lines(lead(on_fold(lead_rows(), 1, RECOMMENDED)))),
+        "lead fold 1 by size": lambda: markdown(*size_lines(on_fold(lead_rows(), 1, RECOMMENDED), RECOMMENDED)),
         "packaged": lambda: packaged_table(packaged_rows()),
         "choice": lambda: choice_table(choice_rows()),
         **{
