@@ -322,6 +322,10 @@ def test_a_froc_that_shows_less_than_was_found_is_said_to_understate(cohort, tmp
         assert "but its curve has 0.0 % at" in words(part)
         assert "The FROC understates hybrid" not in words(part)
     assert "The threshold of the run plays no part." in words(section(page, "masses"))
+    shutil.rmtree(tmp_path / "runs/hybrid_seed0")
+    alone = words(section(report(tmp_path / "runs", tmp_path), "masses"))
+    assert "The FROC understates bce" in alone
+    assert "no candidates.csv" not in alone
 
 
 def test_a_missing_prediction_is_no_crash(cohort, tmp_path):

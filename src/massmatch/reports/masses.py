@@ -83,11 +83,11 @@ class Froc(NamedTuple):
 
 
 def _curves(of: Subject) -> dict[str, Froc]:
-    pieces = of.candidates
-    if pieces.empty:
-        return {}
     named = zip(of.runs, systems(of.runs), strict=True)
     has = {(run.seed, run.fold, system) for run, system in named if run.candidates is not None}
+    if not has:
+        return {}
+    pieces = of.candidates  # without a row where all networks stay below FLOOR
     keys = zip(*(of.rows[name] for name in ("seed", "fold", "system")), strict=True)
     rows = of.rows[[key in has for key in keys]]
     shown = [system for system in of.order if system in set(rows["system"])]
