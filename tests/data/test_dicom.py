@@ -562,6 +562,16 @@ def test_row_52_a_patients_name_in_a_file_name_is_seen(tmp_path):
         ("Mueller^Ann", "1", "mu\N{COMBINING DIAERESIS}ller"),
         ("Muñoz^Ann", "1", "munoz"),
         ("Groß^X", "1", "GROSS"),
+        ("Müller-Lüdenscheid^Ann", "1", "mueller_LCC"),
+        ("García-López^X", "1", "lopez"),
+        ("O'Brien^X", "1", "OBrien"),
+        ("Doe,Jane", "1", "doe_1"),
+        ("Sørensen^X", "1", "soerensen"),
+        ("Sørensen^X", "1", "sorensen"),
+        ("Wałęsa^X", "1", "walesa"),
+        ("山田^太郎", "1", "山田_左"),
+        ("X^Y", "12-345-67", "1234567"),
+        ("X^Y", "PAT/0042", "PAT_0042"),
     ],
 )
 def test_row_52_a_name_is_seen_in_any_spelling(tmp_path, name, id, text):

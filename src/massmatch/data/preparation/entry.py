@@ -20,7 +20,9 @@ class Prepared:
 
     cohort: Cohort
     kept: bool  # this very cohort was there already, and nothing was written
-    skipped: dict[str, str]  # images that are missing from the cohort, and what is wrong with each
+    # images that are missing from the cohort, and what is wrong with each; of one that was there already, with paths as
+    # cohort.json has them, without patients' names
+    skipped: dict[str, str]
     left_out: dict[str, str]  # files that do not belong to the cohort, and why
     warnings: list[str]  # about the whole dataset, then about single images
     summary: str  # what the reader counted, in one line; empty for readers that count nothing

@@ -123,7 +123,7 @@ def prepare_listing(
         facts = {"reader": reader, "options": options, "preprocessing": preprocessing, "licence": listing.licence}
         told = {"left_out": listing.left_out, "skipped": result.skipped, "remarks": listing.remarks}
         told |= {"warnings": result.told}
-        finish(part, out, rows, {**facts, **(told if asked.get("keep_names") else without_names(told, listing))})
+        finish(part, out, rows, {**facts, **without_names(told, listing)})
     return result
 
 

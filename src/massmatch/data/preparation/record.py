@@ -1,33 +1,44 @@
-"""What cohort.json says of single files, without the names that their DICOM headers give the patients."""
+"""What cohort.json says of single files, without the names that DICOM headers give the patients."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from massmatch.data.dicom import is_dicom, read_header
-from massmatch.data.dicom_patient import id_without_name
+from massmatch.data.dicom_patient import names_of, stands_in
 from massmatch.data.errors import DataError
 from massmatch.data.readers.listing import Listing
 
 
 def without_names(told: dict[str, Any], listing: Listing) -> dict[str, Any]:
-    """Texts about files of a dataset, with twelve digits in place of each part of a path that names its patient.
+    """Texts about files of a dataset, without each part of a path that names a patient of it.
 
-    The screen names the files, since somebody has to find them; a cohort, which is handed on, does not.
+    The image's id, or patient-1, patient-2, ..., stands in its place. The screen names the files, since somebody has to
+    find them; a cohort, which is handed on, does not. Readers that keep names (`Listing.names` is None) keep them here.
     """
+    if listing.names is None:
+        return told
     text = json.dumps(told, ensure_ascii=False)
-    images = {file: item.files[0] for item in listing.items for file in item.files}
-    images |= {file: file for file in (*listing.faults, *listing.skipped, *listing.left_out)}
-    for file in sorted(images, key=len, reverse=True):  # a.dcm may be the end of another one's path
-        if (spelt := json.dumps(file, ensure_ascii=False)[1:-1]) in text:
-            text = text.replace(spelt, json.dumps(_path(listing.root, file, images[file]), ensure_ascii=False)[1:-1])
+    ids = {file: item.id for item in listing.items for file in item.files}
+    others = sorted({*listing.faults, *listing.skipped, *listing.left_out} - ids.keys())
+    names = listing.names.union(*(_names(listing.root / file) for file in others))
+    put = ids | {file: f"patient-{number}" for number, file in enumerate(others, 1)}
+    for file in sorted(put, key=len, reverse=True):  # a.dcm may be the end of another one's path
+        if (spelt := _in_json(file)) in text:
+            parts = [put[file] if stands_in(names, part) else part for part in file.split("/")]
+            text = text.replace(spelt, _in_json("/".join(parts)))
     return dict(json.loads(text))
 
 
-def _path(root: Path, file: str, image: str) -> str:
-    """The path of a file, which belongs to an image. A header that cannot be read tells no name to look for."""
+def _names(file: Path) -> frozenset[str]:
+    """What names the patient of a file that is no image of the dataset; a header that cannot be read tells none."""
     try:
-        header = read_header(root, image, pixels=False) if is_dicom(root / image) else None
+        if file.is_file() and is_dicom(file):
+            return names_of(read_header(file.parent, file.name, pixels=False))
     except (OSError, DataError):
-        return file
-    return file if header is None else "/".join(id_without_name(header, part) for part in file.split("/"))
+        pass
+    return frozenset()
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]

@@ -80,8 +80,8 @@ def folder(
         raise DataError(
             f"{source.name}: no image has a mask: masks must have the names of their images, in masks/ and images/ "
             "directly in this folder, or lie beside them with _mask behind the name, but there are "
-            f"{named(_one_of_each_folder(source))}: rename files or folders, or give the folder that holds images/ "
-            f"and masks/{other_form(images, masks)}"
+            f"{named(_one_of_each_folder(source))}: rename files or folders, give the folder that holds images/ and "
+            f"masks/, or add masks, all black for images without mass{other_form(images, masks)}"
         )
     refuse_modality_without_dicom(modality, map(str, images.values()))
     remarks = _unread(source)
@@ -113,6 +113,7 @@ def folder(
         left_out={file: why for file, why in left_out.items() if why == NO_IMAGE},
         remarks=[*remarks, *([NO_PATIENTS.format("no column `patient`")] if pictures else []), *patients.remarks()],
         summary=f"{len(items)} images with {sum(len(masks[id]) for id in images if id in masks)} mask files",
+        names=None if keep_names else frozenset(patients.names),
     )
 
 
@@ -167,7 +168,11 @@ def _beside(
         if (other := images.setdefault(ids[key], path)) is not path:  # x/a.png is x-a where y/a.png is there, too
             file = relative(source, path)
             faults[file] = f"{file}: {relative(source, other)} has the same id, {ids[key]!r}: rename one"
-    return images, {ids[key]: paths for key, paths in parts.items() if images.get(ids[key]) in (None, found.get(key))}
+    own = {key for key in parts if images.get(ids[key]) in (None, found.get(key))}
+    for path in (path for key in parts.keys() - own - found.keys() for path in parts[key]):
+        file = relative(source, path)
+        faults[file] = f"{file}: no image of this name beside it: add it, or remove the mask"
+    return images, {ids[key]: paths for key, paths in parts.items() if key in own}
 
 
 def _folders(source: Path) -> dict[str, Path]:
@@ -269,7 +274,7 @@ def _table(source: Path, images: dict[str, Path], remarks: list[str]) -> dict[st
 
 def without_written(path: Path, table: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
     """The table without columns that `prepare` writes itself, which are remarked on."""
-    if written := sorted(WRITTEN & set(table)):
+    if (written := sorted(WRITTEN & set(table))) and not (path.parent / "cohort.json").is_file():
         remarks.append(f"{path.name}: `prepare` writes {', '.join(written)} itself: rename these columns to keep them")
     return table.drop(columns=written)
 

@@ -40,6 +40,7 @@ class Listing:
     left_out: dict[str, str] = field(default_factory=dict)  # file: why it does not belong to the cohort, as published
     remarks: list[str] = field(default_factory=list)  # warnings about the whole
     summary: str = ""  # one line of counts
+    names: frozenset[str] | None = None  # of patients, which cohort.json leaves out of paths; None: it keeps all paths
 
 
 def inside(root: Path, path: Path | str, *, allow_outside: bool = False) -> Path:

@@ -85,7 +85,10 @@ def monai(
     remarks += [*([NO_PATIENTS.format("entries without `patient`")] if pictures else []), *patients.remarks()]
     summary = f"{len(items)} images with labels, {len(left_out)} without"
     licence = str(content.get("licence") or content.get("license") or licence_of(root))
-    return Listing(root, items, licence, faults=faults, left_out=left_out, remarks=remarks, summary=summary)
+    names = None if keep_names else frozenset(patients.names)
+    return Listing(
+        root, items, licence, faults=faults, left_out=left_out, remarks=remarks, summary=summary, names=names
+    )
 
 
 def _refuse_spellings(items: list[Item], file: str) -> None:
