@@ -160,12 +160,14 @@ def test_an_index_of_an_earlier_version_is_read(weights, tmp_path):
 
 
 def test_results_below_the_images_are_left_out_and_told(weights, tmp_path):
-    """The masks and probabilities of an earlier batch got findings of their own."""
+    """The masks and probabilities of an earlier batch got findings of their own. Images may lie beside them."""
     grey(tmp_path / "in/a.png")
     predict(tmp_path / "in", tmp_path / "in/first", weights=weights, probabilities=True)
-    with pytest.warns(DataWarning, match=r"^first/: holds results of an earlier batch"):
+    grey(tmp_path / "in/first/b.png")
+    grey(tmp_path / "in/first/below/c.png")
+    with pytest.warns(DataWarning, match=r"results of an earlier batch, no mammograms, are left out: first/a_contour"):
         batch = predict(tmp_path / "in", tmp_path / "in/second", weights=weights)
-    assert [row["source"] for row in batch.index] == ["a.png"]
+    assert [row["source"] for row in batch.index] == ["a.png", "first/b.png", "first/below/c.png"]
 
 
 def test_images_of_a_cohort_that_are_prepared_twice_are_told(weights, trained, tmp_path):
@@ -391,7 +393,9 @@ def test_files_and_folders(tmp_path):
         image_files([tmp_path])
 
 
-@pytest.mark.parametrize("mask", ["masks/a.png", "x/labelsTr/a.png", "images/a_mask.png", "images/a_mask_1.png"])
+@pytest.mark.parametrize(
+    "mask", ["masks/a.png", "x/labelsTr/a.png", "images/a_mask.png", "images/a_mask_1.png", "a_gt/Label/a.png"]
+)
 def test_masks_among_the_images_are_no_mammograms(tmp_path, mask):
     """The folder of a dataset was given, and its masks were segmented like images."""
     for name in ("images/a.png", "images/b_mask.png", mask):  # b_mask.png has no image beside it

@@ -302,7 +302,7 @@ def test_values_by_image_of_another_shape_than_asked_for_are_refused():
     """(B,) met weights and hidden images as (B, 1), and gave a mean over B x B numbers."""
     x, y = example()
     for more in ({}, {"sample_weight": torch.ones(len(x))}, {"mask": torch.ones_like(y)}):
-        with pytest.raises(ValueError, match=r"per_image of Flat must give \(B, C\) or \(B, 1\), but gave"):
+        with pytest.raises(ValueError, match=r"Flat\.per_image must give \(B, C\) or \(B, 1\), not \(2,\)"):
             make_loss("mine_for_tests:Flat")(x, y, **more)
 
 

@@ -109,3 +109,12 @@ def test_facts_of_a_large_mass_that_was_flipped_or_moved_are_refused():
                 continue
             accepted.append(step)
     assert accepted == []
+
+
+@pytest.mark.parametrize("name", ["dice", "bce", "hybrid"])
+def test_a_loss_is_exported_for_batches_of_any_size(name):
+    x, y = torch.randn(4, 1, 16, 16), torch.rand(4, 1, 16, 16).round()
+    batch = torch.export.Dim("batch", min=2, max=64)
+    sizes = ({0: batch}, {0: batch})
+    program = torch.export.export(LOSSES[name](), (x, y), dynamic_shapes=sizes, strict=False).module()
+    torch.testing.assert_close(program(x[:3], y[:3]), LOSSES[name]()(x[:3], y[:3]))

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -292,6 +293,7 @@ def test_a_run_of_a_sweep_finds_the_modules_that_are_found_here(cohort, tmp_path
     """A script that calls `sweep` may lie in another folder than the current one, with its losses beside it."""
     (tmp_path / "beside_a_script.py").write_text("def absolute(p, t):\n    return (p.sigmoid() - t).abs().mean()\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path, tmp_path])  # a Path, which Python passes over
     assert carried_out(job_of(cohort, tmp_path / "runs", loss="beside_a_script:absolute")) == Outcome("done")
 
 

@@ -400,6 +400,34 @@ class Shared(nn.Module):
         Shared.calls += 1
         return (logits - target).abs().mean() * Shared.calls
 
+class Base(nn.Module):
+    calls = 0
+
+class Heir(Base):
+    def forward(self, logits, target):
+        Base.calls += 1
+        return (logits - target).abs().mean() * Base.calls
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = Counting(), Counting()
+
+    def forward(self, logits, target):
+        return self.first(logits, target)
+
+class Caching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.utils.spectral_norm(nn.Conv2d(1, 1, 1))
+        self.again = nn.GRU(1, 1)
+        self.skipped = []
+
+    def forward(self, logits, target):
+        self.features = self.layer(logits)
+        self.skipped = [self.features]
+        return (self.features - target).abs().mean() + 0 * self.again(logits[0, 0, :, :1])[0].sum()
+
 class Stepping(nn.Module):
     def __init__(self):
         super().__init__()
@@ -443,7 +471,13 @@ def test_weights_of_a_loss_that_pytorch_does_not_see_are_refused(place, name, wh
 
 @pytest.mark.parametrize(
     ("text", "changed"),
-    [("Counting", "Counting.calls"), ("Keeping:weight=false", "Keeping.weight"), ("Shared", "Shared.calls")],
+    [
+        ("Counting", "Counting.calls"),
+        ("Keeping:weight=false", "Keeping.weight"),
+        ("Shared", "Shared.calls"),
+        ("Heir", "Heir.calls"),
+        ("Twice", "Counting.calls"),
+    ],
 )
 def test_what_a_loss_changes_and_no_checkpoint_holds_is_told(place, text, changed):
     """A run that was interrupted ended with other weights than one that was not."""
@@ -454,6 +488,19 @@ def test_what_a_loss_changes_and_no_checkpoint_holds_is_told(place, text, change
     kept.compare()
     loss(images, images)
     with pytest.warns(UserWarning, match=f"{text} changes {changed} while it learns, which no checkpoint holds"):
+        kept.compare()
+
+
+def test_what_a_step_leaves_in_a_network_is_no_state(place):
+    """Features for a skip connection, a normed weight, the flat weights of a GRU are made anew by each step."""
+    (place / "own_for_training.py").write_text(UNSEEN)
+    own, images = make_loss("own_for_training:Caching"), torch.rand(2, 1, 8, 8)
+    kept = Kept("own_for_training:Caching", own)
+    own(images, images).backward()
+    torch.optim.SGD(own.parameters(), 0.1).step()
+    own(images, images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         kept.compare()
 
 

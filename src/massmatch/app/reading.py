@@ -25,9 +25,10 @@ from massmatch.data.dicom import is_dicom
 from massmatch.data.preprocessing.breast import breast_range
 from massmatch.data.preprocessing.resize import resized
 from massmatch.errors import UsageError
-from massmatch.inference.batch import FINDING, finding_rows
+from massmatch.inference.batch import finding_rows
 from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
+from massmatch.inference.earlier import FINDING
 from massmatch.inference.ensemble import load_ensemble
 from massmatch.inference.evaluation import warn_of_other_preparation
 from massmatch.inference.findings import Finding, Prediction
@@ -98,8 +99,7 @@ class Reading:
             model, facts = self._loaded()
             if cohort.preprocessing is not None:
                 warn_of_other_preparation(facts, cohort)
-                any_size = (facts["preprocessing"] or {}).get("size") == "native"
-                facts = {**facts, "preprocessing": None, "size": image.shape if any_size else facts["size"]}
+                facts = {**facts, "preprocessing": None, "size": image.shape}
             found = segment(model, facts, image, sample.view, sample.id)
         return found, facts["threshold"], [str(each.message) for each in said]
 

@@ -35,9 +35,8 @@ def open_cohort(path: Cohort | Path | str) -> Cohort:
         return path
     root = Path(path)
     if root.is_file():
-        raise UsageError(
-            f"{root} is a file, but a cohort is a folder: `massmatch prepare monai` makes one of a datalist"
-        )
+        datalist = ": `massmatch prepare monai` makes one of a datalist" if root.suffix == ".json" else ""
+        raise UsageError(f"{root} is a file, but a cohort is a folder{datalist}")
     if not root.is_dir():
         raise UsageError(f"no such folder: {root}")
     if (root / UNFINISHED).exists():

@@ -13,14 +13,24 @@ from PIL import Image
 from torch import nn
 
 from massmatch.data.dicom import is_dicom
-from massmatch.data.errors import DataError, named
+from massmatch.data.errors import DataError
 from massmatch.errors import UsageError
 from massmatch.hold import held
 from massmatch.inference.dicom.files import objects
 from massmatch.inference.dicom.source import require_highdicom
+from massmatch.inference.earlier import FINDING, INDEX, TABLES, earlier_ids, partial, refuse_foreign
 from massmatch.inference.ensemble import load_ensemble, mirrored
 from massmatch.inference.findings import Prediction, described
-from massmatch.inference.images import ImageFile, digest, has_room, image_files, read_image, spelt, tell_of_cohorts
+from massmatch.inference.images import (
+    ENDINGS,
+    ImageFile,
+    digest,
+    has_room,
+    image_files,
+    read_image,
+    spelt,
+    tell_of_cohorts,
+)
 from massmatch.inference.least_area import LeastArea
 from massmatch.inference.network import segment, settle_orientation
 from massmatch.inference.nrrd import seg_nrrd
@@ -33,18 +43,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 FAST = 1  # zlib's level: a picture of 3328 x 2560 is written in a fifth of the time, for a tenth more bytes
-ENDINGS = ("_mask.png", "_contour.png", "_probability.png", "_findings.json", ".seg.nrrd", "_sr.dcm", "_seg.dcm")
-INDEX = (
-    *("source", "id", "series", "side", "view", "findings", "outside_breast", "left_out", "area_px", "error"),
-    "path_sha256",  # 12 digits of it, by which a later batch knows the file, whatever folder it was given with
-)
-FINDING = (
-    *("id", "side", "view", "finding", "area_px", "area_mm2", "box_row", "box_col", "box_rows", "box_cols"),
-    *("centroid_row", "centroid_col", "longest_axis_px", "longest_axis_mm"),
-    *("mean_probability", "highest_probability", "inside_breast", "weights"),
-)
-TABLES = {"index.csv": INDEX, "findings.csv": FINDING}
-
 Row = dict[str, Any]
 
 
@@ -159,61 +157,11 @@ def predict(
     options = Options(keep_names, allow_for_processing, modality, probabilities, dicom, nrrd, least)
     out.mkdir(parents=True, exist_ok=True)
     with held(out, out / ".lock"):
-        _refuse_foreign(files, out)
-        batch = _predict_all(model, facts, files, out, options, _earlier_ids(files, out), watch)
+        refuse_foreign(files, out)
+        batch = _predict_all(model, facts, files, out, options, earlier_ids(files, out), watch)
         for name in TABLES:
-            _partial(out / name).replace(out / name)
+            partial(out / name).replace(out / name)
         return batch
-
-
-def _refuse_foreign(files: Sequence[ImageFile], out: Path) -> None:
-    """UsageError where a result would replace a file that no earlier batch wrote: the true mask of an image, say."""
-    tables = {path: columns for name, columns in TABLES.items() for path in (out / name, _partial(out / name))}
-    ours = [path for path, columns in tables.items() if _begins_as(path, columns)]
-    strange = [path for path in tables if path not in ours and path.exists()]
-    if not ours:
-        stems = [out / file.id for file in files if has_room(file.id)]
-        strange += [path for stem in stems for ending in ENDINGS if (path := Path(f"{stem}{ending}")).exists()]
-    if strange:
-        raise UsageError(
-            f"--out: {strange[0]} is there, and no earlier batch wrote it: give another folder for results"
-        )
-
-
-def _earlier_ids(files: Sequence[ImageFile], out: Path) -> dict[str, str]:
-    """What an earlier batch, one that was stopped too, called its results, by file (in tables of 0.1 by source).
-
-    Raises UsageError where it holds results of images that are not among the files: no index would name them any more.
-    """
-    ids: dict[str, str] = {}
-    sources: dict[str, str] = {}
-    for path in (out / "index.csv", _partial(out / "index.csv")):
-        if path.is_file():
-            with path.open(encoding="utf-8", errors="replace", newline="") as table:
-                for row in csv.DictReader(table):
-                    if row["id"]:
-                        key = row.get("path_sha256") or row["source"]
-                        ids[key], sources[key] = row["id"], row["source"]
-    if others := ids.keys() - {key for file in files for key in (file.key, spelt(file.source))}:
-        raise UsageError(
-            f"--out: {out} holds results of images that are not among these {len(files)} "
-            f"({named([sources[key] for key in others])}): give another folder, or these images too"
-        )
-    return ids
-
-
-def _partial(table: Path) -> Path:
-    """What a table is called until its batch is done."""
-    return table.with_suffix(f".partial{table.suffix}")
-
-
-def _begins_as(path: Path, columns: Sequence[str]) -> bool:
-    """Whether a file is a table of ours: of this version, of an earlier one with fewer columns, or just begun."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as table:
-        head = table.readline()
-    return not head or head.startswith(",".join(columns[:2]).encode())
 
 
 def _refuse_without_dicom(files: Sequence[ImageFile], given: dict[str, bool]) -> None:
@@ -239,8 +187,8 @@ def _predict_all(
     batch = Batch(facts["threshold"])
     ids: dict[str, str] = {}
     with (
-        _partial(out / "index.csv").open("w", encoding="utf-8", newline="") as index,
-        _partial(out / "findings.csv").open("w", encoding="utf-8", newline="") as findings,
+        partial(out / "index.csv").open("w", encoding="utf-8", newline="") as index,
+        partial(out / "findings.csv").open("w", encoding="utf-8", newline="") as findings,
     ):
         write_index, write_finding = _table(index, INDEX), _table(findings, FINDING)
         for file in files:

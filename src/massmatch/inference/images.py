@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from massmatch.data.dicom import Mammogram, is_dicom, read_dicom
-from massmatch.data.errors import DataError, DataWarning
+from massmatch.data.errors import DataError, DataWarning, named
 from massmatch.data.images import DICOM_ENDINGS, IMAGE_ENDINGS, read_grey
 from massmatch.data.open import read_json
-from massmatch.data.readers.folder import BESIDE
+from massmatch.data.readers.folder import SUFFIX
 from massmatch.data.readers.listing import is_data, relative
 from massmatch.errors import UsageError
 
 DIGITS = 12  # of a SHA-256 in hex, which stand for a UID: among a million images two agree with a chance of 0.2 %
 MORE_ENDINGS = (".bmp", ".gif", ".webp", ".jp2", ".tga", ".pgm", ".dcm.gz")  # tried, or told that they are not read
+ENDINGS = ("_mask.png", "_contour.png", "_probability.png", "_findings.json", ".seg.nrrd", "_sr.dcm", "_seg.dcm")
 INDEXES = ("index.csv", "index.partial.csv")  # by which the folder of a batch is known
-MASKS = {"masks", "masks_native", "labels", "labelstr", "labelsts"}  # folders of cohorts, datalists and nnU-Net
+MASKS = {"mask", "masks", "masks_native", "label", "labels", "labelstr", "labelsts"}  # folders, in small letters
 LONGEST_NAME, ROOM = 255, len("_probability.png")  # bytes of a file's name, and of the longest ending of a result
 
 
@@ -74,16 +75,22 @@ def _below(path: Path, out: Path | None) -> list[Path]:
     if results in (path, *path.parents):
         raise UsageError(f"--out: must not hold the images, but {out} holds {path}: give another folder for results")
     files = [file for file in _all_below(path) if (file.is_file() or file.is_symlink()) and is_data(file)]
-    earlier = {file.parent for file in files if file.name in INDEXES and _is_index(file)}
-    for folder in sorted(earlier - {results}):
-        text = f"{relative(path, folder)}/: holds results of an earlier batch, which are no mammograms and left out"
-        warnings.warn(text, DataWarning, stacklevel=3)
-    earlier |= {results} if results is not None else set()
-    found = [file for file in files if earlier.isdisjoint(file.parents) and _is_image(file)]
+    files = [file for file in files if results is None or results not in file.parents]
+    made = _earlier_results(files)
+    if made:
+        which = named([relative(path, file) for file in made])
+        warnings.warn(f"results of an earlier batch, no mammograms, are left out: {which}", DataWarning, stacklevel=3)
+    found = [file for file in files if file not in made and _is_image(file)]
     if not found:
         raise DataError(f"{path.name}: must hold images, but has none: give another folder")
     _refuse_masks(path, found)
     return found
+
+
+def _earlier_results(files: Sequence[Path]) -> set[Path]:
+    """Pictures and objects, by their names, at or below the index of an earlier batch; images may lie beside them."""
+    folders = {file.parent for file in files if file.name in INDEXES and file.is_file() and _is_index(file)}
+    return {file for file in files if file.name.endswith(ENDINGS) and not folders.isdisjoint(file.parents)}
 
 
 def _is_index(file: Path) -> bool:
@@ -96,7 +103,7 @@ def _refuse_masks(folder: Path, files: Sequence[Path]) -> None:
     """UsageError for a dataset with its masks, in which a network would look for masses as in mammograms."""
     stems = {file.with_suffix("") for file in files}
     for file in files:
-        beside = BESIDE.fullmatch(file.stem)
+        beside = SUFFIX.fullmatch(file.stem)
         of_image = beside is not None and file.with_name(beside["stem"]) in stems
         if of_image or not MASKS.isdisjoint(part.casefold() for part in file.relative_to(folder).parts[:-1]):
             raise UsageError(

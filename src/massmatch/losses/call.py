@@ -121,8 +121,8 @@ class CheckedLoss(_Loss, ABC):
             instances = torch.where(valid > 0, instances, 0)
         with torch.autocast(logits.device.type, enabled=False):
             loss = self.per_image(logits, target, valid=valid, instances=instances, facts=found)
-            if loss.shape not in ((), (len(target), 1), target.shape[:2]):  # (B,) would meet (B, 1) as (B, B)
-                raise ValueError(f"per_image of {self._get_name()} must give (B, C) or (B, 1), but gave {loss.shape}")
+            if loss.shape not in ((), (target.shape[0], 1), target.shape[:2]):  # (B,) would meet (B, 1) as (B, B)
+                raise ValueError(f"{self._get_name()}.per_image must give (B, C) or (B, 1), not {tuple(loss.shape)}")
             if valid is not None:
                 loss = torch.where(valid.flatten(2).any(-1), loss, 0)
             return reduced(loss, sample_weight, self.reduction, looks)

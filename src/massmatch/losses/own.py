@@ -29,7 +29,7 @@ from .checks import article
 from .entry import UnknownOptionError, nearest
 
 _TRUTHS = {"y_true", "true", "target", "targets", "label", "labels", "gt", "truth", "ground_truth", "mask"}
-_PREDICTIONS = re.compile(r"(y_)?(pred|hat|prob|logit|output|score)")  # how such a name begins
+_PREDICTIONS = re.compile(r"(y_?)?(pred|hat|prob|logit|output|score)|.*_(pred|hat)$")  # how such a name looks
 _NAMED: dict[str, list[str]] = {}  # each file of what was asked for by module:attribute, and the names asked for
 
 
@@ -241,7 +241,8 @@ def signature_of(loss: Callable[..., Any]) -> inspect.Signature:
 
 def refuse_truth_first(name: str, loss: Callable[..., Any]) -> None:
     """Raise ValueError for a loss whose first argument is the truth by its name, as in Keras: both would be swapped."""
-    first, second, *_ = [*map(str.lower, signature_of(loss).parameters), "", ""]
+    wanted = [each.name.lower() for each in signature_of(loss).parameters.values() if each.default is each.empty]
+    first, second, *_ = [*wanted, "", ""]
     if first in _TRUTHS or (_PREDICTIONS.match(second) and not _PREDICTIONS.match(first)):
         raise ValueError(
             f"{name} is called with (logits, target), but its first argument is {first}: wrap it in a function of "

@@ -31,7 +31,9 @@ def averaging(model: nn.Module, decay: float) -> AveragedModel | None:
 
     try:
         return AveragedModel(model, avg_fn=mixed, use_buffers=True)
-    except RuntimeError as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError) as error:  # a result of others has no copy, a lock or a generator neither
         raise UsageError(
             f"--ema: the network {type(model).__name__} cannot be copied ({in_one_line(error)}): leave --ema out, or "
             "take torch.nn.utils.parametrizations, not torch.nn.utils.weight_norm"

@@ -35,13 +35,18 @@ def start(job: Job, environment: Mapping[str, str] = {}) -> "subprocess.Popen[st
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path()), **environment},
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died already; its exit code tells
         process.stdin.write(job.to_json() + "\n")
         process.stdin.flush()
     return process
+
+
+def _search_path() -> list[str]:
+    """Where modules are found; Python looks at texts alone, whatever else a script puts there."""
+    return [path for path in sys.path if isinstance(path, str) and path]
 
 
 def let_go(process: "subprocess.Popen[str]") -> None:
