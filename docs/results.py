@@ -299,6 +299,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "nested": lambda: nested_choice(common),
         "lead": lambda: markdown(*lead_lines(lead(lead_rows()))),
         "lead by size": lambda: markdown(*size_lines(lead_rows(), RECOMMENDED)),
+        "lead again": lambda: markdown(*lead_lines(lead(with_budget(read_table(HERE / "results/again_128.csv.gz"))))),
         "lead fold 1": lambda: markdown(*lead_lines(lead(on_fold(lead_rows(), 1, RECOMMENDED)))),
         "lead fold 1 by size": lambda: markdown(*size_lines(on_fold(lead_rows(), 1, RECOMMENDED), RECOMMENDED)),
         "packaged": lambda: packaged_table(packaged_rows()),
