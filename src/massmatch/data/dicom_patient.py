@@ -108,7 +108,7 @@ def _signless(text: str) -> str:
 
 
 def id_without_name(header: "Dataset", id: str) -> str:
-    """The id of an image, or twelve digits in its place where it names the patient; of a path likewise."""
+    """The id of an image, or twelve digits in its place where it names the patient."""
     if not names_patient(header, id):
         return id
     return hashlib.sha256(str(header.get("SOPInstanceUID", id)).encode()).hexdigest()[:12]

@@ -156,7 +156,7 @@ def _facts(csv: Path | None, images: dict[str, str]) -> pd.DataFrame:
     if csv is None:
         table = pd.DataFrame({"id": sorted(images)})
     else:
-        table = read_facts(csv)
+        table = read_facts(csv, files={id: id for id in images})
         ids = set(table["id"])
         _match(images, ids, f"no row in {csv.name}, whose `id` is a file's name")
         if alone := [id for id in ids if id not in images]:

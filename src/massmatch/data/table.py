@@ -35,8 +35,8 @@ NOBODY = {
 def read_facts(path: Path, key: str = "id", files: Mapping[str, str] | None = None) -> pd.DataFrame:
     """The rows with our names for columns and values, their `key` as the column `id` (and a column `id` as `key`).
 
-    `files`: what images are called, by names and paths that may stand for them, beside the names of images in images/
-    at the csv; others count by their last part, without its ending.
+    `files`: what images are called, by names and paths that may stand for them (IM0.dcm is the id of IM0.dcm.png);
+    others count by their last part, without its ending.
 
     Raises DataError that names the rows whose values cannot be.
     """
@@ -50,9 +50,7 @@ def read_facts(path: Path, key: str = "id", files: Mapping[str, str] | None = No
             f"{path.name}: must have a column `{key}` with the files' names and commas between columns, "
             f"but has the columns {list(table)[:8]}"
         )
-    images = (file for file in (path.parent / "images").glob("*") if file.suffix.lower() in ENDINGS)
-    known = {file.stem: file.stem for file in images} | dict(files or {})  # IM0.dcm is the id of IM0.dcm.png
-    table["id"] = [_called(name, known) for name in table["id"]]
+    table["id"] = [_called(name, files or {}) for name in table["id"]]
     _check_ids(path, table["id"])
     if "patient" in table:
         _refuse(path, table, table["patient"] == "", "patient", "filled in")

@@ -35,7 +35,7 @@ def refuse_foreign(files: Sequence[ImageFile], out: Path) -> None:
 
 
 def earlier_ids(files: Sequence[ImageFile], out: Path) -> dict[str, str]:
-    """What an earlier batch, one that was stopped too, called its results, by file (in tables of 0.1 by source).
+    """What an earlier batch, one that was stopped too, called its results, by path_sha256, or by source without it.
 
     Raises UsageError where it holds results of images that are not among the files: no index would name them any more.
     """

@@ -10,15 +10,11 @@ from torch import Tensor, nn
 from massmatch.errors import RunError
 from massmatch.losses.own import AdaptedLoss, Called
 
-NOT_OWN = ("torch", "builtins", "typing", "abc")  # whose classes keep nothing of a training
 _PYTORCHS = vars(nn.Module())  # the attributes that every module has
 
 
 class Kept:
-    """What `own`, which `text` names, keeps before an epoch, to be compared with what it keeps after it.
-
-    `own` may be a loss or a network of one's own, or one of ours, which keeps nothing of the kind.
-    """
+    """What a loss or network of one's own, which `text` names, keeps before an epoch, to compare it after that."""
 
     def __init__(self, text: str, own: nn.Module) -> None:
         self.text, self.own = text, own
